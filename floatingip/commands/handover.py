@@ -216,6 +216,7 @@ def carry_out(
     observers = Observers(ours, now, sleep)
     observers.find(frozenset(move.source for move in moves))
     orders = Orders(ours, deadline, say, sleep, wall)
+    dropped: list[str] = []  # which somebody else asked for meanwhile, and then no longer
     astray: list[str] = []  # which somebody else took meanwhile, as where the holder died
     try:
         for move in moves:
@@ -236,6 +237,11 @@ def carry_out(
                 attachment, holder = _attachment(enis or (), target, ours.carry), ""
                 if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
                     holder = attachment.instance_id
+                if holder == left[target].source and orders.stands_none(target):
+                    del left[target]
+                    dropped.append(str(target))
+                    say(f"{target}: whoever asked for it after this has taken that back: no order stands any more")
+                    continue
                 if holder in ("", left[target].source):
                     if shown[target] != (where := _where(attachment)):
                         shown[target] = where
@@ -253,6 +259,8 @@ def carry_out(
                 names = ", ".join(str(target) for target in left)
                 where = "; ".join(shown[target] for target in left)
                 raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
+        if dropped:
+            raise CloudError(f"{', '.join(dropped)}: not handed over: no order stands any more", "run handover again")
         if astray:
             raise CloudError(f"{', '.join(astray)}: not handed over to {moves[0].to}", "run handover again")
     finally:

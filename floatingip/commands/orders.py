@@ -62,7 +62,7 @@ class Orders:
         self._wall = wall
         self._given: list[Handover] = []
         self._before: dict[Target, str] = {}
-        self._overruled: set[Target] = set()
+        self._overruled: dict[Target, str] = {}  # by what, as it was shown last
 
     def give(self, move: Handover) -> None:
         """Order a handover.  Raises CloudError where EC2 does not accept that."""
@@ -91,11 +91,12 @@ class Orders:
         for move in (each for each in self._given if each.eni.id in shown):
             target, value = move.target, self._shown(move, shown[move.eni.id])
             if value == self._rendered(move):
-                if target in self._overruled:
-                    self._overruled.remove(target)
+                if self._overruled.pop(target, None) is not None:
                     self._say(f"{target}: that was before: what was asked for here counts")
-            elif value not in ("", self._before[target]) and target not in self._overruled:
-                self._overruled.add(target)
+            elif target in self._overruled:
+                self._overruled[target] = value
+            elif value not in ("", self._before[target]):
+                self._overruled[target] = value
                 self._say(f"{target}: by now somebody else asks for it, {_words(value)}")
 
     def take_back(self) -> dict[Target, str]:
@@ -125,6 +126,10 @@ class Orders:
     def lasting(self, target: Target) -> bool:
         """Was it given, and not overruled?"""
         return target not in self._overruled and any(move.target == target for move in self._given)
+
+    def stands_none(self, target: Target) -> bool:
+        """Was it overruled, by an order that was taken back since?"""
+        return self._overruled.get(target) == ""
 
     def _ask(self) -> tuple[Eni, ...]:
         try:

@@ -151,6 +151,37 @@ def test_whoever_breaks_off_the_taking_back_is_told_only_of_his_own_orders(monke
     assert not any("may be obeyed" in line for line in vpc.said)
 
 
+def test_nobody_waits_once_no_order_stands() -> None:
+    """The one that came after was taken back: nothing is to move any more."""
+    vpc = Vpc()
+    tag = way_to(vpc.carry).of_one(order.TAG, ADDRESS)
+    vpc.then[12.0] = lambda: ask_also(vpc, vpc.workers[1])
+    vpc.then[14.0] = lambda: vpc.cloud.tag_eni(vpc.enis[0], {tag: ""})
+    with pytest.raises(CloudError, match=f"{ADDRESS}: not handed over: no order stands any more; run handover again"):
+        vpc.carry_out()
+    assert vpc.ec2.now < 16.0
+    ended = f"{ADDRESS}: whoever asked for it after this has taken that back: no order stands any more"
+    assert vpc.said[-1] == ended
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_whoever_has_what_he_asked_for_takes_his_order_back_while_it_moves(carry: Carry) -> None:
+    """The address is on its way then, or there: the one before sees it arrive."""
+    vpc = Vpc(carry=carry)
+    tag = way_to(vpc.carry).of_one(order.TAG, ADDRESS)
+    vpc.then[12.0] = lambda: ask_also(vpc, vpc.workers[1])
+
+    def move_and_take_back() -> None:
+        vpc.move()
+        vpc.cloud.tag_eni(vpc.enis[0], {tag: ""})
+        if carry is Carry.ADDRESS:
+            vpc.ec2.advance(vpc.ec2.now + 2.0)
+
+    vpc.then[14.0] = move_and_take_back
+    vpc.carry_out()
+    assert any(f"{ADDRESS}: {vpc.workers[1]} has it" in line for line in vpc.said)
+
+
 def test_an_order_ends_with_its_interface() -> None:
     """As where somebody releases it meanwhile: nobody can obey it any more."""
     vpc = Vpc(carry=Carry.ENI)
