@@ -7,6 +7,7 @@ whoever ordered before that says so, and leaves it there.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -119,7 +120,9 @@ class Orders:
                 except CloudError as error:
                     stays[move.target] = str(error)
                 left.pop(0)
-        except KeyboardInterrupt:  # once more: whoever asked wants to go
+        except KeyboardInterrupt as ended:  # once more: whoever asked wants to go
+            if signal.SIGHUP in ended.args:  # no: that nothing can be written there came before a terminal's own signal
+                return self.take_back()
             return stays | {each.target: "broken off" for each in left if each.target not in self._overruled}
         return stays
 

@@ -1,6 +1,7 @@
 """Two people who hand the same address over at the same time: neither takes back what the other one asks for."""
 
 import errno
+import signal
 from ipaddress import IPv4Address
 
 import pytest
@@ -9,7 +10,7 @@ from floatingip.commands.handover import plan
 from floatingip.commands.orders import Orders
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
-from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.ec2 import OWNER_TAG, Eni
 from floatingip.core.errors import CloudError, Denied
 from floatingip.core.model import Carry
 from tests.edges.handed_over import ADDRESS, NAME, WALL, Vpc
@@ -180,6 +181,23 @@ def test_whoever_has_what_he_asked_for_takes_his_order_back_while_it_moves(carry
     vpc.then[14.0] = move_and_take_back
     vpc.carry_out()
     assert any(f"{ADDRESS}: {vpc.workers[1]} has it" in line for line in vpc.said)
+
+
+def test_a_terminal_that_is_closed_breaks_no_taking_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its signal comes second, where a word could not be written there already; nobody waits for the end."""
+    vpc = Vpc()
+    (move,) = vpc.plan()
+    orders = Orders(vpc.ours, WALL + 180.0, vpc.said.append, vpc.ec2.advance, wall=lambda: WALL)
+    orders.give(move)
+    describe_enis = vpc.cloud.describe_enis
+
+    def close(_: str) -> tuple[Eni, ...]:
+        monkeypatch.setattr(vpc.cloud, "describe_enis", describe_enis)
+        raise KeyboardInterrupt(signal.SIGHUP)
+
+    monkeypatch.setattr(vpc.cloud, "describe_enis", close)
+    assert orders.take_back() == {}
+    assert vpc.order() is None
 
 
 def test_an_order_ends_with_its_interface() -> None:
