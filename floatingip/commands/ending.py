@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 """Those of a script's time limit, and of a terminal that is closed."""
@@ -16,14 +18,21 @@ def as_by_ctrl_c() -> Iterator[None]:
     stays so.
     """
     before = {number: found for number in SIGNALS if (found := signal.getsignal(number)) is not signal.SIG_IGN}
+    handler = partial(_interrupt, [fd for fd in (1, 2) if os.isatty(fd)])
     for number in before:
-        signal.signal(number, _interrupt)
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
-def _interrupt(number: int, _frame: object) -> None:
+def _interrupt(terminals: Collection[int], number: int, _frame: object) -> None:
+    if number == signal.SIGHUP:
+        signal.signal(number, signal.SIG_IGN)  # both the shell and the kernel send it: the second breaks nothing off
+        for fd in terminals:  # it is closed, and a word that cannot be written there would hide this
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, fd)
+            os.close(nowhere)
     raise KeyboardInterrupt(number)

@@ -216,6 +216,7 @@ def carry_out(
     observers = Observers(ours, now, sleep)
     observers.find(frozenset(move.source for move in moves))
     orders = Orders(ours, deadline, say, sleep, wall)
+    dropped: list[str] = []  # which somebody else asked for meanwhile, and then no longer
     astray: list[str] = []  # which somebody else took meanwhile, as where the holder died
     try:
         for move in moves:
@@ -236,6 +237,11 @@ def carry_out(
                 attachment, holder = _attachment(enis or (), target, ours.carry), ""
                 if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
                     holder = attachment.instance_id
+                if holder == left[target].source and orders.stands_none(target):
+                    del left[target]
+                    dropped.append(str(target))
+                    say(f"{target}: whoever asked for it after this has taken that back: no order stands any more")
+                    continue
                 if holder in ("", left[target].source):
                     if shown[target] != (where := _where(attachment)):
                         shown[target] = where
@@ -253,6 +259,8 @@ def carry_out(
                 names = ", ".join(str(target) for target in left)
                 where = "; ".join(shown[target] for target in left)
                 raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
+        if dropped:
+            raise CloudError(f"{', '.join(dropped)}: not handed over: no order stands any more", "run handover again")
         if astray:
             raise CloudError(f"{', '.join(astray)}: not handed over to {moves[0].to}", "run handover again")
     finally:
@@ -271,15 +279,24 @@ def _keep_paused(
     say: Callable[[str], None],
     sleep: Callable[[float], None],
 ) -> None:
-    """Have a pause go along with the address: a standing ENI that was made since it began does not have its tag."""
+    """Have a pause go along with the address: a standing ENI that was made since it began does not have its tag.
+
+    Whoever ends or changes it meanwhile writes to all ENIs, and may come before this write: what the one that the
+    address has left says after it counts.
+    """
     source = next((eni for eni in enis if eni.id == move.eni.id), None)
     carrier = next(_carriers(enis, move.target, ours.carry), None)
     if source is None or carrier is None or pause.ends_at(source.tags, wall) <= pause.ends_at(carrier.tags, wall):
         return
+    value, problem = source.tags[pause.TAG], "its pause ends with this move"
     try:
-        insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: source.tags[pause.TAG]}), say, sleep)
+        insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: value}), say, sleep)
+        problem = "its pause was perhaps ended or changed meanwhile, and stays as it was"
+        since = next((eni for eni in _shown(ours) or () if eni.id == source.id), source).tags.get(pause.TAG, "")
+        if since != value:
+            insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: since}), say, sleep)
     except CloudError as error:
-        say(f"{move.target}: its pause ends with this move: {error}; run `floatingip pause`")
+        say(f"{move.target}: {problem}: {error}; run `floatingip pause` or `resume`")
 
 
 def _listen(

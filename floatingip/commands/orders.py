@@ -7,9 +7,12 @@ whoever ordered before that says so, and leaves it there.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 
 from floatingip.commands.deployment import Deployment
 from floatingip.commands.insisting import insist
@@ -59,12 +62,13 @@ class Orders:
         self._sleep = sleep
         self._wall = wall
         self._given: list[Handover] = []
-        self._overruled: set[Target] = set()
+        self._before: dict[Target, str] = {}
+        self._overruled: dict[Target, str] = {}  # by what, as it was shown last
 
     def give(self, move: Handover) -> None:
         """Order a handover.  Raises CloudError where EC2 does not accept that."""
-        if before := order.parse(self._shown(move, move.eni), move.attachment, self._wall()):
-            self._say(f"{move.target}: replaced: somebody has asked for it, to go {_where(before)}")
+        eni = next((eni for eni in self._ask() if eni.id == move.eni.id), move.eni)  # others ask, too, by the second
+        before = self._before[move.target] = self._shown(move, eni)
         self._given.append(move)  # before it is: the answer may get lost
         try:
             self._write(move, self._rendered(move))
@@ -72,24 +76,36 @@ class Orders:
             if not error.may_be_made:
                 self._given.remove(move)
             raise
+        if order.parse(before, move.attachment, self._wall()):
+            self._say(f"{move.target}: replaced: somebody has asked for it, {_words(before)}")
         to = "any standby" if move.to == order.ANYBODY else move.to
         self._say(f"{move.target}: asked {move.source} to hand it over to {to}")
 
     def compare(self, enis: Iterable[Eni]) -> None:
         """See in an answer of EC2 whether somebody else has ordered something since.
 
-        EC2 may show tags late: one that stood there before our own is none of those.
+        Also from another attachment: an ENI keeps its tags when it has moved, and may be asked for again at once.  EC2
+        may show tags late: one that stood there before our own is none of those, and where our own is shown after all,
+        it is the last one.
         """
         shown = {eni.id: eni for eni in enis}
-        for move in (each for each in self._given if each.target not in self._overruled and each.eni.id in shown):
-            value = self._shown(move, shown[move.eni.id])
-            since = order.parse(value, move.attachment, self._wall())
-            if since is not None and value not in (self._rendered(move), self._shown(move, move.eni)):
-                self._overruled.add(move.target)
-                self._say(f"{move.target}: by now somebody else asks for it, to go {_where(since)}")
+        for move in (each for each in self._given if each.eni.id in shown):
+            target, value = move.target, self._shown(move, shown[move.eni.id])
+            if value == self._rendered(move):
+                if self._overruled.pop(target, None) is not None:
+                    self._say(f"{target}: that was before: what was asked for here counts")
+            elif target in self._overruled:
+                self._overruled[target] = value
+            elif value not in ("", self._before[target]):
+                self._overruled[target] = value
+                self._say(f"{target}: by now somebody else asks for it, {_words(value)}")
 
     def take_back(self) -> dict[Target, str]:
-        """Remove them; return why some stay.  That hides neither what has moved, nor why something has not."""
+        """Remove them; return why some stay.  That hides neither what has moved, nor why something has not.
+
+        Nor has anybody to hear of it: what ends a handover is often that its terminal or reader is gone.
+        """
+        self._say = partial(_even_unheard, self._say)
         stays = dict[Target, str]()
         left = list(self._given)
         try:
@@ -104,13 +120,19 @@ class Orders:
                 except CloudError as error:
                     stays[move.target] = str(error)
                 left.pop(0)
-        except KeyboardInterrupt:  # once more: whoever asked wants to go
-            return stays | {each.target: "broken off" for each in left}
+        except KeyboardInterrupt as ended:  # once more: whoever asked wants to go
+            if signal.SIGHUP in ended.args:  # no: that nothing can be written there came before a terminal's own signal
+                return self.take_back()
+            return stays | {each.target: "broken off" for each in left if each.target not in self._overruled}
         return stays
 
     def lasting(self, target: Target) -> bool:
         """Was it given, and not overruled?"""
         return target not in self._overruled and any(move.target == target for move in self._given)
+
+    def stands_none(self, target: Target) -> bool:
+        """Was it overruled, by an order that was taken back since?"""
+        return self._overruled.get(target) == ""
 
     def _ask(self) -> tuple[Eni, ...]:
         try:
@@ -130,7 +152,15 @@ class Orders:
         return eni.tags.get(self._way.of_one(order.TAG, move.target), "")
 
 
-def _where(ordered: order.Order) -> str:
-    """Where to, and until when, in words."""
+def _even_unheard(say: Callable[[str], None], text: str) -> None:
+    with suppress(OSError):
+        say(text)
+
+
+def _words(value: str) -> str:
+    """What a tag's value asks for, from whatever attachment."""
+    ordered = order.parse(value, value.partition(">")[0], -inf)
+    if ordered is None:
+        return f"by `{value}`, which says nothing to an observer"
     to = "any standby" if ordered.to == order.ANYBODY else ordered.to
-    return f"to {to} until {utc(ordered.deadline)}"
+    return f"to go to {to} until {utc(ordered.deadline)}"

@@ -92,9 +92,9 @@ def begin(
                 raise ConfigurationError(f"{target}: {otherwise}")
             raise ConfigurationError(f"{target}: no interface of {name} has it; nothing to pause")
     before = max(pause.ends_at(eni.tags, wall()) for eni in enis)
+    _tag(cloud, enis, str(ends_at), say, sleep)
     if before > ends_at:
         say(f"somebody has asked for a pause until {utc(before)}; now it is over before that, at {utc(ends_at)}")
-    _tag(cloud, enis, str(ends_at), say, sleep)
     return ends_at
 
 

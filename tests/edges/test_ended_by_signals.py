@@ -1,11 +1,13 @@
 """A command that has begun something and is ended, by a script's time limit or with its terminal: as by Ctrl-C."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,16 @@ from tests.edges.command_line import ADDRESS, ROOT, Vpc
 pytest_plugins = ["tests.edges.cli_fixtures"]
 
 PATIENCE = 20.0
+
+
+@pytest.fixture(name="_output", autouse=True)
+def _output() -> Iterator[None]:
+    """What a closed terminal leads elsewhere is the tests' own, where these run on one without capturing."""
+    kept = {fd: os.dup(fd) for fd in (1, 2)}
+    yield
+    for fd, copy in kept.items():
+        os.dup2(copy, fd)
+        os.close(copy)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -50,39 +62,94 @@ def test_what_is_ignored_stays_ignored() -> None:
     try:
         with as_by_ctrl_c():
             os.kill(os.getpid(), signal.SIGHUP)
+    except KeyboardInterrupt:  # which would end all tests
+        pytest.fail("it was not ignored any more")
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_handover_that_is_ended_takes_its_order_back(vpc: Vpc, tmp_path: Path, number: signal.Signals) -> None:
-    """Nothing is to move that nobody waits for."""
-    instance = vpc.ec2.run_instance("worker-a", "10.0.0.11")
-    client = vpc.ec2.client()
-    client.attach_network_interface(NetworkInterfaceId=vpc.eni, InstanceId=instance.instance_id, DeviceIndex=1)
+def test_a_terminal_that_is_closed_says_so_more_than_once() -> None:
+    """As its shell does, and the kernel when that ends: what is taken back after the first is not broken off."""
+    taken_back = []
 
-    def ordered() -> str:
-        tags = client.describe_tags(Filters=[{"Name": "resource-id", "Values": [vpc.eni]}])["Tags"]
+    def close_twice() -> None:
+        with as_by_ctrl_c():
+            try:
+                os.kill(os.getpid(), signal.SIGHUP)
+                time.sleep(PATIENCE)
+            finally:
+                os.kill(os.getpid(), signal.SIGHUP)
+                taken_back.append(signal.SIGHUP)
+
+    with pytest.raises(KeyboardInterrupt):
+        close_twice()
+    assert taken_back
+
+
+@dataclass
+class Handover:
+    """One that can be ordered from elsewhere: its command, and its environment."""
+
+    vpc: Vpc
+    settings: Path
+
+    def __post_init__(self) -> None:
+        self.settings.write_text("name: cluster\n", encoding="utf-8")
+        self._client = self.vpc.ec2.client()
+        instance = self.vpc.ec2.run_instance("worker-a", "10.0.0.11")
+        to = instance.instance_id
+        self._client.attach_network_interface(NetworkInterfaceId=self.vpc.eni, InstanceId=to, DeviceIndex=1)
+        where = ("--settings", str(self.settings), "--region", REGION, "--vpc-id", self.vpc.ec2.vpc_id)
+        self.command = [sys.executable, "-m", "floatingip", "handover", *where]
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "FLOATING_IP": ADDRESS,
+            "AWS_ENDPOINT_URL_EC2": self.vpc.ec2.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+
+    def ordered(self) -> str:
+        """What stands in the tag."""
+        tags = self._client.describe_tags(Filters=[{"Name": "resource-id", "Values": [self.vpc.eni]}])["Tags"]
         return next((tag["Value"] for tag in tags if tag["Key"] == order.TAG), "")
 
-    settings = tmp_path / "settings.yaml"
-    settings.write_text("name: cluster\n", encoding="utf-8")
-    where = ["--settings", str(settings), "--region", REGION, "--vpc-id", vpc.ec2.vpc_id]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "FLOATING_IP": ADDRESS,
-        "AWS_ENDPOINT_URL_EC2": vpc.ec2.endpoint_url,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-    }
-    command = [sys.executable, "-m", "floatingip", "handover", *where]
-    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        _wait_until(lambda: bool(ordered()))
+
+@pytest.fixture(name="handover")
+def _handover(vpc: Vpc, tmp_path: Path) -> Handover:
+    return Handover(vpc, tmp_path / "settings.yaml")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_handover_that_is_ended_takes_its_order_back(handover: Handover, number: signal.Signals) -> None:
+    """Nothing is to move that nobody waits for."""
+    with subprocess.Popen(
+        handover.command, env=handover.environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        _wait_until(lambda: bool(handover.ordered()))
         process.send_signal(number)
         said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
-    assert ordered() == ""
+    assert handover.ordered() == ""
     assert said.splitlines()[-1] == f"{ADDRESS}: no longer asked for"
+
+
+def test_a_handover_whose_terminal_is_closed_takes_its_order_back(handover: Handover) -> None:
+    """And ends as the signal of that says, though it can tell nobody."""
+    ours, terminal = pty.openpty()
+    with subprocess.Popen(
+        ["setsid", "--ctty", *handover.command],
+        env=handover.environment,
+        cwd=ROOT,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    ) as process:
+        os.close(terminal)
+        _wait_until(lambda: bool(handover.ordered()))
+        os.close(ours)
+        assert process.wait(PATIENCE) == 128 + signal.SIGHUP
+    assert handover.ordered() == ""
 
 
 def _wait_until(is_so: Callable[[], bool]) -> None:

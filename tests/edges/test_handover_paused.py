@@ -1,9 +1,12 @@
 """A handover in a pause: it is made, as it was asked for, and the address stays where it is then for as long."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from floatingip.commands import pause
 from floatingip.core.decision import pause as pauses
+from floatingip.core.errors import Denied
 from floatingip.core.model import Carry
 from tests.edges.handed_over import ADDRESS, NAME, WALL, Vpc
 
@@ -41,6 +44,16 @@ def test_a_pause_that_ends_sooner_than_somebody_elses_is_told() -> None:
     ]
 
 
+def test_a_longer_pause_that_could_not_be_replaced_is_not_told_as_over() -> None:
+    """It lasts."""
+    vpc = Vpc()
+    begin(vpc, 7200.0)
+    vpc.cloud.denied.add("CreateTags")
+    with pytest.raises(Denied):
+        begin(vpc, 600.0)
+    assert vpc.said == []
+
+
 def test_a_pause_that_was_ended_meanwhile_stays_ended() -> None:
     """What was paused when the handover was asked for need not be any more."""
     vpc = Vpc()
@@ -53,6 +66,34 @@ def test_a_pause_that_was_ended_meanwhile_stays_ended() -> None:
     vpc.then[12.0] = resume_and_move
     vpc.carry_out()
     assert pauses.ends_at(vpc.holder().tags, WALL + vpc.ec2.now) < WALL
+
+
+@pytest.mark.parametrize("seconds", [None, 60.0])
+def test_a_pause_that_is_ended_or_changed_while_it_goes_along_is_so(
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
+    """Whoever did was told success; it was between the handover's look at the pause and its write."""
+    vpc = Vpc()
+    begin(vpc)
+    vpc.cloud.tag_eni(vpc.enis[1], {pauses.TAG: ""})
+    vpc.then[12.0] = vpc.move
+    tag_eni = vpc.cloud.tag_eni
+
+    def after_another(eni_id: str, tags: Mapping[str, str]) -> None:
+        if pauses.TAG in tags:
+            monkeypatch.setattr(vpc.cloud, "tag_eni", tag_eni)
+            if seconds is None:
+                assert pause.end(vpc.cloud, NAME, [ADDRESS], vpc.carry, wall=lambda: WALL + vpc.ec2.now)
+            else:
+                begin(vpc, seconds)
+        tag_eni(eni_id, tags)
+
+    monkeypatch.setattr(vpc.cloud, "tag_eni", after_another)
+    vpc.carry_out()
+    first, second = (vpc.ec2.state.enis[eni].tags.get(pauses.TAG) for eni in vpc.enis)
+    assert vpc.holder().id == vpc.enis[1]
+    assert second == first
+    assert (pauses.ends_at(vpc.holder().tags, WALL + vpc.ec2.now) > WALL) == (seconds is not None)
 
 
 def test_a_pause_that_cannot_go_along_is_told() -> None:

@@ -115,7 +115,7 @@ class Kubectl:
 
     def _exec(self, words: list[str], call: Call) -> str:
         at = words.index("--")
-        [what], options = parse(words[:at], needs=["--container"], positional=1)
+        [what], options = parse(words[:at], needs=["--container"], flags=["--stdin", "--tty"], positional=1)
         self._deployment(what.removeprefix("deployment/"))
         self._container(options["--container"])
         if words[at + 1 :] != ["/opt/floatingip/.venv/bin/python", "-m", "floatingip", "handover"]:
