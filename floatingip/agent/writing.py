@@ -17,7 +17,7 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
-from floatingip.core.writes import Assign, AssignAny, Associate, Create, Delete, Detach, Write
+from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write
 
 
 class Writing:
@@ -100,7 +100,7 @@ class Writing:
             case LookAgain() | AddressTaken():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._complain(error)
-            case Denied() if not is_again and isinstance(write, Detach | Delete):
+            case Denied() if not is_again and not isinstance(write, Create):
                 # A policy that goes by tags denies what is done to what is gone: the next look shows whether it is.
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._out.info("write", f"{error}; looking again", **self._about)
