@@ -8,7 +8,8 @@ import pytest
 from floatingip.agent.effects import Making
 from floatingip.agent.events import Wrote
 from floatingip.agent.writing import Writing
-from floatingip.core.errors import CloudError, Denied
+from floatingip.core import timing
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain
 from floatingip.core.writes import (
     Assign,
     AssignAny,
@@ -83,3 +84,51 @@ def test_what_names_nothing_that_could_be_gone_is_denied_at_once() -> None:
     writer, denied = Writer(), Denied("ec2:CreateNetworkInterface")
     assert "level=error event=denied" in writer.write(Create(), denied)
     assert writer.final() is denied
+
+
+def test_a_refusal_of_long_ago_says_nothing_of_another_write_of_its_kind() -> None:
+    """Each of the two was a lost race; nor does another kind of refusal make it a denial that lasts."""
+    writer, denied = Writer(), Denied("ec2:DetachNetworkInterface")
+    writer.write(Detach("eni-attach-1"), denied)
+    writer.now += 3600.0
+    assert "level=info event=write" in writer.write(Detach("eni-attach-2"), denied)
+    assert writer.final() is None
+    writer.write(Delete("eni-1"), LookAgain("in use"))
+    assert "level=info event=write" in writer.write(Delete("eni-1"), denied)
+    assert writer.final() is None
+
+
+def test_a_role_that_lacks_a_permission_is_told_so_whatever_it_is_that_is_written() -> None:
+    """Two within a minute are no two lost races."""
+    writer, denied = Writer(), Denied("ec2:DetachNetworkInterface")
+    writer.write(Detach("eni-attach-1"), denied)
+    assert "level=error event=denied" in writer.write(Detach("eni-attach-2"), denied)
+
+
+def test_the_same_write_that_is_denied_after_a_long_pause_is_denied_again() -> None:
+    """What is gone is not wanted for so long."""
+    writer, denied = Writer(), Denied("ec2:CreateTags")
+    writer.write(Tag("eni-1", "floatingip/moves", "R4@1/a"), denied)
+    writer.now += 3600.0
+    assert "level=error event=denied" in writer.write(Tag("eni-1", "floatingip/moves", "R4@3600/b"), denied)
+
+
+def test_races_that_are_lost_now_and_then_are_no_trouble() -> None:
+    """The same interface moves again and again: whoever loses is no slower each time, and is seen to claim."""
+    writer, claim = Writer(), Assign("eni-1", ADDRESS)
+    for _ in range(6):
+        writer.writing.begin(claim, MAKING, writer.now)
+        assert not writer.writing.is_tried_again
+        assert "level=info event=write" in writer.write(claim, LookAgain("in use"))
+        assert type(claim) not in writer.writing.retry_at
+        writer.now += 3600.0
+
+
+def test_a_refusal_of_long_ago_makes_no_later_pause_longer() -> None:
+    """Nobody hammers EC2 with one write an hour."""
+    writer, claim, pauses = Writer(), Assign("eni-1", ADDRESS), []
+    for _ in range(6):
+        writer.write(claim, CloudUnavailable("throttled"))
+        pauses.append(writer.writing.retry_at[type(claim)] - writer.now)
+        writer.now += 3600.0
+    assert max(pauses) <= 1.2 * timing.BACKOFF_FIRST
