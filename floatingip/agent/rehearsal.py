@@ -22,9 +22,16 @@ from floatingip.core.ec2 import OWNER_TAG, Eni
 from floatingip.core.errors import Denied
 from floatingip.core.model import Allocation, Target
 
+Place = tuple[str, ...]
+"""The ids of an ENI and of its attachment, as far as there are any: what permissions are tried with."""
+
 
 class Rehearsal:
-    """Rehearses a takeover of ``addresses`` by this node."""
+    """Rehearses a takeover of ``addresses`` by this node.
+
+    What was denied counts until another answer comes.  But a policy that goes by tags denies also what is done to an
+    interface or an attachment that is gone, so it is tried again as soon as that has moved which it was denied with.
+    """
 
     def __init__(self, addresses: Sequence[FloatingAddress], shared: Shared, out: Outbox) -> None:
         self._addresses = addresses
@@ -35,16 +42,15 @@ class Rehearsal:
         self._due = dict.fromkeys(parts, float("-inf"))
         self._failures: dict[Part, Trouble] = {}
         self._denied = Trouble()
-        self._denied_with: tuple[str, ...] | None = None
+        self._denied_with: Place | None = None
         self._asking = False
 
     def follow(self, now: float) -> None:
         """Ask for a rehearsal, when it is time and enough is known."""
         shared = self._shared
         eni, target = self._moving()
-        if self._denied_with is not None and _bound(eni) != self._denied_with:
-            # A policy that goes by tags denies what is done to an interface or an attachment that is gone.
-            self._denied_with, shared.denied, self._due[Part.PERMISSIONS] = None, (), now
+        if self._denied_with is not None and self._denied_with not in self._places():
+            self._denied_with, self._due[Part.PERMISSIONS] = _place_of(eni), now
         me = shared.instances.get(shared.me.instance_id)
         subnet = next((each.where.subnet() for each in self._addresses if each.where.subnet() is not None), None)
         due = tuple(part for part, at in self._due.items() if now >= at)
@@ -59,6 +65,10 @@ class Rehearsal:
         """What would move, and by which ENI; None while there is none."""
         found = [(eni, each.target) for each in self._addresses if (eni := each.where.own_eni()) is not None]
         return found[0] if found else (None, self._addresses[0].target)
+
+    def _places(self) -> set[Place]:
+        """With what permissions could be tried now; nothing at all where no address has an ENI."""
+        return {_place_of(eni) for each in self._addresses if (eni := each.where.own_eni()) is not None} or {()}
 
     def ended(self) -> None:
         """The rehearsal has ended: the next one may begin."""
@@ -76,12 +86,14 @@ class Rehearsal:
 
     def found_permissions(self, found: PermissionsRehearsed, now: float) -> None:
         """Dry runs showed what IAM denies."""
-        denied, actions = found.denied, ", ".join(found.denied)
+        denied, actions, place = found.denied, ", ".join(found.denied), _place_of(found.eni)
         self._failures.pop(Part.PERMISSIONS, None)
-        if denied and found.eni is not None and _bound(found.eni) != _bound(self._moving()[0]):
+        if denied and place and place not in self._places():
             self._due[Part.PERMISSIONS] = now
             return
-        self._denied_with = _bound(found.eni) if denied else None
+        # Without an attachment no detach can be tried, so that none is denied says nothing: it is once there is one.
+        is_open = self._denied_with is not None and len(place) < 2
+        self._denied_with = place if denied or is_open else None
         if self._denied.is_due(actions, now):
             self._out.error("rehearsal", f"a takeover would fail: {Denied(*denied)}")
         self._shared.denied = denied
@@ -105,7 +117,9 @@ class Rehearsal:
         if not isinstance(error, Denied):
             return
         if part is not Part.RESERVATIONS:
-            self._shared.denied = (error.action,)
+            # This says nothing of what was denied before.
+            self._shared.denied = tuple(dict.fromkeys((*self._shared.denied, error.action)))
+            self._denied_with = _place_of(self._moving()[0])
         is_due = self._failures.setdefault(part, Trouble()).is_due(str(error), now)
         if is_due and part is Part.RESERVATIONS:
             self._out.warning("reservation", f"not known whether the address is reserved: {error}")
@@ -113,8 +127,7 @@ class Rehearsal:
             self._out.error("rehearsal", f"not known whether a takeover is possible: {error}")
 
 
-def _bound(eni: Eni | None) -> tuple[str, ...]:
-    """The ENI and its attachment, as far as there are any."""
+def _place_of(eni: Eni | None) -> Place:
     if eni is None:
         return ()
     return (eni.id, eni.attachment.id) if eni.attachment is not None else (eni.id,)

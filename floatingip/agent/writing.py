@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from floatingip.agent.backoff import Backoff, Chance
 from floatingip.agent.effects import Making, Perform
@@ -17,7 +18,30 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
-from floatingip.core.writes import Assign, AssignAny, Associate, Create, Delete, Detach, Write
+from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write, aim
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """EC2 did not accept the write, and when that was known."""
+
+    write: Write
+    error: CloudError
+    at: float
+
+    def is_recent(self, now: float) -> bool:
+        """It tells something of what is written now."""
+        return now - self.at <= timing.REFUSED_AGAIN
+
+    def is_again(self, write: Write, error: CloudError, now: float) -> bool:
+        """What EC2 says now of another write of this kind is what it said then, and so no accident.
+
+        Whatever is named, if that was not long ago.  And a denial of the same write whenever it was: what was gone then
+        never comes back by its id, but an interface that somebody else attached first may be lost in a race again.
+        """
+        if isinstance(error, Denied):
+            return isinstance(self.error, Denied) and (self.is_recent(now) or aim(self.write) == aim(write))
+        return isinstance(self.error, type(error)) and self.is_recent(now)
 
 
 class Writing:
@@ -37,7 +61,7 @@ class Writing:
         self._out = out
         self._full = full
         self._backoffs: defaultdict[type[Write], Backoff] = defaultdict(lambda: Backoff(timing.BACKOFF_FIRST, chance))
-        self._refused: set[type[Write]] = set()
+        self._refused: dict[type[Write], Refusal] = {}
         self._complaint = Trouble()
         self._began_at = float("-inf")
         self._about: dict[str, object] = {}
@@ -55,8 +79,9 @@ class Writing:
 
     @property
     def is_tried_again(self) -> bool:
-        """The write that is under way is of a kind that EC2 refused last time."""
-        return type(self.under_way) in self._refused
+        """The write that is under way is of a kind that EC2 refused last time, and not long ago."""
+        last = self._refused.get(type(self.under_way)) if self.under_way is not None else None
+        return last is not None and last.is_recent(self._began_at)
 
     def begin(self, write: Write, making: Making, now: float, **about: object) -> None:
         """Ask for the write; its lines in the log have the fields ``about``."""
@@ -76,15 +101,18 @@ class Writing:
         self.accepted = write
         self._backoffs.pop(type(write), None)
         self._retry(write, float("-inf"))
-        self._refused.discard(type(write))
+        self._refused.pop(type(write), None)
         self._complaint = Trouble()
         self.final = None
         self._out.info("write", "EC2 accepted", **self._about, seconds=self.wrote_at - self._began_at)
 
     def _failed(self, write: Write, error: CloudError) -> None:
         now = self.wrote_at
-        backoff, is_again = self._backoffs[type(write)], type(write) in self._refused
-        self._refused.add(type(write))
+        backoff, last = self._backoffs[type(write)], self._refused.get(type(write))
+        self._refused[type(write)] = Refusal(write, error, now)
+        is_again = last is not None and last.is_again(write, error, now)
+        if last is not None and not last.is_recent(now):
+            backoff.reset()
         if isinstance(error, LookAgain | AddressTaken) and isinstance(write, Create | Assign | AssignAny | Associate):
             # The next look shows who has the address: another observer, which is fine, or somebody else, which is
             # refused.  If it shows nobody, something has the address that this account cannot see.
@@ -100,7 +128,7 @@ class Writing:
             case LookAgain() | AddressTaken():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._complain(error)
-            case Denied() if not is_again and isinstance(write, Detach | Delete):
+            case Denied() if not is_again and not isinstance(write, Create):
                 # A policy that goes by tags denies what is done to what is gone: the next look shows whether it is.
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._out.info("write", f"{error}; looking again", **self._about)

@@ -12,7 +12,7 @@ from floatingip.core.peer import Peer
 from floatingip.core.plumbing import Extent
 from floatingip.core.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
 from floatingip.core.writes import Assign, AssignAny, Associate
-from tests.core.deciders import ADDRESS, ZONE, peer, shown
+from tests.core.deciders import ADDRESS, WALL, ZONE, peer, shown
 from tests.core.movers import ELASTIC, IPV6, PRIVATE, Mover, standing
 from tests.core.scenes import replay, scenes
 
@@ -152,7 +152,7 @@ def test_a_claim_that_was_not_accepted_plumbs_nothing() -> None:
 
 def foreign(instance_id: str, name: str = "") -> Eni:
     """The primary ENI of a worker, with the address as a secondary one: the VPC CNI gave it to a pod."""
-    bound = Attachment("at-0", instance_id, 0, AttachmentStatus.ATTACHED)
+    bound = Attachment("at-0", instance_id, 0, AttachmentStatus.ATTACHED, since_wall=WALL - 3600.0)
     tags = {OWNER_TAG: name} if name else {}
     own = IPv4Address("10.0.0.11")
     return Eni("eni-0", "02:00:00:00:00:0b", own, "subnet-1", ZONE, bound, tags, secondary=(ADDRESS,))

@@ -1,12 +1,15 @@
 """A denial counts for what it was found with: a policy that goes by tags denies what is done to what is gone."""
 
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 from floatingip.agent.effects import Part, Rehearse
-from floatingip.agent.events import PermissionsRehearsed
+from floatingip.agent.events import PermissionsRehearsed, RehearsalFailed
 from floatingip.agent.rehearsal import Rehearsal
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
-from tests.core.nodes import ME, OTHER, Node, eni, now
+from floatingip.core.errors import Denied
+from floatingip.core.settings import Settings
+from tests.core.nodes import ADDRESS, ME, OTHER, Node, eni, now
 
 DENIED = ("ec2:DetachNetworkInterface",)
 HELD = eni(holder=OTHER)
@@ -16,10 +19,11 @@ MOVED = replace(HELD, attachment=Attachment("a2", "i-c", 1, AttachmentStatus.ATT
 class Rehearsing:
     """A node whose rehearsals end when the test says so."""
 
-    def __init__(self) -> None:
-        self.node = Node()
+    def __init__(self, *nodes: Node) -> None:
+        self.node = nodes[0] if nodes else Node()
         self.node.looked(HELD)
-        self.rehearsal = Rehearsal([self.node.address], self.node.shared, self.node.told.out)
+        addresses = [each.address for each in nodes or (self.node,)]
+        self.rehearsal = Rehearsal(addresses, self.node.shared, self.node.told.out)
         self.follow()
 
     def follow(self) -> list[Eni | None]:
@@ -38,16 +42,72 @@ class Rehearsing:
         return self.node.address.where.obstacle(now()).name == "DENIED"
 
 
-def test_a_denial_bars_until_what_it_was_found_with_has_moved() -> None:
-    """Then it is tried again at once: the node may be needed."""
+def test_a_denial_bars_until_a_rehearsal_with_what_has_moved_ends() -> None:
+    """That is tried at once: the node may be needed."""
     rehearsing = Rehearsing()
     rehearsing.ends(PermissionsRehearsed(DENIED, HELD))
     assert rehearsing.is_barred()
     assert rehearsing.follow() == []
     rehearsing.node.looked(MOVED)
     assert rehearsing.follow() == [MOVED]
-    assert not rehearsing.is_barred()
+    assert rehearsing.is_barred()
     rehearsing.ends(PermissionsRehearsed(DENIED, MOVED))
+    assert rehearsing.is_barred()
+    rehearsing.node.looked(HELD)
+    assert rehearsing.follow() == [HELD]
+    rehearsing.ends(PermissionsRehearsed((), HELD))
+    assert not rehearsing.is_barred()
+
+
+def test_a_rehearsal_that_could_not_be_made_keeps_what_was_denied() -> None:
+    """Whatever else was denied; and a move is a reason to try it again."""
+    rehearsing = Rehearsing()
+    rehearsing.ends(PermissionsRehearsed(DENIED, HELD))
+    rehearsing.rehearsal.failed(RehearsalFailed(Part.SLOTS, Denied("ec2:DescribeInstanceTypes")), now())
+    assert rehearsing.is_barred()
+    assert rehearsing.node.shared.denied == (*DENIED, "ec2:DescribeInstanceTypes")
+
+
+def test_what_could_not_even_be_rehearsed_is_tried_again_after_a_move() -> None:
+    """As what was found with an interface."""
+    rehearsing = Rehearsing()
+    rehearsing.rehearsal.failed(RehearsalFailed(Part.PERMISSIONS, Denied(*DENIED)), now())
+    rehearsing.rehearsal.ended()
+    assert rehearsing.is_barred()
+    rehearsing.node.looked(MOVED)
+    assert rehearsing.follow() == [MOVED]
+
+
+def test_what_cannot_be_tried_while_nobody_has_the_interface_is_tried_as_soon_as_somebody_has() -> None:
+    """The node may claim it meanwhile; that says nothing of a detach, which is denied as ever."""
+    rehearsing = Rehearsing()
+    rehearsing.ends(PermissionsRehearsed(DENIED, HELD))
+    rehearsing.node.looked(eni())
+    assert rehearsing.follow() == [eni()]
+    rehearsing.ends(PermissionsRehearsed((), eni()))
+    assert not rehearsing.is_barred()
+    assert rehearsing.follow() == []
+    rehearsing.node.looked(MOVED)
+    assert rehearsing.follow() == [MOVED]
+    rehearsing.ends(PermissionsRehearsed((), MOVED))
+    rehearsing.node.looked(HELD)
+    assert rehearsing.follow() == []
+
+
+def test_a_denial_stands_though_another_address_comes_and_goes() -> None:
+    """What it was found with is where it was."""
+    first, address = Node(), IPv4Address("10.0.0.101")
+    second = Node(address, 1, Settings((ADDRESS, address)), first.shared, told=first.told)
+    other = eni(address, holder=OTHER, id="eni-2")
+    second.looked(other)
+    rehearsing = Rehearsing(first, second)
+    first.looked(None)
+    assert rehearsing.follow() == []
+    rehearsing.ends(PermissionsRehearsed(DENIED, other))
+    assert rehearsing.is_barred()
+    first.looked(HELD)
+    assert rehearsing.follow() == []
+    rehearsing.ends(PermissionsRehearsed(DENIED, other))
     assert rehearsing.is_barred()
 
 

@@ -152,7 +152,8 @@ def test_a_failed_write_counts_as_written(desk: Desk) -> None:
         (TokenSpent("spent"), Create(), 0.0, False),
         (AddressTaken("associated"), Associate("eipalloc-1", "eni-1", ADDRESS), timing.BACKOFF_FIRST, False),
         (NoFreeSlot("full"), Assign("eni-1", ADDRESS), 0.0, False),
-        (Denied("ec2:AttachNetworkInterface"), Attach("eni-1"), timing.BACKOFF_FIRST, True),
+        (Denied("ec2:CreateNetworkInterface"), Create(), timing.BACKOFF_FIRST, True),
+        (Denied("ec2:AttachNetworkInterface"), Attach("eni-1"), timing.BACKOFF_FIRST, False),
         (CloudError("bad input"), Attach("eni-1"), timing.BACKOFF_FIRST, True),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -213,7 +214,7 @@ def test_what_is_refused_again_is_warned_of_once(desk: Desk) -> None:
         (NoFreeSlot("AttachmentLimitExceeded"), "warning"),
         (TokenSpent("IdempotentParameterMismatch"), "warning"),
         (CloudError("InvalidParameterValue"), "error"),
-        (Denied("ec2:AttachNetworkInterface"), "error"),
+        (Denied("ec2:AttachNetworkInterface"), "info"),
     ],
     ids=lambda given: type(given).__name__ if isinstance(given, Exception) else "",
 )
@@ -257,14 +258,16 @@ def test_what_does_not_change_is_said_once(desk: Desk) -> None:
         desk.write(claim, error=error)
     assert desk.told.log.count("throttled") == 2
     denied = Denied("ec2:AssignPrivateIpAddresses")
-    for _ in range(3):
+    for _ in range(5):
         desk.write(claim, error=denied)
-    assert desk.told.log.count("IAM denies") == 1
+    levels = [line.split()[1] for line in desk.told.log.splitlines() if "IAM denies" in line]
+    assert levels == ["level=info", "level=error"]
 
 
 def test_a_success_ends_what_was_final(desk: Desk) -> None:
     """The permission came meanwhile."""
-    desk.write(Assign(desk.eni.id, ADDRESS), error=Denied("ec2:AssignPrivateIpAddresses"))
+    for _ in range(2):
+        desk.write(Assign(desk.eni.id, ADDRESS), error=Denied("ec2:AssignPrivateIpAddresses"))
     assert desk.writer.final is not None
     desk.write(Assign(desk.eni.id, ADDRESS))
     assert desk.writer.final is None

@@ -8,6 +8,7 @@ from floatingip.core.errors import CloudError, CloudUnavailable, LookAgain, NoCr
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2 import credentials
 from floatingip.edges.ec2.cloud import Ec2Cloud
+from floatingip.edges.ec2.meaning import NOT_ACCEPTED
 from floatingip.runtime.look import Calls
 from tests.edges.ec2_server import Become, Server, error, http
 from tests.edges.ec2_stub import Endpoint
@@ -44,6 +45,13 @@ def test_a_node_whose_clock_is_wrong_is_told_to_look_at_it(endpoint: Endpoint) -
     """It has just booted, and its time has not been set yet."""
     endpoint.refuses("DescribeSubnets", "InvalidSecurity.RequestHasExpired")
     assert "is the node's clock right?" in str(endpoint.error_of("DescribeSubnets"))
+
+
+@pytest.mark.parametrize("code", sorted(NOT_ACCEPTED.keys() - {"AuthFailure"}))
+def test_a_code_that_is_only_of_credentials_is_of_credentials_whatever_it_says(endpoint: Endpoint, code: str) -> None:
+    """Others are looked for."""
+    endpoint.refuses("DescribeSubnets", code, "The security token is not authorized for this Region.", 403)
+    assert type(endpoint.error_of("DescribeSubnets")) is NoCredentials
 
 
 AGENT = "/v1/credentials"

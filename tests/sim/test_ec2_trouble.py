@@ -158,8 +158,9 @@ def test_an_observer_denied_at_the_start_says_so_once_and_works_when_allowed(act
     fleet.wait(lambda: worker.cloud.calls.count(action) >= 3, 200, "several tries")
     worker.cloud.denied.clear()
     fleet.wait(lambda: fleet.serving() is worker, 80, "it holds the address")
-    (line,) = observer.logged("denied")
-    assert line.fields["action"] == f"ec2:{action}"
+    # A dry run may find it before a second try would tell it.
+    (line,) = observer.logged("denied") or observer.logged("rehearsal")
+    assert line.level == "error"
     assert f"ec2:{action}" in line.message
 
 

@@ -66,7 +66,7 @@ def test_an_address_that_somebody_else_has_does_not_stop_another() -> None:
     fleet.wait(lambda: fleet.serving() is first, 5, "the other address is placed")
     standby = second.start()
     fleet.wait(lambda: standby.reason(ADDRESS) == "ANSWERS", 5, "the standby sees it")
-    fleet.run(fleet.now + 2)
+    fleet.run(fleet.now + timing.TAGGED_WITHIN + 2)
     assert holder.reason(SECOND) == standby.reason(SECOND) == "NOT_OURS"
     first.cut_power()
     fleet.wait(lambda: fleet.serving() is second, 5, "the other address has moved")

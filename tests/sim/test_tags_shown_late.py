@@ -48,6 +48,21 @@ def test_an_interface_whose_tags_are_late_is_used_as_soon_as_they_are_shown(carr
     assert not any(each.end is not None and each.end.error is not None for each in observers)
 
 
+@pytest.mark.parametrize("observes", [True, False], ids=["observe", "attach"])
+def test_whoever_begins_right_after_it_was_made_waits_for_its_tags_too(observes: bool) -> None:
+    """Its first answer shows the interface: none before has shown nobody."""
+    fleet = late(3.0)
+    fleet.workers[0].start()
+    fleet.wait(lambda: any(eni.carries(ADDRESS) for eni in fleet.enis()), 8, "it is made")
+    fleet.run(fleet.now + 1)
+    second = fleet.workers[1].start(observes=observes)
+    fleet.run(fleet.now + 8)
+    assert fleet.serving() is not None
+    assert second.logged(reason="UNTAGGED")
+    assert not second.logged(reason="NOT_OURS")
+    assert second.end is None or second.end.error is None
+
+
 def test_an_interface_that_gets_no_tag_is_refused_in_the_end() -> None:
     """Somebody has made it meanwhile, with the address that nobody had."""
     fleet = late(30.0)

@@ -52,7 +52,7 @@ class Reason(Enum):
     NAME_UNKNOWN = "this instance has no tag kubernetes.io/cluster/NAME; set `name` in the ConfigMap"
     MIXED = "{detail}: of the other way to carry; scale to 0, `floatingip release`, then apply again"
     NOT_OURS = "{detail} has the address and is not ours: nothing is touched; free it there or choose another address"
-    UNTAGGED = "{detail}, which has just been made, has the address, and no tag yet: asking EC2 again whose it is"
+    UNTAGGED = "{detail}, which may be new, has the address, and no tag yet: asking EC2 again whose it is"
     NO_SUBNET = "{detail}"
     TAKEN = (
         "EC2 refuses the address as taken, and shows nobody who has it (a shared subnet, a delegated prefix?):"

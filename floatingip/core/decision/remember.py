@@ -15,7 +15,7 @@ from floatingip.core.decision.carry import Way
 from floatingip.core.decision.evidence import is_witness, witnesses
 from floatingip.core.decision.turns import rivals
 from floatingip.core.decision.view import Memory, View, attachment_of, doubted_since, is_down, unrecorded_since
-from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Owner
+from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Eni, Owner
 from floatingip.core.health import HealthState
 from floatingip.core.peer import Peer, WordState
 from floatingip.core.plumbing import PlumbingState
@@ -122,8 +122,9 @@ def _others(view: View) -> list[Peer]:
 
 
 def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
+    is_first = memory.asked_at == -inf
     memory = _with(memory, asked_at=owner.asked_at, answered_at=view.now)
-    memory = _remember_tags(memory, view, owner, way)
+    memory = _remember_tags(memory, view, owner, way, is_first=is_first)
     token = memory.token
     memory = _with(memory, token=token.shown(owner.asked_at) if owner.eni is not None else token.lacked(owner.asked_at))
     attachment = attachment_of(owner)
@@ -234,15 +235,17 @@ def _remember_readiness(memory: Memory, view: View) -> Memory:
     return memory if is_ready else _with(memory, unready_at=view.now)
 
 
-def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
-    """Since when the ENI has been somebody else's, or has had no tag though it is new, which moves are recorded, and
-    whether the last takeover is.
+def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way, *, is_first: bool) -> Memory:
+    """Since when the ENI has been somebody else's, or has had no tag though it may be new, which moves are recorded,
+    and whether the last takeover is.  ``is_first``: no answer before has shown who had the address.
     """
     if owner.eni is None:
         return _with(memory, untagged_since=None)
     if owner.eni.tags:
         memory = _with(memory, untagged_since=None)
-    elif memory.untagged_since is None and memory.nobody_since is not None:
+    elif memory.untagged_since is None and (
+        memory.nobody_since is not None or (is_first and _may_be_new(owner.eni, view.wall))
+    ):
         memory = _with(memory, untagged_since=owner.asked_at)
     foreign_since = memory.foreign_since if memory.foreign_since is not None else owner.asked_at
     recorded = way.recorded(view, owner.eni)
@@ -254,6 +257,12 @@ def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way) -> Memory
         moves_grew_at=view.now if ration.has_grown(memory.moves_shown, recorded) else memory.moves_grew_at,
         unrecorded="" if is_recorded else memory.unrecorded,
     )
+
+
+def _may_be_new(eni: Eni, wall: float) -> bool:
+    """What was attached before its tags were due is not."""
+    since = eni.attachment.since_wall if eni.attachment is not None else None
+    return since is None or wall - since < timing.TAGGED_WITHIN
 
 
 def _remember_link(memory: Memory, view: View) -> Memory:

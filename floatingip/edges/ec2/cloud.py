@@ -38,7 +38,9 @@ PAGE = 1000
 """Interfaces in one answer: the most that EC2 gives."""
 
 HIGHEST_DEVICE_INDEX = 31
-"""No instance type has more interfaces than this on its first network card; the most is 24, as of a c8i.48xlarge."""
+"""Where the search for a free index ends.  No instance type has more interfaces on its first network card: the most is
+24, as of a c8i.48xlarge, and the rest is for types to come.  EC2 itself says when an instance is full.
+"""
 
 RESERVATIONS = ("SubnetIpv4CidrReservations", "SubnetIpv6CidrReservations")
 """Under what EC2 lists the CIDR reservations of a subnet."""

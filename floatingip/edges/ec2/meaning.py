@@ -261,8 +261,8 @@ def _cloud_error(
 
 def is_not_accepted(answer: Mapping[str, Any]) -> bool:
     """Whether EC2 says in its answer that it does not accept the credentials."""
-    said = answer.get("Error", {}).get("Message") or ""
-    return code_in(answer) in NOT_ACCEPTED and not ANOTHER_ACCOUNTS.search(one_line(said))
+    code, said = code_in(answer), answer.get("Error", {}).get("Message") or ""
+    return code in NOT_ACCEPTED and not (code == "AuthFailure" and ANOTHER_ACCOUNTS.search(one_line(said)))
 
 
 def code_in(answer: Mapping[str, Any]) -> str:
