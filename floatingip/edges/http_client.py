@@ -161,7 +161,7 @@ class Connection:
             plain.bind((str(self._source), 0))
         if self._only_others:
             hear_others(plain, address)
-            go_straight(plain, address, self._port)
+            go_straight(plain, address, self._port, _left(deadline) / 2)
         plain.settimeout(_left(deadline))
         plain.connect((self._host, self._port))
         if self._tls is not None:

@@ -10,17 +10,29 @@ to one that conntrack knows already.  So conntrack is told of the connection bef
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import struct
-import threading
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from floatingip.core.model import Address
+from floatingip.edges import clock
 from floatingip.edges.kernel.netlink import ADD, NETFILTER, Netlink, attribute
 
 KNOWN_FOR = 10
 """Seconds for which conntrack remembers a connection whose first packet is never sent."""
+
+TOLD_WITHIN = 0.1
+"""Seconds within which conntrack must have been told of a connection: it usually takes less than a millisecond, and
+whoever connects has others to look after.
+"""
+
+AGAIN_AFTER = 60.0
+"""Seconds after which a kernel is asked again that takes no such message, or is silent: it looks for the module each
+time, which takes it a while; and at boot, or short of memory, it may not have found it.
+"""
 
 # linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
 _NEW_CONNECTION = 1 << 8 | 0
@@ -33,24 +45,52 @@ _NESTED = 0x8000
 
 _End = tuple[Address, int]
 
-_cannot = threading.Event()
-"""This kernel takes no such message: it was asked, and has looked for the module, which takes it a while."""
+
+@dataclass(slots=True)
+class _Obstacle:
+    """`said` is why conntrack could not be told first in this process; nobody need hear of it twice.  Before `again_at`
+    it is not tried.
+    """
+
+    said: str = ""
+    shown: bool = False
+    again_at: float = -math.inf
 
 
-def go_straight(at: socket.socket, to: Address, port: int) -> None:
+_obstacle = _Obstacle()
+
+
+def prepare() -> None:
+    """Tell conntrack of a connection that nobody makes, so that the kernel loads the module at the start, not while
+    somebody waits for a probe.
+    """
+    nobody = ip_address("127.0.0.1"), 9
+    _try(nobody, nobody, None)
+
+
+def obstacle() -> str:
+    """Why conntrack could not be told of a connection, once in the life of this process; otherwise empty."""
+    if not _obstacle.said or _obstacle.shown:
+        return ""
+    _obstacle.shown = True
+    return _obstacle.said
+
+
+def go_straight(at: socket.socket, to: Address, port: int, within: float = TOLD_WITHIN) -> None:
     """Bind the TCP socket, unless it is, and have what it sends to that address and port led by no NAT of this node.
 
     This node's own addresses are left to NAT: so NodePorts are served there.  Best effort: where conntrack cannot be
-    told, or others' rules put the connection into a zone of its own, NAT may lead it elsewhere.
+    told, or not within so many seconds, or others' rules put the connection into a zone of its own, NAT may lead it
+    elsewhere; see `obstacle`.
     """
-    if to.is_loopback or _cannot.is_set():
+    if to.is_loopback or clock.now() < _obstacle.again_at:
         return
     with suppress(OSError):
         if at.getsockname()[1] == 0:
             at.bind((str(_source(to, port)), 0))
         name, own_port, *_ = at.getsockname()
         if (source := ip_address(name)) != to:
-            _tell((source, own_port), (to, port))
+            _try((source, own_port), (to, port), min(within, TOLD_WITHIN))
 
 
 def _source(to: Address, port: int) -> Address:
@@ -60,18 +100,24 @@ def _source(to: Address, port: int) -> Address:
         return ip_address(asking.getsockname()[0])
 
 
-def _tell(source: _End, to: _End) -> None:
+def _try(source: _End, to: _End, within: float | None) -> None:
+    try:
+        _tell(source, to, within)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        _obstacle.said = _obstacle.said or str(error.strerror or error)
+        if error.errno in (errno.EINVAL, errno.ETIMEDOUT):
+            _obstacle.again_at = clock.now() + AGAIN_AFTER
+
+
+def _tell(source: _End, to: _End, within: float | None) -> None:
     """Raises OSError."""
     content = _HEAD.pack(socket.AF_INET if to[0].version == 4 else socket.AF_INET6, 0, 0)
     content += _way(_ORIGINAL, source, to) + _way(_REPLY, to, source)
     content += attribute(_TIMEOUT, struct.pack("!I", KNOWN_FOR))
-    with closing(Netlink(NETFILTER)) as netlink:
-        try:
-            netlink.change(_NEW_CONNECTION, content, ADD)
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                _cannot.set()
-            raise
+    with closing(Netlink(NETFILTER, within)) as netlink:
+        netlink.change(_NEW_CONNECTION, content, ADD)
 
 
 def _way(kind: int, source: _End, to: _End) -> bytes:
