@@ -128,7 +128,8 @@ class Netlink:
 
     def _exchange(self, kind: int, flags: int, content: bytes, head: int) -> tuple[list[Message], bool]:
         if self._socket is None:
-            self._socket = _open(self._protocol, self._within)
+            self._socket = _open(self._protocol)
+            self._socket.settimeout(self._within)
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         self._socket.send(_HEADER.pack(16 + len(content), kind, flags, self._sequence, 0) + content)
         deadline, answers, interrupted = time.monotonic() + self._within, list[Message](), False
@@ -216,10 +217,9 @@ def _aligned(length: int) -> int:
     return (length + 3) & ~3
 
 
-def _open(protocol: int, within: float) -> socket.socket:
+def _open(protocol: int) -> socket.socket:
     made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     try:
-        made.settimeout(within)
         # So the kernel filters dumps of routes by their table, which spares the CNI's; one before 4.20 does not.
         with contextlib.suppress(OSError):
             made.setsockopt(_SOL_NETLINK, _GET_STRICT_CHECK, 1)
