@@ -26,7 +26,7 @@ from ipaddress import ip_address
 from floatingip.core.model import Address
 from floatingip.edges import clock
 from floatingip.edges.socket_filter import hear_others
-from floatingip.edges.straight import go_straight
+from floatingip.edges.straight import bind_address, go_straight
 
 MOST_BYTES = 65536
 """Bytes that the body of an answer may have, unless the asker says otherwise."""
@@ -158,10 +158,10 @@ class Connection:
         plain = self._socket = socket.socket(family, socket.SOCK_STREAM)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._source is not None:
-            plain.bind((str(self._source), 0))
+            bind_address(plain, self._source)
         if self._only_others:
             hear_others(plain, address)
-            go_straight(plain, address, self._port)
+            go_straight(plain, address, self._port, _left(deadline) / 2)
         plain.settimeout(_left(deadline))
         plain.connect((self._host, self._port))
         if self._tls is not None:

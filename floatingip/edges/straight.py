@@ -10,68 +10,163 @@ to one that conntrack knows already.  So conntrack is told of the connection bef
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import struct
-import threading
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from floatingip.core.model import Address
+from floatingip.edges import clock
 from floatingip.edges.kernel.netlink import ADD, NETFILTER, Netlink, attribute
 
 KNOWN_FOR = 10
 """Seconds for which conntrack remembers a connection whose first packet is never sent."""
+
+TOLD_WITHIN = 0.1
+"""Seconds within which conntrack must have been told of a connection: it usually takes less than a millisecond, and
+whoever connects has others to look after.
+"""
+
+PORTS = 4
+"""How many of this node's ports are tried, where conntrack has connections from them."""
+
+AGAIN_AFTER = 60.0
+"""Seconds after which a kernel is asked again that takes no such message, or is silent: it looks for the module each
+time, which takes it a while; and at boot, or short of memory, it may not have found it.
+"""
 
 # linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
 _NEW_CONNECTION = 1 << 8 | 0
 _HEAD = struct.Struct("=BBH")  # family, version, resource
 _ORIGINAL, _REPLY, _TIMEOUT = 1, 2, 7
 _ADDRESSES, _PROTOCOL = 1, 2
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _FROM_AND_TO = {4: (1, 2), 6: (3, 4)}
 _PROTOCOL_NUMBER, _FROM_PORT, _TO_PORT = 1, 2, 3
 _NESTED = 0x8000
 
+# linux/in.h; the latter is known from Linux 6.3 on.
+_ADDRESS_WITHOUT_PORT, _PORT_RANGE = 24, 51
+
 _End = tuple[Address, int]
 
-_cannot = threading.Event()
-"""This kernel takes no such message: it was asked, and has looked for the module, which takes it a while."""
+
+@dataclass(slots=True)
+class _Obstacle:
+    """`said` is why conntrack could not be told first in this process; nobody need hear of it twice.  Before `again_at`
+    it is not tried.
+    """
+
+    said: str = ""
+    shown: bool = False
+    again_at: float = -math.inf
 
 
-def go_straight(at: socket.socket, to: Address, port: int) -> None:
-    """Bind the TCP socket, unless it is, and have what it sends to that address and port led by no NAT of this node.
+_obstacle = _Obstacle()
+
+
+def prepare() -> None:
+    """Tell conntrack of a connection that nobody makes, so that the kernel loads the module at the start, not while
+    somebody waits for a probe.
+    """
+    nobody = ip_address("127.0.0.1"), 9
+    with _noting(), suppress(FileExistsError):  # as another process has told of it just now
+        _tell(nobody, nobody, None)
+
+
+def obstacle() -> str:
+    """Why conntrack could not be told of a connection, once in the life of this process; otherwise empty."""
+    if not _obstacle.said or _obstacle.shown:
+        return ""
+    _obstacle.shown = True
+    return _obstacle.said
+
+
+def go_straight(at: socket.socket, to: Address, port: int, within: float = TOLD_WITHIN) -> None:
+    """Choose a port for the TCP socket, which has none yet, and have what it sends to that address and port led by no
+    NAT of this node.
 
     This node's own addresses are left to NAT: so NodePorts are served there.  Best effort: where conntrack cannot be
-    told, or others' rules put the connection into a zone of its own, NAT may lead it elsewhere.
+    told, or not within so many seconds, or others' rules put the connection into a zone of its own, NAT may lead it
+    elsewhere; see `obstacle`.
     """
-    if to.is_loopback or _cannot.is_set():
+    if to.is_loopback or clock.now() < _obstacle.again_at:
         return
     with suppress(OSError):
-        if at.getsockname()[1] == 0:
-            at.bind((str(_source(to, port)), 0))
-        name, own_port, *_ = at.getsockname()
-        if (source := ip_address(name)) != to:
-            _tell((source, own_port), (to, port))
+        source = ip_address(at.getsockname()[0])
+        if source.is_unspecified:
+            source = _source(to, port)
+        if source != to:
+            _try(at, source, (to, port), min(within, TOLD_WITHIN))
+
+
+def bind_address(at: socket.socket, source: Address) -> None:
+    """Have the socket connect from this address; its port is chosen only then.  Raises OSError."""
+    at.setsockopt(socket.IPPROTO_IP, _ADDRESS_WITHOUT_PORT, 1)
+    at.bind((str(source), 0))
 
 
 def _source(to: Address, port: int) -> Address:
     """The address from which the kernel would send there.  Raises OSError."""
-    with socket.socket(socket.AF_INET if to.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+    with socket.socket(_FAMILY[to.version], socket.SOCK_DGRAM) as asking:
         asking.connect((str(to), port))  # which sends nothing
         return ip_address(asking.getsockname()[0])
 
 
-def _tell(source: _End, to: _End) -> None:
+def _try(at: socket.socket, source: Address, to: _End, within: float) -> None:
+    with _noting():
+        _take(at, source, _told_port(source, to, within))
+
+
+def _told_port(source: Address, to: _End, within: float) -> int:
+    """A free port, of which conntrack has been told that a connection comes from it.  Raises OSError.
+
+    Where conntrack still has one from it that is over, for 120 s, the kernel would make that anew, and ask NAT again.
+    """
+    with ExitStack() as tried:
+        for _ in range(PORTS):
+            held = tried.enter_context(socket.socket(_FAMILY[source.version], socket.SOCK_STREAM))
+            held.bind((str(source), 0))
+            port: int = held.getsockname()[1]
+            with suppress(FileExistsError):
+                _tell((source, port), to, within)
+                return port
+    raise FileExistsError(errno.EEXIST, f"it has connections from each of {PORTS} free ports")
+
+
+def _take(at: socket.socket, source: Address, port: int) -> None:
+    """Have the socket connect from that port.  Raises OSError.
+
+    By a range of one port, which is had only when it connects: one that a socket is bound to before serves no other
+    connection of this node until 60 s after its end, one that was taken so serves those to elsewhere.
+    """
+    try:
+        at.setsockopt(socket.IPPROTO_IP, _PORT_RANGE, struct.pack("=I", port << 16 | port))
+    except OSError:
+        at.bind((str(source), port))
+
+
+@contextmanager
+def _noting() -> Iterator[None]:
+    """Note what keeps conntrack from being told."""
+    try:
+        yield
+    except OSError as error:
+        _obstacle.said = _obstacle.said or str(error.strerror or error)
+        if error.errno in (errno.EINVAL, errno.ETIMEDOUT):
+            _obstacle.again_at = clock.now() + AGAIN_AFTER
+
+
+def _tell(source: _End, to: _End, within: float | None) -> None:
     """Raises OSError."""
-    content = _HEAD.pack(socket.AF_INET if to[0].version == 4 else socket.AF_INET6, 0, 0)
+    content = _HEAD.pack(_FAMILY[to[0].version], 0, 0)
     content += _way(_ORIGINAL, source, to) + _way(_REPLY, to, source)
     content += attribute(_TIMEOUT, struct.pack("!I", KNOWN_FOR))
-    with closing(Netlink(NETFILTER)) as netlink:
-        try:
-            netlink.change(_NEW_CONNECTION, content, ADD)
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                _cannot.set()
-            raise
+    with closing(Netlink(NETFILTER, within)) as netlink:
+        netlink.change(_NEW_CONNECTION, content, ADD)
 
 
 def _way(kind: int, source: _End, to: _End) -> bytes:

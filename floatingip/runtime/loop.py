@@ -36,7 +36,7 @@ from floatingip.core.node import Identity
 from floatingip.core.plumbing import Plumbing
 from floatingip.core.ports import Prober
 from floatingip.core.settings import Settings
-from floatingip.edges import background, clock
+from floatingip.edges import background, clock, straight
 from floatingip.edges.telemetry import Log
 from floatingip.runtime.desk import LOOPBACK, Desk
 from floatingip.runtime.doing import Doer, Edges
@@ -100,12 +100,17 @@ class Loop:
             self._imds.start()
             if self._edges.settings is not None:
                 SettingsLoop(self._edges.settings, lambda *found: self.post(SettingsFound(*found))).start()
+        straight.prepare()
         self._probes.start()
         self._host.start()
         doer, events = self._doer, list[Event]()
         while doer.end is None:
             for effect in self.agent.handle(events, self.now(), time.time()):
                 self.do(effect)
+            if said := straight.obstacle():
+                self._log.warning(
+                    "nat", f"connections of this observer go where NAT leads them: conntrack cannot be told ({said})"
+                )
             events = self._news() if doer.end is None else []
         if doer.end.error is not None:
             raise doer.end.error

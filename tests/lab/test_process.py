@@ -41,9 +41,16 @@ def _machine(region: Region) -> Iterator[Machine]:
 class Container:
     """`floatingip COMMAND` in a PID namespace of its own, on the worker."""
 
-    def __init__(self, region: Region, machine: Machine, command: str, settings: Path) -> None:
+    def __init__(
+        self,
+        region: Region,
+        machine: Machine,
+        command: str,
+        settings: Path,
+        program: tuple[str, str] = ("-m", "floatingip"),
+    ) -> None:
         argv = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
-        argv += [sys.executable, "-m", "floatingip", command, "--settings", str(settings)]
+        argv += [sys.executable, *program, command, "--settings", str(settings)]
         self._output = settings.with_suffix(".log").open("w+", encoding="utf-8")
         environment = {
             "PATH": os.environ["PATH"],

@@ -76,10 +76,16 @@ class Netlink:
     After an error it opens again by itself, so that no late answer is taken for another one's.
     """
 
-    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE, within: float | None = None) -> None:
+        """``within``: seconds within which each answer must have come; `ANSWER_WITHIN` unless told."""
         self._protocol = protocol
+        self._told_within = within
         self._socket: socket.socket | None = None
         self._sequence = 0
+
+    @property
+    def _within(self) -> float:
+        return ANSWER_WITHIN if self._told_within is None else self._told_within
 
     def close(self) -> None:
         """Close it; it opens again by itself."""
@@ -110,7 +116,7 @@ class Netlink:
             return self._exchange(kind, flags, content, head)
         except TimeoutError as error:
             self.close()
-            raise TimeoutError(errno.ETIMEDOUT, f"netlink: no answer within {ANSWER_WITHIN:g} s") from error
+            raise TimeoutError(errno.ETIMEDOUT, f"netlink: no answer within {self._within:g} s") from error
         except _Refused as refused:
             raise OSError(refused.code, os.strerror(refused.code)) from refused
         except OSError:
@@ -123,9 +129,10 @@ class Netlink:
     def _exchange(self, kind: int, flags: int, content: bytes, head: int) -> tuple[list[Message], bool]:
         if self._socket is None:
             self._socket = _open(self._protocol)
+            self._socket.settimeout(self._within)
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         self._socket.send(_HEADER.pack(16 + len(content), kind, flags, self._sequence, 0) + content)
-        deadline, answers, interrupted = time.monotonic() + ANSWER_WITHIN, list[Message](), False
+        deadline, answers, interrupted = time.monotonic() + self._within, list[Message](), False
         while time.monotonic() < deadline:
             for answered, said, body in self._messages(self._receive()):
                 interrupted = interrupted or bool(said & _DUMP_INTERRUPTED)
@@ -213,7 +220,6 @@ def _aligned(length: int) -> int:
 def _open(protocol: int) -> socket.socket:
     made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     try:
-        made.settimeout(ANSWER_WITHIN)
         # So the kernel filters dumps of routes by their table, which spares the CNI's; one before 4.20 does not.
         with contextlib.suppress(OSError):
             made.setsockopt(_SOL_NETLINK, _GET_STRICT_CHECK, 1)
