@@ -176,6 +176,8 @@ def test_attach_to_a_foreign_eni_exits_with_5_and_names_it(run: Run, region: Reg
     """Nothing was touched, and what to do is said."""
     wanted = {"SubnetId": region.ec2.subnet_id, "PrivateIpAddress": FLOATING_IP}
     eni = region.administrator.create_network_interface(**wanted)["NetworkInterface"]["NetworkInterfaceId"]  # type: ignore[arg-type]  # a TypedDict, spelled out
+    # One without any tag may be new, and is asked about for ten seconds more.
+    region.administrator.create_tags(Resources=[eni], Tags=[{"Key": "Name", "Value": "somebody's"}])
     seen = len(region.history.events("ec2"))
     assert eni in run("attach").ends(5)[0]
     calls = [event for event in region.history.events("ec2")[seen:] if event["event"] == "call"]
