@@ -1,8 +1,10 @@
-"""What the tests of probes share: the holder's addresses, outcomes, and what comes of the probes of one prober."""
+"""What the tests of probes share: the addresses, outcomes, what comes of one prober's probes, and who answers."""
 
+import http.server
+import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from ipaddress import ip_address
 
 import pytest
@@ -67,3 +69,19 @@ def probe(near: Namespace, make: Callable[[], Prober]) -> tuple[ProbeOutcome, st
 
     result = near.call(run)
     return result.outcome, result.detail, result.known_at - result.sent_at
+
+
+@contextmanager
+def serving(
+    namespace: Namespace, version: int, port: int, handler: type[http.server.BaseHTTPRequestHandler]
+) -> Iterator[None]:
+    """Serve by HTTP there, by that version of IP, meanwhile."""
+    server = http.server.HTTPServer(("", port), handler, bind_and_activate=False)
+    server.socket.close()
+    server.socket = namespace.listen("0.0.0.0" if version == 4 else "::", port)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join()
+    server.server_close()

@@ -1,7 +1,6 @@
 """Questions to another node's observer that this node itself would answer: they are no sign of that one's life."""
 
 import http.server
-import threading
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -14,7 +13,7 @@ from floatingip.core.groups import Worker
 from floatingip.core.model import Address
 from floatingip.runtime import peers
 from lab.network.netns import Namespace
-from tests.lab.probing import ZONE, families
+from tests.lab.probing import ZONE, families, serving
 
 PORT = 9807
 OWN = {4: ip_address("10.9.0.1"), 6: ip_address("2001:db8:9::1")}
@@ -40,16 +39,8 @@ class _Observer(http.server.BaseHTTPRequestHandler):
 def _observer(near: Namespace, holder: Namespace, address: Address) -> Iterator[None]:
     """The asking node has an observer; the other one has none, and drops what comes."""
     holder.nft("table inet power { chain cut { type filter hook input priority 0; meta l4proto tcp drop; }; }")
-    listener = near.listen("0.0.0.0" if address.version == 4 else "::", PORT)
-    server = http.server.HTTPServer(("", PORT), _Observer, bind_and_activate=False)
-    server.socket.close()
-    server.socket = listener
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(near, address.version, PORT, _Observer):
+        yield
 
 
 @families

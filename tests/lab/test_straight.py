@@ -3,7 +3,6 @@ of a Service, which anybody may make in a namespace of theirs.
 """
 
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import ip_address
@@ -15,7 +14,7 @@ from floatingip.core.word import Held, Status, to_peer
 from floatingip.edges.probes.tcp import TcpProber
 from floatingip.runtime import peers
 from lab.network.netns import Namespace
-from tests.lab.probing import ANSWERED, LOST, SILENCE, families, is_own, outcomes, probe
+from tests.lab.probing import ANSWERED, LOST, SILENCE, families, is_own, outcomes, probe, serving
 from tests.lab.test_reach import NO_OBSERVERS, NO_PING, close
 from tests.lab.test_reach import probe as reach
 from tests.waiting import until
@@ -79,15 +78,8 @@ class _Impostor(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(name="impostor")
 def _impostor(pod: Namespace, address: Address) -> Iterator[None]:
     """The pod answers as an observer does."""
-    server = http.server.HTTPServer(("", PODS_PORT), _Impostor, bind_and_activate=False)
-    server.socket.close()
-    server.socket = pod.listen("0.0.0.0" if address.version == 4 else "::", PODS_PORT)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(pod, address.version, PODS_PORT, _Impostor):
+        yield
 
 
 @families

@@ -159,7 +159,7 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
             return replace(doubtful, reason=Reason.LATER, detail=known, look_at=soon)
         ahead = {*memory.ahead, *ranked_before(memory, view, settings, judged=attachment.instance_id)}
         doubtful = replace(doubtful, ahead=tuple(sorted(ahead)))
-        before = sorted(ahead.union(unmet_before(memory, view, judged=attachment.instance_id)))
+        before = sorted(ahead | unmet_before(memory, view, judged=attachment.instance_id))
         due_since = view.now if memory.due_since is None else memory.due_since
         turn_at = due_since + taking_step(memory) * len(before)
         if before and view.now < turn_at:

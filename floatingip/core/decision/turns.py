@@ -80,12 +80,12 @@ def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = 
     )
 
 
-def unmet_before(memory: Memory, view: View, judged: str) -> list[str]:
+def unmet_before(memory: Memory, view: View, judged: str) -> set[str]:
     """The observers of which one that has just begun has not heard yet, and that may come before it: it knows no more
     of them than whether they had the address last, and their ids.
     """
     mine = (view.me == memory.last_holder, view.me)
-    return sorted(each for each in unmet(view, judged) if view.leaving or (each == memory.last_holder, each) < mine)
+    return {each for each in unmet(view, judged) if view.leaving or (each == memory.last_holder, each) < mine}
 
 
 def served_before(view: View, judged: str) -> list[str]:
