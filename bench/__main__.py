@@ -28,6 +28,7 @@ from typing import Any
 from bench import report, results
 from bench.cells import RUN_WITHIN, Cell, Failover, cells, missing
 from floatingip.cli import Parser
+from floatingip.commands.ending import lose_no_interrupt
 from floatingip.commands.progress import Progress
 from lab.command_line import count, end_of
 from lab.console import Console
@@ -170,4 +171,5 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 if __name__ == "__main__":
+    lose_no_interrupt()
     sys.exit(end_of("bench", lambda: main(sys.argv[1:]), sys.stdout))

@@ -27,7 +27,9 @@ if interrupt is not signal.SIG_IGN:  # as a shell has it for what a script runs 
     signal.signal(signal.SIGINT, _end)
 
 from floatingip.cli import main  # noqa: E402 - the handlers have to be there first
+from floatingip.commands import ending  # noqa: E402
 
+ending.lose_no_interrupt()
 signal.signal(signal.SIGINT, interrupt)
 for name in ("stdin", "stdout", "stderr"):
     if getattr(sys, name) is None:  # whoever started this has closed it, and the next socket would get its number

@@ -20,6 +20,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from floatingip.cli import Parser
+from floatingip.commands.ending import lose_no_interrupt
 from lab import sandbox
 from lab.command_line import count, end_of, written
 from lab.history import Event
@@ -275,4 +276,5 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    lose_no_interrupt()
     sys.exit(end_of("lab", lambda: main(sys.argv[1:]), sys.stdout))

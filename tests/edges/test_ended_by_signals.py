@@ -56,6 +56,34 @@ def test_a_signal_ends_it_as_ctrl_c_does_but_by_its_own_exit_code(
     assert signal.getsignal(number) is before
 
 
+DROPS_ONE = """
+import os, signal, sys, time
+from floatingip.commands import ending
+
+class Fleeting:
+    def __del__(self):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        time.sleep(1)
+
+ending.lose_no_interrupt()
+with ending.as_by_ctrl_c():
+    try:
+        Fleeting()
+        time.sleep(float(sys.argv[2]))
+    except KeyboardInterrupt as ended:
+        sys.exit(128 + next(iter(ended.args), signal.SIGINT))
+"""
+"""Gets a signal in a destructor, where Python can only print what is raised."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_comes_in_a_destructor_is_not_lost(number: signal.Signals) -> None:
+    """As it comes in the callback by which an import lets go of its lock: the command would go on."""
+    command = [sys.executable, "-c", DROPS_ONE, str(int(number)), str(PATIENCE)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (128 + number, "")
+
+
 def test_what_is_ignored_stays_ignored() -> None:
     """As by nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from floatingip.cli import Parser
+from floatingip.commands.ending import lose_no_interrupt
 from lab.command_line import count, end_of
 from tests.sim import compiled
 from tests.sim.history import Outcome, play, suffer
@@ -81,4 +82,5 @@ def _play(one: Callable[[int], Outcome], seeds: range, jobs: int | None) -> int:
 
 if __name__ == "__main__":
     quicken()
+    lose_no_interrupt()
     sys.exit(end_of("tests.sim", lambda: main(sys.argv[1:]), sys.stdout))

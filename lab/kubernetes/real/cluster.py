@@ -124,6 +124,7 @@ class Cluster(Resource):
                 cni=self._cni,
                 credentials=self._credentials(worker.name),
                 proxy=self._proxy,
+                closing=self._closing,
             )
         with ThreadPoolExecutor() as pool:
             tasks = [pool.submit(node.boot) for node in self.nodes.values()]
@@ -131,8 +132,12 @@ class Cluster(Resource):
             tasks.append(pool.submit(self.plane.pack, AGNHOST, "agnhost"))
             name = self._image.removeprefix(f"{ECR}/")
             tasks.append(pool.submit(self.plane.push, name, host.layout(), self._environment))
-            for task in tasks:
-                task.result()
+            try:
+                for task in tasks:
+                    task.result()
+            except BaseException:
+                self._closing.set()  # else what still boots would be waited for
+                raise
         for name, target in (("watch", self._watch.follow), ("logs", self._container_logs.follow)):
             thread = threading.Thread(target=target, name=f"kubernetes-{name}", daemon=True)
             thread.start()

@@ -120,7 +120,7 @@ class Node:
     A worker's machine; nothing exists before `boot()`.
 
     labels: the node's.  cni: variables of the VPC CNI, such as MAX_ENI.  credentials: the AWS SDK's variables for it.
-    proxy: kube-proxy's configuration, where it is not as EKS has it.
+    proxy: kube-proxy's configuration, where it is not as EKS has it.  closing: when it is set, what boots gives up.
     """
 
     def __init__(
@@ -137,6 +137,7 @@ class Node:
         cni: Mapping[str, str],
         credentials: Mapping[str, str],
         proxy: Mapping[str, object],
+        closing: threading.Event,
     ) -> None:
         self.name = worker.name
         self.parts: dict[str, Part] = {}
@@ -153,6 +154,7 @@ class Node:
         self._cni = cni
         self._credentials = credentials
         self._proxy = proxy
+        self._closing = closing
         self._supply: subprocess.Popen[str] | None = None
         self._init = 0
 
@@ -161,6 +163,7 @@ class Node:
     def boot(self) -> None:
         """Make the machine and start its parts; it is ready a few seconds later.  Raises PartFailed."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._init = 0
         spec = {
             "root": str(self._folder),
             "groups": [str(group) for group in self._groups.of_machine(self.name)],
@@ -210,8 +213,10 @@ class Node:
         if self._supply is not None and self._supply.poll() is None:
             # Frozen processes do not take a signal before they are thawed, on version 1.
             with suppress(ProcessLookupError):
-                os.kill(self._init, signal.SIGKILL)
+                os.kill(self._init or self._supply.pid, signal.SIGKILL)
             self.freeze(frozen=False)
+            for part in self.parts.values():
+                part.wake()  # a stopped `nsenter` does not see its child end, for which the kernel waits
             self._supply.wait()
         for part in self.parts.values():
             part.wait()
@@ -257,7 +262,8 @@ class Node:
         while not condition():
             if not self.parts[part].alive or time.monotonic() > deadline:
                 raise PartFailed(f"{part} of {self.name} did not start: {self.parts[part].last_words()}")
-            time.sleep(0.02)
+            if self._closing.wait(0.02):
+                raise PartFailed(f"{part} of {self.name} is no longer waited for")
 
     def _configure_network(self) -> None:
         """
@@ -266,7 +272,8 @@ class Node:
         """
         ipamd, deadline = self.parts["aws-node"], time.monotonic() + CNI_WITHIN
         while self._plane.kubectl("get", "node", self.name).returncode and time.monotonic() < deadline:
-            time.sleep(0.2)
+            if self._closing.wait(0.2):
+                return
         while time.monotonic() < deadline and self._supply is not None and self._supply.poll() is None:
             ipamd.start()
             with suppress(OSError):

@@ -84,7 +84,7 @@ class Part:
     def resume(self) -> None:
         """Let it go on."""
         self.signal(signal.SIGCONT)
-        self._wake()
+        self.wake()
 
     def kill(self) -> None:
         """End it at once (SIGKILL).  Idempotent."""
@@ -94,14 +94,14 @@ class Part:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended; whether it has."""
-        self._wake()
+        self.wake()
         with suppress(subprocess.TimeoutExpired):
             if self._process is not None:
                 self._process.wait(timeout)
         return not self.alive
 
-    def _wake(self) -> None:
-        """`nsenter` stops as its child does, but does not go on with it."""
+    def wake(self) -> None:
+        """Let `nsenter` go on: it stops as its child does, but does not go on with it."""
         if self._process is not None and self.alive:
             self._process.send_signal(signal.SIGCONT)
 
