@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.__main__ import main as bench
-from lab.__main__ import main as lab
+from lab.cli import main as lab
 from lab.command_line import end_of
 from tests.sim.__main__ import main as sim
 

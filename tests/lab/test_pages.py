@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lab import __main__ as lab
+from lab import cli as lab
 from lab.pages import failures, lanes, report
 
 A, B = "i-0aaaaaaaaaaaaaaaa", "i-0bbbbbbbbbbbbbbbb"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lab.__main__ import main
+from lab.cli import main
 from lab.ec2 import PROFILES, Guest
 from lab.history import History
 from lab.network.fabric import CLIENT_IN_ADDRESS, Fabric
