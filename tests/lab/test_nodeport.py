@@ -145,7 +145,7 @@ def keeper(workers: Workers, over: Over) -> Iterator[Keeper]:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_node_port_answers_over_the_floating_address_as_over_the_primary_one(
+def test_node_port_answers_over_the_floating_address_as_over_the_primary_one_and_only_by_the_marks(
     fabric: Fabric,
     workers: Workers,
     backends: Backends,
@@ -158,6 +158,8 @@ def test_node_port_answers_over_the_floating_address_as_over_the_primary_one(
     To clients inside and outside, by local, remote and hostNetwork backends; nothing fails the source check.
 
     Nor does any pod elsewhere see the floating address as its client: only replies may leave by the ENI that has it.
+    When the observer has ended all answer on; with only the nft table taken away, replies leave by the primary ENI, and
+    the source check drops them all.
     """
     a = workers[0]
     asked = [each for each in backends.all() if policy == "Cluster" or each[1].startswith("worker-a")]
@@ -170,24 +172,10 @@ def test_node_port_answers_over_the_floating_address_as_over_the_primary_one(
             )
             assert over_the_floating == over_the_primary
             assert over_the_floating.startswith(name)
-    assert fabric.source_check_drops() == {}
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_node_port_fails_without_the_marks(
-    fabric: Fabric,
-    workers: Workers,
-    backends: Backends,
-    fetch: Fetch,
-    over: Over,
-    keeper: Keeper,
-    policy: TrafficPolicy,
-) -> None:
-    """With only the nft table taken away, replies leave by the primary ENI, and the source check drops them all."""
-    a = workers[0]
     keeper.stop()
     answers = ask_all(fabric, fetch, a, backends, policy, over.floating)
     assert every_one_answered(answers), f"an ended observer must leave the plumbing: {answers}"
+    assert fabric.source_check_drops() == {}
     a.flush_rules(nft_tables=[over.marks])
     answers = ask_all(fabric, fetch, a, backends, policy, over.floating, timeout=0.3)
     assert set(answers.values()) == {"TimeoutError"}, answers
@@ -249,62 +237,54 @@ def ask_at_once(fabric: Fabric, fetch: Fetch, addresses: Sequence[str]) -> dict[
         }
 
 
-@pytest.fixture(params=["local", "remote", "host"])
-def answering(request: pytest.FixtureRequest, workers: Workers) -> str:
-    """The name of the one backend, which worker-a's NodePort leads to by both families."""
+def test_all_addresses_of_one_standing_eni_answer_at_once_and_one_that_leaves_hurts_no_other(
+    fabric: Fabric, workers: Workers, fetch: Fetch, holder: Keeper
+) -> None:
+    """
+    Two IPv4 addresses and an IPv6 one on one link: each connection comes back by its own mark, table and rule.
+
+    The others go on answering while one is taken down, and after; and all of them when it is back.
+    """
     a, b = workers
-    (address, port), name = getattr(Backends(a, b), request.param)
-    ipv6_address = {"local": a.pod_ipv6_addresses[0], "remote": b.pod_ipv6_addresses[0], "host": a.ipv6_address}
-    a.expose(NODE_PORT, [(address, port), (ipv6_address[request.param], BACKEND_PORT)])
-    return str(name)
-
-
-def test_all_addresses_of_one_standing_eni_answer_at_once(
-    fabric: Fabric, fetch: Fetch, answering: str, holder: Keeper
-) -> None:
-    """Two IPv4 addresses and an IPv6 one on one link: each connection comes back by its own mark, table and rule."""
-    answers = ask_at_once(fabric, fetch, TOGETHER)
-    assert len(answers) == 6
-    assert set(answers.values()) == {answering}, answers
-    assert fabric.source_check_drops() == {}
-
-
-@pytest.mark.parametrize("answering", ["remote"], indirect=True)
-@pytest.mark.parametrize("leaving", TOGETHER)
-def test_an_address_that_leaves_a_standing_eni_does_not_hurt_the_others(
-    fabric: Fabric, fetch: Fetch, answering: str, holder: Keeper, leaving: str
-) -> None:
-    """They go on answering while it is taken down, and after; and all of them when it is back."""
-    others = [address for address in TOGETHER if address != leaving]
-    fabric.unassign(ENI, leaving)
-    with ThreadPoolExecutor(1) as pool:
-        turned = pool.submit(holder.turn, leaving, Extent.AHEAD)
-        rounds = [ask_at_once(fabric, fetch, others)]
-        while not turned.done():
-            rounds.append(ask_at_once(fabric, fetch, others))
-        turned.result()
-    rounds.append(ask_at_once(fabric, fetch, others))
-    for answers in rounds:
+    backends = Backends(a, b)
+    of_ipv6 = {backends.local: a.pod_ipv6_addresses[0], backends.host: a.ipv6_address}
+    of_ipv6[backends.remote] = b.pod_ipv6_addresses[0]  # the last: it is the backend from here on
+    for (endpoint, answering), ipv6_address in of_ipv6.items():
+        a.expose(NODE_PORT, [endpoint, (ipv6_address, BACKEND_PORT)])
+        answers = ask_at_once(fabric, fetch, TOGETHER)
+        assert len(answers) == 6
         assert set(answers.values()) == {answering}, answers
-    gone = {fetch(client, leaving, NODE_PORT, timeout=0.3).error for client in (fabric.client_in, fabric.client_out)}
-    assert gone == {"TimeoutError"}
-    fabric.assign(ENI, leaving)
-    holder.turn(leaving, Extent.ALL)
-    answers = ask_at_once(fabric, fetch, TOGETHER)
-    assert set(answers.values()) == {answering}, answers
+    assert fabric.source_check_drops() == {}
+    for leaving in TOGETHER:
+        others = [address for address in TOGETHER if address != leaving]
+        fabric.unassign(ENI, leaving)
+        with ThreadPoolExecutor(1) as pool:
+            turned = pool.submit(holder.turn, leaving, Extent.AHEAD)
+            rounds = [ask_at_once(fabric, fetch, others)]
+            while not turned.done():
+                rounds.append(ask_at_once(fabric, fetch, others))
+            turned.result()
+        rounds.append(ask_at_once(fabric, fetch, others))
+        for answers in rounds:
+            assert set(answers.values()) == {answering}, answers
+        asked = (fetch(client, leaving, NODE_PORT, timeout=0.3) for client in (fabric.client_in, fabric.client_out))
+        assert {answer.error for answer in asked} == {"TimeoutError"}
+        fabric.assign(ENI, leaving)
+        holder.turn(leaving, Extent.ALL)
+        answers = ask_at_once(fabric, fetch, TOGETHER)
+        assert set(answers.values()) == {answering}, answers
     # A neighbour solicitation, say, between EC2's and the kernel's end.
-    assert set(fabric.source_check_drops()) <= {(ENI, leaving)}
+    assert set(fabric.source_check_drops()) <= {(ENI, address) for address in TOGETHER}
 
 
-@pytest.mark.parametrize("address", TOGETHER)
 def test_a_standby_that_is_ready_does_not_hear_itself(
-    fabric: Fabric, workers: Workers, holder: Keeper, standby: Keeper, address: str
+    fabric: Fabric, workers: Workers, holder: Keeper, standby: Keeper
 ) -> None:
     """Its probes leave by the primary link: answered by the holder, and lost with it."""
     b = workers[1]
-    assert probe(b, address) is ProbeOutcome.ANSWERED
+    assert {address: probe(b, address) for address in TOGETHER} == dict.fromkeys(TOGETHER, ProbeOutcome.ANSWERED)
     fabric.silence([ENI])
-    assert probe(b, address) is ProbeOutcome.LOST
+    assert {address: probe(b, address) for address in TOGETHER} == dict.fromkeys(TOGETHER, ProbeOutcome.LOST)
     assert fabric.source_check_drops() == {}, "the standing ENI has not got the primary address"
 
 
@@ -319,19 +299,19 @@ def probe(worker: Worker, address: str) -> ProbeOutcome:
     return worker.namespace.call(ask)
 
 
-@pytest.mark.parametrize("address", TOGETHER)
-def test_a_standby_answers_as_soon_as_the_address_is_its_own(
-    fabric: Fabric, workers: Workers, fetch: Fetch, holder: Keeper, standby: Keeper, address: str
+def test_a_standby_answers_as_soon_as_an_address_is_its_own(
+    fabric: Fabric, workers: Workers, fetch: Fetch, holder: Keeper, standby: Keeper
 ) -> None:
-    """The holder's kernel hangs; one call of EC2 later the other one serves the address, and hurts no other."""
+    """The holder's kernel hangs; one call of EC2 later the other one serves an address, and hurts no other."""
     b = workers[1]
     (endpoint, name), ipv6_address = Backends(*workers).remote, b.pod_ipv6_addresses[0]
     for worker in workers:
         worker.expose(NODE_PORT, [endpoint, (ipv6_address, BACKEND_PORT)])
-    assert ask_at_once(fabric, fetch, [address])[address, fabric.client_in.name] == name
+    assert set(ask_at_once(fabric, fetch, TOGETHER).values()) == {name}
     fabric.silence([ENI])
-    fabric.assign(STANDING_ENI, address)
-    standby.turn(address, Extent.ALL)
-    standby.announce(address)
-    until(lambda: set(ask_at_once(fabric, fetch, [address]).values()) == {name}, 5)
+    for count, address in enumerate(TOGETHER, 1):
+        fabric.assign(STANDING_ENI, address)
+        standby.turn(address, Extent.ALL)
+        standby.announce(address)
+        until(lambda: set(ask_at_once(fabric, fetch, TOGETHER[:count]).values()) == {name}, 5)  # noqa: B023 - asked at once
     assert fabric.source_check_drops() == {}
