@@ -48,7 +48,7 @@ MUTATIONS = (
         "floatingip.runtime.performing",
         "cloud.detach_eni(attachment_id, force=force)",
         "[cloud.detach_eni(a.id, force=force) for eni in cloud.describe_enis('cluster') if (a := eni.attachment)]",
-        2,
+        6,
     ),
     Mutation(
         "no evidence is needed",
@@ -79,7 +79,7 @@ MUTATIONS = (
         f"{DECISION}.turns",
         "    is_told = way_to",
         "    return []\n    is_told = way_to",
-        23,
+        31,
     ),
     Mutation(
         "no detach is ever forced",
@@ -138,7 +138,7 @@ MUTATIONS = (
         "        at = asked.question.asked_at\n"
         "        return Looked(Seen(at, {}, (), frozenset(), frozenset(), '', {}, None, {}))\n"
         "        return LookFailed(",
-        1,
+        4,
         ("EC2 is not reached", "IMDS is silent"),
     ),
     Mutation(
@@ -182,7 +182,7 @@ MUTATIONS = (
         "    if situation.view.me < situation.who:\n"
         "        return Charge(Rule.R5, Reason.HOLDER_LEAVING, '', rationed=False)\n"
         "    asked_for = _first(ASKED_FOR, situation)",
-        20,
+        21,
     ),
     Mutation(
         "EC2 is asked anew whenever anything changes",
