@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 from math import inf
@@ -53,8 +52,8 @@ class Worker:
         self.address, self.source = IPv4Address(address), address
         self.id = fleet.ec2.add_instance(address, fleet.subnet, instance_type=instance_type, tags=TAGS)
         self.cloud = FakeCloud(fleet.ec2, (GROUP,))
-        self.ec2_takes: Mapping[str, tuple[float, float]] = {}
-        self.ec2_takes_for_each_call: Mapping[str, tuple[float, float]] = {}
+        self.ec2_takes: dict[str, tuple[float, float]] = {}
+        self.ec2_takes_for_each_call: dict[str, tuple[float, float]] = {}
         self.is_on = True
         self.is_hung = self.is_mute = self.drops_pings = False
         self.problem = self.blind = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 
 from floatingip.core.ec2 import OWNER_TAG
 from tests.sim.fleet import Fleet
@@ -96,35 +97,37 @@ def omitted_interface(fleet: Fleet, draw: random.Random) -> End:
 
 def slow_answers(fleet: Fleet, draw: random.Random) -> End:
     """For one observer or for all; to questions, to writes, or to all."""
-    workers, takes = some_or_all(fleet, draw), draw.choice(((0.3, 1.0), (0.5, 4.0)))
-    names = draw.choice((("look",), ("write",), ("look", "write", "rehearsal", "peers")))
-    fleet.tell(
-        "", f"for {', '.join(worker.name for worker in workers)}: {', '.join(names)}, {takes[0]} to {takes[1]} s"
-    )
-    for worker in workers:
-        worker.ec2_takes = dict.fromkeys(names, takes)
-
-    def end() -> None:
-        for worker in workers:
-            worker.ec2_takes = {}
-
-    return end
+    spans, names = ((0.3, 1.0), (0.5, 4.0)), (("look",), ("write",), ("look", "write", "rehearsal", "peers"))
+    return _slow(fleet, draw, spans, names, lambda worker: worker.ec2_takes, "s")
 
 
 def very_slow_answers(fleet: Fleet, draw: random.Random) -> End:
     """Each call, longer than an answer is waited for at first; of one observer or all: questions, writes or both."""
-    workers, takes = some_or_all(fleet, draw), draw.choice(((4.0, 8.0), (8.0, 12.0), (1.0, 25.0)))
-    names = draw.choice((("look",), ("write",), ("look", "write")))
+    spans, names = ((4.0, 8.0), (8.0, 12.0), (1.0, 25.0)), (("look",), ("write",), ("look", "write"))
+    return _slow(fleet, draw, spans, names, lambda worker: worker.ec2_takes_for_each_call, "s a call")
+
+
+def _slow(
+    fleet: Fleet,
+    draw: random.Random,
+    spans: Sequence[tuple[float, float]],
+    names: Sequence[tuple[str, ...]],
+    takes_of: Callable[[Worker], dict[str, tuple[float, float]]],
+    unit: str,
+) -> End:
+    """What has one of these lists of names takes one of these spans, for one observer or for all."""
+    workers, takes, slow = some_or_all(fleet, draw), draw.choice(spans), draw.choice(names)
     fleet.tell(
-        "", f"for {', '.join(worker.name for worker in workers)}: {', '.join(names)}, {takes[0]} to {takes[1]} s a call"
+        "", f"for {', '.join(each.name for each in workers)}: {', '.join(slow)}, {takes[0]} to {takes[1]} {unit}"
     )
-    for worker in workers:
-        worker.ec2_takes_for_each_call = dict.fromkeys(names, takes)
 
     def end() -> None:
         for worker in workers:
-            worker.ec2_takes_for_each_call = {}
+            takes_of(worker).clear()
 
+    end()
+    for worker in workers:
+        takes_of(worker).update(dict.fromkeys(slow, takes))
     return end
 
 
