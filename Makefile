@@ -58,6 +58,20 @@ bench: TOOLS += keepalived:keepalived
 # What starts the lane that gives way.
 test: BESIDE := nice -n 10
 
+# `install WHAT PACKAGE...`: by root, where there is apt-get; anybody else is told that this WHAT is missing.
+define install
+install() {
+	if (( EUID )) || ! command -v apt-get >/dev/null; then
+		echo "missing$$1: install $${*:2} (as root: apt-get install $${*:2})" >&2
+		return 1
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -qq update
+	apt-get -qq install --yes --no-install-recommends "$${@:2}" >/dev/null
+}
+install
+endef
+
 SOURCES := floatingip lab bench tests find-available-ips.py
 STAMP := .venv/.installed
 
@@ -140,13 +154,7 @@ browser:
 		command -v npm >/dev/null || missing+=(npm)
 	fi
 	if (( $${#missing[@]} )); then
-		if (( EUID )) || ! command -v apt-get >/dev/null; then
-			echo "missing: install $${missing[*]} (as root: apt-get install $${missing[*]})" >&2
-			exit 1
-		fi
-		export DEBIAN_FRONTEND=noninteractive
-		apt-get -qq update
-		apt-get -qq install --yes --no-install-recommends "$${missing[@]}" >/dev/null
+		$(install) "" "$${missing[@]}"
 	fi
 	[[ "$$axe" == yes ]] || exit 0
 	mkdir -p .axe
@@ -180,10 +188,9 @@ kubernetes: kubernetes-tools ## Build the real Kubernetes by Go (or name what is
 
 kubernetes-tools: $(STAMP)
 	@packages=$$(.venv/bin/python -m lab.kubernetes.real.host)
+	# Who cannot install them is told by what needs them.
 	if [[ -n "$$packages" ]] && (( ! EUID )) && command -v apt-get >/dev/null; then
-		export DEBIAN_FRONTEND=noninteractive
-		apt-get -qq update
-		apt-get -qq install --yes --no-install-recommends $$packages >/dev/null
+		$(install) "" $$packages
 	fi
 
 test-kubernetes: system kubernetes ## Test on the real Kubernetes, as root: what tells most (needs the image)
@@ -230,13 +237,7 @@ test-compiled: compiler ## Show that compiled histories are the same, and play 5
 compiler: $(STAMP)
 	@packages=$$(.venv/bin/python -c 'from tests.sim import compiled; print(compiled.missing())')
 	[[ -n "$$packages" ]] || exit 0
-	if (( EUID )) || ! command -v apt-get >/dev/null; then
-		echo "missing to compile the simulation: install $$packages (as root: apt-get install $$packages)" >&2
-		exit 1
-	fi
-	export DEBIAN_FRONTEND=noninteractive
-	apt-get -qq update
-	apt-get -qq install --yes --no-install-recommends $$packages >/dev/null
+	$(install) " to compile the simulation" $$packages
 
 bench: system $(STAMP) ## Measure failover and cost, with keepalived beside (ARGS=--quick for a short run)
 	@.venv/bin/python -m bench $(ARGS)
@@ -263,13 +264,7 @@ system:
 		command -v "$${tool%:*}" >/dev/null || missing+=("$${tool#*:}")
 	done
 	(( $${#missing[@]} )) || exit 0
-	if (( EUID )) || ! command -v apt-get >/dev/null; then
-		echo "missing system packages: install $${missing[*]} (as root: apt-get install $${missing[*]})" >&2
-		exit 1
-	fi
-	export DEBIAN_FRONTEND=noninteractive
-	apt-get -qq update
-	apt-get -qq install --yes --no-install-recommends "$${missing[@]}"
+	$(install) " system packages" "$${missing[@]}"
 
 .venv: $(STAMP)
 
@@ -286,9 +281,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 	}
 	if ! .venv/bin/python -m pip --version &>/dev/null; then
 		if ! choose >/dev/null && (( ! EUID )) && command -v apt-get >/dev/null; then
-			export DEBIAN_FRONTEND=noninteractive
-			apt-get -qq update
-			apt-get -qq install --yes --no-install-recommends python3 python3-venv
+			$(install) "" python3 python3-venv
 		fi
 		if ! python=$$(choose); then
 			echo "no Python 3.11 or newer that can make a virtual environment: install python3-venv, or set PYTHON=" >&2
