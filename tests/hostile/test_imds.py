@@ -1,17 +1,18 @@
 """Whatever answers in IMDS' place: it is this node's identity, addresses and end only where it looks like that."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TypeVar
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from floatingip.core.errors import MetadataError
 from floatingip.edges.imds import Imds
-from tests.edges.imds_service import INTERFACES, PRIMARY, SECOND, SECRET, VALUES, Service, answer, patient, serving
+from tests.edges.imds_service import INTERFACES, PRIMARY, SECOND, SECRET, VALUES, Service, answer
 from tests.hostile.strategies import as_json, documents, mutations, several
+
+pytest_plugins = ["tests.edges.imds_fixtures"]
 
 T = TypeVar("T")
 
@@ -41,18 +42,6 @@ dates = st.one_of(
 )
 
 
-@pytest.fixture(name="service", scope="module")
-def _service() -> Iterator[Service]:
-    with serving() as service:
-        yield service
-
-
-@pytest.fixture(name="client")
-def _client(service: Service) -> Iterator[Imds]:
-    with patient(service) as client:
-        yield client
-
-
 def found_by(ask: Callable[[], T]) -> T | None:
     """What is found; None after an error that is told well."""
     try:
@@ -67,11 +56,11 @@ def found_by(ask: Callable[[], T]) -> T | None:
 
 @several(2)
 @given(st.sampled_from(IDENTITY).flatmap(lambda path: st.tuples(st.just(path), mutations(VALUES[path]))))
-def test_an_identity_is_made_of_ids_alone(service: Service, client: Imds, odd: tuple[str, bytes]) -> None:
+def test_an_identity_is_made_of_ids_alone(service: Service, asker: Imds, odd: tuple[str, bytes]) -> None:
     """Whatever is told instead of one of them."""
     path, body = odd
     service.bad = {path: answer(body)}
-    if (found := found_by(client.identity)) is None:
+    if (found := found_by(asker.identity)) is None:
         return
     words = (
         found.instance_id,
@@ -93,13 +82,11 @@ def test_an_identity_is_made_of_ids_alone(service: Service, client: Imds, odd: t
         st.sampled_from(ADDRESSES), st.sampled_from(ADDRESSES).flatmap(lambda path: mutations(VALUES[path])), min_size=1
     )
 )
-def test_an_address_is_lacked_only_by_a_list_of_addresses(
-    service: Service, client: Imds, odd: dict[str, bytes]
-) -> None:
+def test_an_address_is_lacked_only_by_a_list_of_addresses(service: Service, asker: Imds, odd: dict[str, bytes]) -> None:
     """All else is an error, by which nobody lets go of anything."""
     service.bad = {path: answer(body) for path, body in odd.items()}
     said = {path: odd.get(path, VALUES[path]).decode("ascii", "replace").split() for path in ADDRESSES}
-    if (found := found_by(lambda: client.addresses_of(SECOND) or frozenset())) is None:
+    if (found := found_by(lambda: asker.addresses_of(SECOND) or frozenset())) is None:
         return
     assert found == frozenset(ip_address(word) for path in ADDRESSES[:2] for word in said[path])
 
@@ -108,26 +95,26 @@ def test_an_address_is_lacked_only_by_a_list_of_addresses(
 @given(st.one_of(*(st.tuples(st.just(path), documents(sound)) for path, sound in NOTICES.items())), st.booleans())
 def test_an_end_is_announced_in_a_line_or_not_at_all(
     service: Service,
-    client: Imds,
+    asker: Imds,
     odd: tuple[str, object],
     as_text: bool,
 ) -> None:
     """What cannot be read is no notice, and hides none."""
     path, document = odd
     service.bad = {path: answer(str(document).encode("ascii", "replace") if as_text else as_json(document))}
-    is_read(client)
+    is_read(asker)
 
 
 @several(3)
 @given(dates)
-def test_whenever_a_maintenance_begins_it_is_read_or_not(service: Service, client: Imds, date: str) -> None:
+def test_whenever_a_maintenance_begins_it_is_read_or_not(service: Service, asker: Imds, date: str) -> None:
     """Years that no clock has, and zones that no place has, included."""
     event = {"Code": "system-reboot", "State": "active", "NotBefore": date}
     service.bad = {"events/maintenance/scheduled": answer(as_json([event]))}
-    is_read(client)
+    is_read(asker)
 
 
-def is_read(client: Imds) -> None:
+def is_read(asker: Imds) -> None:
     """A notice of one line, none, or an error of one."""
-    found = found_by(client.notice)
+    found = found_by(asker.notice)
     assert found is None or (found.detail.isprintable() and len(found.detail) < 300)
