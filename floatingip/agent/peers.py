@@ -12,7 +12,7 @@ from floatingip.core.model import Address
 from floatingip.core.peer import Peer
 from floatingip.core.report import Report
 from floatingip.core.snapshot import PeerSnapshot
-from floatingip.core.word import RESERVED, Answer
+from floatingip.core.word import RESERVED, Answer, Status
 
 
 class Peers:
@@ -92,23 +92,25 @@ class Peers:
                 # Its node is there, without an observer.
                 found.append(Peer(instance_id, heard.known_at))
             elif answer.status is None or answer is heard:
-                attachments = {target: held.attachment for target, held in said.holds.items()}
-                found.append(
-                    Peer(
-                        instance_id,
-                        heard.known_at,
-                        said.sees_up,
-                        said.free_slots,
-                        attachments,
-                        said.served,
-                        said.leaving,
-                        said.claiming,
-                        heard.asked_at,
-                        said.unsure,
-                    )
-                )
+                found.append(_peer(heard, said))
         return tuple(found)
 
     def answer(self, instance_id: str) -> Answer | None:
         """What came of the last question to this instance's observer; None before the first."""
         return self._answers.get(instance_id)
+
+
+def _peer(heard: Answer, said: Status) -> Peer:
+    """What somebody has said in an answer, as far as this node decides by it."""
+    return Peer(
+        instance_id=said.instance_id,
+        heard_at=heard.known_at,
+        asked_at=heard.asked_at,
+        holds={target: held.attachment for target, held in said.holds.items()},
+        sees_up=said.sees_up,
+        unsure=said.unsure,
+        free_slots=said.free_slots,
+        served=said.served,
+        leaving=said.leaving,
+        claiming=said.claiming,
+    )
