@@ -37,6 +37,11 @@ class Mutation:
     misfortunes: tuple[str, ...] = ()
 
     @property
+    def caught_within(self) -> tuple[int, int]:
+        """The first and the last seed of those among which it must be found: a change may have moved it a little."""
+        return self.caught_at, self.caught_at + 20
+
+    @property
     def row(self) -> str:
         """As docs/simulation.md tells it."""
         return f"| {self.name} | {', '.join(self.misfortunes) or 'a power cut'} | {self.caught_at} |"
@@ -305,18 +310,23 @@ def caught(mutation: Mutation, seeds: Iterable[int]) -> tuple[int, str] | None:
     return None
 
 
-def main() -> int:
-    """Play histories until one has a fault; 0 if one had."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sim.mutations", description="Play with a fault put in.")
-    parser.add_argument("--seeds", metavar="A..B", help="from A to B, by default the one that caught it, and 20 more")
-    parser.add_argument("name", choices=[mutation.name for mutation in MUTATIONS])
-    options = parser.parse_args()
-    mutation = next(mutation for mutation in MUTATIONS if mutation.name == options.name)
-    first, _, last = (options.seeds or f"{mutation.caught_at}..{mutation.caught_at + 20}").partition("..")
+def look_for(mutation: Mutation, first: int, last: int) -> tuple[int, str] | None:
+    """The same, in a process that has not imported the product yet."""
     apply(mutation)
     importlib.import_module("tests.sim.history")
     quicken()
-    found = caught(mutation, range(int(first), int(last or first) + 1))
+    return caught(mutation, range(first, last + 1))
+
+
+def main() -> int:
+    """Play histories until one has a fault; 0 if one had."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sim.mutations", description="Play with a fault put in.")
+    parser.add_argument("--seeds", metavar="A..B", help="from A to B, by default those among which it must be found")
+    parser.add_argument("name", choices=[mutation.name for mutation in MUTATIONS])
+    options = parser.parse_args()
+    mutation = next(mutation for mutation in MUTATIONS if mutation.name == options.name)
+    first, _, last = (options.seeds or "{}..{}".format(*mutation.caught_within)).partition("..")
+    found = look_for(mutation, int(first), int(last or first))
     print(f"{mutation.name}: {f'caught at {found[0]}: {found[1]}' if found else f'not caught in {first}..{last}'}")
     return 0 if found else 1
 
