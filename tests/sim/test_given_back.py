@@ -7,12 +7,11 @@ from floatingip.core.model import Carry
 from tests.sim.fleet import Fleet
 
 
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("carry", Carry)
 @pytest.mark.parametrize("minutes", [1, 3])
-def test_what_was_seen_meanwhile_moves_nothing(carry: Carry, seed: int, minutes: int) -> None:
+def test_what_was_seen_meanwhile_moves_nothing(carry: Carry, minutes: int) -> None:
     """Neither that the address did not answer, which nobody was to carry, nor that its link was left alone (R14)."""
-    fleet = Fleet(seed, carry=carry)
+    fleet = Fleet(0, carry=carry)
     fleet.observers()
     fleet.run(180.0)
     eni, told = fleet.eni(), len(fleet.lines)

@@ -5,8 +5,8 @@ import pytest
 from floatingip.core.model import Carry
 from tests.sim.fleet import ADDRESS, INSTANT, Fleet
 
-LATER = 600.0
-"""Seconds after which all that is ever tried has been."""
+LATER = 300.0
+"""Seconds after which all that is ever tried has been: another move would come after three minutes."""
 
 
 def moved_in_vain(carry: Carry) -> Fleet:
