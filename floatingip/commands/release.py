@@ -249,20 +249,7 @@ def carry_out(
         for eni_id in sorted(left & shown.keys()):
             eni = shown[eni_id]
             try:
-                if eni.attachment is None:
-                    cloud.delete_eni(eni_id)
-                    say(f"{eni_id}: deleted")
-                    left.discard(eni_id)
-                elif eni.attachment.id not in asked and eni.attachment.status is not AttachmentStatus.DETACHING:
-                    cloud.detach_eni(eni.attachment.id, force=False)
-                    asked[eni.attachment.id] = now()
-                    say(f"{eni_id}: detaching from {eni.attachment.instance_id}")
-                elif now() - asked.setdefault(eni.attachment.id, now()) > FORCE_AFTER and (
-                    eni.attachment.id not in forced
-                ):
-                    cloud.detach_eni(eni.attachment.id, force=True)
-                    forced.add(eni.attachment.id)
-                    say(f"{eni_id}: still detaching, forced")
+                done = _advance(cloud, eni, asked, forced, now())
             except LookAgain:
                 # Somebody else has done it, or EC2 is not ready for it yet: the next look shows.
                 continue
@@ -272,6 +259,11 @@ def carry_out(
                 if trouble.get(eni_id) != str(error):
                     say(f"{eni_id}: {error}; trying again")
                 trouble[eni_id] = str(error)
+                continue
+            if done:
+                say(f"{eni_id}: {done}")
+            if eni.attachment is None:
+                left.discard(eni_id)
         if left and now() - began > GIVE_UP_AFTER:
             reasons = "; ".join(f"{eni_id}: {trouble.get(eni_id, 'still detaching')}" for eni_id in sorted(left))
             raise CloudError(f"not released after {GIVE_UP_AFTER:g} s: {reasons}", "run release again")
@@ -280,3 +272,24 @@ def carry_out(
             until = "" if forced else f", forced after {FORCE_AFTER:g} s"
             wait(f"waiting for {', '.join(sorted(left))} to be detached: {waited:.0f} s so far{until}")
             sleep(LOOK_EVERY)
+
+
+def _advance(cloud: Cloud, eni: Eni, asked: dict[str, float], forced: set[str], now: float) -> str:
+    """Take the next step towards an interface's end; which it was, empty where it is not time for one.
+
+    ``asked`` has since when each attachment is known to be detached, ``forced`` those whose detach was forced; both are
+    brought up to date.  Raises CloudError.
+    """
+    attachment = eni.attachment
+    if attachment is None:
+        cloud.delete_eni(eni.id)
+        return "deleted"
+    if attachment.id not in asked and attachment.status is not AttachmentStatus.DETACHING:
+        cloud.detach_eni(attachment.id, force=False)
+        asked[attachment.id] = now
+        return f"detaching from {attachment.instance_id}"
+    if now - asked.setdefault(attachment.id, now) > FORCE_AFTER and attachment.id not in forced:
+        cloud.detach_eni(attachment.id, force=True)
+        forced.add(attachment.id)
+        return "still detaching, forced"
+    return ""
