@@ -30,14 +30,12 @@ class OnWorker(Facts):
     identified = (ME, 0.0)
 
 
-SLOTS = (
-    "<instanceTypeSet><item><networkInfo><maximumNetworkInterfaces>3</maximumNetworkInterfaces></networkInfo></item>"
-)
+SLOTS = "<item><networkInfo><maximumNetworkInterfaces>3</maximumNetworkInterfaces></networkInfo></item>"
 ANSWERS = {
     "DescribeNetworkInterfaces": interfaces(interface()),
     "DescribeInstances": instances(WORKER),
     "DescribeSubnets": subnets(SUBNET),
-    "DescribeInstanceTypes": answer("DescribeInstanceTypes", f"{SLOTS}</instanceTypeSet>"),
+    "DescribeInstanceTypes": answer("DescribeInstanceTypes", f"<instanceTypeSet>{SLOTS}</instanceTypeSet>"),
     "GetSubnetCidrReservations": answer("GetSubnetCidrReservations", "<subnetIpv4CidrReservationSet/>"),
     "CreateTags": error(403, "UnauthorizedOperation"),
     "": error(412, "DryRunOperation"),
