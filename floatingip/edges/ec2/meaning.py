@@ -7,6 +7,7 @@ exists nor that it does not, and after a write it does not prove that the write 
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -45,6 +46,9 @@ PROXY_HINT = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), 
 UNREACHED_HINT = "correct HTTPS_PROXY, or name EC2's endpoint in NO_PROXY"
 NAME_HINT = "does this machine's name server answer (/etc/resolv.conf), and is there such a Region?"
 TRUST_HINT = "is the node's clock right, AWS_CA_BUNDLE what the endpoint's certificate needs, and is there a proxy?"
+
+OTHER_ENDPOINTS = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
+"""Variables that have the SDK ask endpoints by other names, which not every Region has."""
 
 
 class NoSuchEni(LookAgain):
@@ -203,7 +207,10 @@ def _unreached_hint(error: Exception) -> str:
     may_be = isinstance(error, botocore.exceptions.ProxyConnectionError) or (cannot_be_sent and getproxies())
     if may_be:
         return UNREACHED_HINT
-    return NAME_HINT if isinstance(_systems(error), socket.gaierror) else ""
+    if not isinstance(_systems(error), socket.gaierror):
+        return ""
+    chosen = [f"{key}={value}" for key in OTHER_ENDPOINTS if (value := os.environ.get(key, "")).lower() == "true"]
+    return f"is there such an endpoint in this Region ({', '.join(chosen)})?" if chosen else NAME_HINT
 
 
 def _systems(error: BaseException) -> OSError | None:
