@@ -83,6 +83,10 @@ class NoFreeSlot(CloudError):
     """The instance has no free ENI slot or device index."""
 
 
+class Exhausted(CloudError):
+    """EC2 has none left of what the call takes, such as addresses in the subnet, until somebody gives some back."""
+
+
 class AddressTaken(CloudError):
     """Something that is not ours has the floating address: it is never touched."""
 

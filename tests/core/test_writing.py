@@ -10,7 +10,16 @@ from floatingip.agent.effects import Making
 from floatingip.agent.writing import Writing
 from floatingip.core import timing, writes
 from floatingip.core.ec2 import STANDING_TAG, Eni
-from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
+from floatingip.core.errors import (
+    AddressTaken,
+    CloudError,
+    CloudUnavailable,
+    Denied,
+    Exhausted,
+    LookAgain,
+    NoFreeSlot,
+    TokenSpent,
+)
 from floatingip.core.model import Target
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
 from floatingip.runtime import performing
@@ -155,6 +164,7 @@ def test_a_failed_write_counts_as_written(desk: Desk) -> None:
         (Denied("ec2:CreateNetworkInterface"), Create(), timing.BACKOFF_FIRST, True),
         (Denied("ec2:AttachNetworkInterface"), Attach("eni-1"), timing.BACKOFF_FIRST, False),
         (CloudError("bad input"), Attach("eni-1"), timing.BACKOFF_FIRST, True),
+        (Exhausted("no address left"), Create(), timing.BACKOFF_FIRST, True),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -213,6 +223,7 @@ def test_what_is_refused_again_is_warned_of_once(desk: Desk) -> None:
         (CloudUnavailable("throttled"), "warning"),
         (NoFreeSlot("AttachmentLimitExceeded"), "warning"),
         (TokenSpent("IdempotentParameterMismatch"), "warning"),
+        (Exhausted("InsufficientFreeAddressesInSubnet"), "warning"),
         (CloudError("InvalidParameterValue"), "error"),
         (Denied("ec2:AttachNetworkInterface"), "info"),
     ],
