@@ -144,7 +144,7 @@ class Writing:
             case Denied():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self.final = error
-                if self._complaint.is_due(str(error), now):
+                if self._complaint.is_due(error.action, now):
                     self._out.error("denied", str(error), action=error.action)
             case NoFreeSlot():
                 self._full(now)

@@ -262,6 +262,13 @@ def test_a_full_instance_is_told_to_the_node(desk: Desk) -> None:
     assert len(desk.full_at) == 1
 
 
+def test_a_denial_is_said_once_whatever_it_is_for(desk: Desk) -> None:
+    """As where the tags of one interface after the other are denied."""
+    for number in range(6):
+        desk.write(Create(), error=Denied("ec2:CreateTags", resource=f"network-interface/eni-{number % 2}"))
+    assert desk.told.log.count("event=denied") == 1
+
+
 def test_what_does_not_change_is_said_once(desk: Desk) -> None:
     """Not with each retry, and again after a success."""
     claim, told = Assign(desk.eni.id, ADDRESS), CloudUnavailable("throttled")

@@ -142,6 +142,10 @@ the call ("Troubleshoot access denied error messages", IAM User Guide).
 """
 
 
+DENIED_FOR = re.compile(r"on resource: arn:[a-z-]+:ec2:[a-z0-9-]*:[0-9]*:([a-z-]+/[a-z]+-[0-9a-f]+)\b")
+"""What a denial says of that for which the call is denied, where it names one: an interface, an instance, ..."""
+
+
 class _NotEc2sError(Exception):
     """Something else answered in EC2's place: a proxy, a load balancer, a captive page."""
 
@@ -250,7 +254,8 @@ def _cloud_error(
     code, message = code_in(error.response), one_line(said.get("Message") or "")
     if code in DENIALS:
         named, in_the_way = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", message), IN_THE_WAY.search(message)
-        return Denied(named[1] if named else f"ec2:{action}", policy=in_the_way[1] if in_the_way else "")
+        policy, on = in_the_way[1] if in_the_way else "", DENIED_FOR.search(message)
+        return Denied(named[1] if named else f"ec2:{action}", policy=policy, resource=on[1] if on else "")
     message = message[:MOST_TOLD]
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if is_not_accepted(error.response):
