@@ -115,9 +115,6 @@ def r7_the_service_is_down(situation: Situation) -> Charge | None:
 ASKED_FOR = (r5_a_handover_was_ordered, r5_the_holder_is_leaving, r5_the_holder_is_written_off)
 """What the holder or a person asks for: that counts even while the holder is too new to be judged (A3)."""
 
-WHILE_ATTACHING = (r3_attaching_for_too_long, r5_the_holder_is_unsound)
-"""What counts while EC2 attaches the ENI to the holder, which only then calls itself unsound when that has no end."""
-
 FOUND = (
     r3_down_and_silent,
     r5_the_holder_is_unsound,
@@ -133,7 +130,8 @@ def charge_against(situation: Situation) -> Charge | None:
     if (ended := r2_the_instance_ended(situation)) is not None:
         return ended
     if situation.attachment.status is AttachmentStatus.ATTACHING:
-        return _first(WHILE_ATTACHING, situation)
+        # The holder calls itself unsound when that has no end.
+        return _first((r3_attaching_for_too_long, r5_the_holder_is_unsound), situation)
     asked_for = _first(ASKED_FOR, situation)
     if asked_for is not None or _a3_is_too_new(situation):
         return asked_for
