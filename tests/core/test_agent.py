@@ -189,6 +189,21 @@ def test_a_creation_that_ec2_refuses_has_the_subnets_asked_for_again() -> None:
     assert set(subnets_asked_for(later)) <= {(False, False)}
 
 
+def test_a_standing_eni_is_made_in_the_subnet_that_is_there_now() -> None:
+    """In the place of the one that was deleted, whose interface EC2 refuses: that is no want of room for ever."""
+    node = Node(carry=Carry.ADDRESS)
+    node.handle()
+    node.looked(OTHER)
+    node.handle(Wrote(SUBNET.id, Create(), CloudError("InvalidSubnetID.NotFound")), after=0.1)
+    instances = {ME: Instance(ME, InstanceState.RUNNING, IPv4Address("10.0.0.11"), ZONE, frozenset({0}))}
+    anew = replace(SUBNET, id="subnet-2")
+    node.told.effects.clear()
+    node.handle(Looked(Seen(node.now, {}, (), frozenset(), frozenset(), "", instances, (anew,), {})), after=5.0)
+    assert [effect.writer for effect in node.told.effects if isinstance(effect, Perform)] == ["subnet-2"]
+    assert set(node.agent._shared.standings) == {"subnet-2"}
+    node.handle(Wrote(SUBNET.id, Create()), after=0.1)  # what was asked for before
+
+
 def test_what_came_of_a_standing_eni_s_write_reaches_that_one() -> None:
     """Where addresses move, the ENI that waits for them is created first, once."""
     node = Node(carry=Carry.ADDRESS)
