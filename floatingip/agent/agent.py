@@ -77,6 +77,7 @@ from floatingip.core.model import Address, Target
 from floatingip.core.news import Role
 from floatingip.core.node import Identity
 from floatingip.core.settings import Settings
+from floatingip.core.writes import Create
 
 SIGTERM_CODE = 128 + 15
 """The exit code of a process that SIGTERM ended before it was done."""
@@ -238,6 +239,8 @@ class Agent:
 
     def _wrote(self, wrote: Wrote) -> None:
         self._looking.spend(wrote.calls, self._now)
+        if isinstance(wrote.write, Create) and wrote.error is not None:
+            self._looking.creation_refused()
         address = self._by_text.get(wrote.writer)
         if address is not None:
             address.wrote(wrote, self._now)

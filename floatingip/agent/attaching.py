@@ -12,7 +12,7 @@ from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.ec2 import AttachmentStatus
-from floatingip.core.errors import AddressTaken, ConfigurationError, FloatingIPError
+from floatingip.core.errors import AddressTaken, ConfigurationError, Exhausted, FloatingIPError
 from floatingip.core.model import Target
 from floatingip.core.plumbing import PlumbingState
 
@@ -53,12 +53,13 @@ class Attaching:
     def _hopeless(self, address: FloatingAddress) -> FloatingIPError | None:
         """Why this address cannot be served, if waiting cannot mend that; None where it might."""
         decision = address.decision
-        if address.final is not None:
+        if address.final is not None and not isinstance(address.final, Exhausted):
             return address.final
         subnet = address.where.subnet()
         standing = self._standing.get(subnet.id) if subnet is not None else None
-        if standing is not None and standing.writing.final is not None and address.where.attachment() is None:
-            return standing.writing.final
+        refusal = standing.writing.final if standing is not None and address.where.attachment() is None else None
+        if refusal is not None and not isinstance(refusal, Exhausted):
+            return refusal
         if decision.state is State.REFUSED:
             return AddressTaken(f"{address.target}: {decision.sentence}")
         if decision.reason is Reason.NAME_UNKNOWN:

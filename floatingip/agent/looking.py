@@ -36,6 +36,7 @@ class Looking:
         self._again_at = self._again_in_peace_at = float("-inf")
         self._asked_at = self._requested_at = float("-inf")
         self._wanted_at: float | None = None
+        self._creation_refused = False
         self.denied = ""
         self.answered_at: float | None = None
 
@@ -69,8 +70,19 @@ class Looking:
         judging = shared.slots_changed_at is not None or any(each.is_judging() for each in self._addresses)
         judged = frozenset({me, *(each.where.holder() for each in self._addresses)} - {""}) if judging else frozenset()
         self._asked_at, self._looking = now, True
-        question = Question(now, me, shared.name, known, judged, need_subnets=shared.subnets is None)
+        # Subnets come and go, if seldom.
+        need, want = shared.subnets is None, self._creation_refused or self._lacks_subnet()
+        self._creation_refused = False
+        question = Question(now, me, shared.name, known, judged, need_subnets=need, want_subnets=want)
         self._out.add(Look(question, metadata=not self._answered))
+
+    def _lacks_subnet(self) -> bool:
+        """EC2 has shown none that has an address, as when that is associated with a subnet only later."""
+        return any(each.where.owner is not None and each.where.subnet() is None for each in self._addresses)
+
+    def creation_refused(self) -> None:
+        """EC2 refused to create an interface: perhaps the subnets are not any more as it showed them."""
+        self._creation_refused = True
 
     def spend(self, calls: int, now: float) -> None:
         """So many calls to EC2 were made, for a question or a write.

@@ -22,7 +22,8 @@ class Question:
     ``asked_at`` is the time of the question: the answer says nothing of what happens later.  ``me`` is this node's
     instance, and ``name`` whose ENIs are ours, empty while that is unknown.  ``known`` are instances that EC2 has
     described before, and which need not be described again.  ``judged`` are those to be described in any case; where
-    there are any, so are all holders that are found.
+    there are any, so are all holders that are found.  ``want_subnets``: those that are known may not be all any more;
+    what else is found out counts without them.
     """
 
     asked_at: float
@@ -31,6 +32,7 @@ class Question:
     known: frozenset[str] = frozenset()
     judged: frozenset[str] = frozenset()
     need_subnets: bool = False
+    want_subnets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,10 @@ class Seen:
     ``ours`` the ids of all, ``orphans`` the ids of those that carry no target, ``unread`` those that could not be read;
     ``mixed`` names those that belong to the other way to carry, empty where there are none.
 
-    ``subnets`` is None when they were not asked for; ``allocations`` has those Elastic IPs of which more had to be
-    known than their ENI shows.  ``unknown`` has the targets of which nothing was learned, with the reason;
-    ``undescribed`` says why some instances could not be described, empty where all were.  ``calls`` is how many calls
-    to EC2 all of it took.
+    ``subnets`` is None when they were not asked for, or wanted in vain; ``allocations`` has those Elastic IPs of which
+    more had to be known than their ENI shows.  ``unknown`` has the targets of which nothing was learned, with the
+    reason; ``undescribed`` says why some instances could not be described, empty where all were.  ``calls`` is how many
+    calls to EC2 all of it took.
     """
 
     asked_at: float

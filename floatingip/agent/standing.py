@@ -76,11 +76,14 @@ class StandingMemory:
     changed_at: float = float("-inf")
     """Since when that has been the same."""
 
+    attaching_since: float | None = None
+    """Since when EC2 has shown the ENI being attached."""
+
     missing_since: float | None = None
     """Since when EC2 has shown the ENI attached while its device is not there."""
 
     vain: int = 0
-    """How often in a row it was detached for that."""
+    """How often in a row it was detached for one of these."""
 
     detaching_since: float | None = None
     """Since when EC2 has shown the ENI being detached."""
@@ -116,7 +119,7 @@ class Standing:
     @property
     def gives_its_device_up(self) -> bool:
         """The ENI is to be detached in order to try again, since its device does not come."""
-        attachment = self.eni.attachment if self.eni is not None else None
+        attachment = self.bound.attachment if self.bound is not None else None
         return attachment is not None and self.write == Detach(attachment.id)
 
 
@@ -182,7 +185,7 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
         forced = Detach(attachment.id, force=True) if is_late else None
         return Standing(soon, problem=f"its standing ENI {mine.id} is being detached", write=forced)
     if attachment.status is AttachmentStatus.ATTACHING:
-        return Standing(soon, problem=f"its standing ENI {mine.id} is being attached")
+        return _attaching(memory, view, mine, attachment)
     if view.device is None:
         problem = f"whether the device of its standing ENI {mine.id} is here is not known"
         return Standing(soon, eni=mine, problem=problem)
@@ -213,6 +216,18 @@ def _unattached(memory: StandingMemory, view: StandingView, mine: Eni | None) ->
     return Standing(soon, problem="its standing ENI is being created", write=creation)
 
 
+def _attaching(memory: StandingMemory, view: StandingView, mine: Eni, attachment: Attachment) -> Standing:
+    """EC2 attaches the ENI: where that has no end, detach it, to try again.
+
+    Not while it has a floating address, as in `_without_device`.
+    """
+    limit = pace.doubled(timing.STANDING_ATTACHING_FOR, memory.vain, timing.STANDING_DEVICE_FOR_AT_MOST)
+    is_late = memory.attaching_since is not None and view.asked_at - memory.attaching_since >= limit
+    detach = Detach(attachment.id) if is_late and mine.id not in view.in_use else None
+    problem = f"its standing ENI {mine.id} is being attached"
+    return Standing(view.asked_at + timing.STANDING_LOOK_SOON, problem=problem, write=detach)
+
+
 def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attachment: Attachment) -> Standing:
     """EC2 shows the ENI attached, but its device is not on this node: detach it after a while, to try again.
 
@@ -226,10 +241,14 @@ def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attac
 
 
 def _remember_device(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:
-    """Since when EC2 has shown the ENI attached here without its device, or being detached."""
+    """Since when EC2 has shown the ENI being attached here, attached without its device, or being detached."""
     bound = mine.attachment if mine is not None else None
     status = bound.status if bound is not None and bound.instance_id == view.me else None
     is_attached = status is AttachmentStatus.ATTACHED
+    if status is not AttachmentStatus.ATTACHING:
+        memory = replace(memory, attaching_since=None)
+    elif memory.attaching_since is None:
+        memory = replace(memory, attaching_since=view.asked_at)
     if status is not AttachmentStatus.DETACHING:
         memory = replace(memory, detaching_since=None)
     elif memory.detaching_since is None:

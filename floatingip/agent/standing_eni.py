@@ -102,7 +102,8 @@ class StandingEni:
         if self.now.problem != before.problem:
             self._out.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
         if self.now.gives_its_device_up:
-            self._out.warning("no-device", f"{self.now.problem}: detaching it, to try again", eni=self._id())
+            bound = self.now.bound.id if self.now.bound is not None else "none"
+            self._out.warning("no-device", f"{self.now.problem}: detaching it, to try again", eni=bound)
         if isinstance(self.now.write, Unassign):
             self._clear(self.now.write.address)
         if self.now.write is not None:

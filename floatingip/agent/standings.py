@@ -39,12 +39,14 @@ class Standings:
 
     def wrote(self, wrote: Wrote, now: float) -> None:
         """A write for one of them has ended."""
-        self.by_subnet[wrote.writer].writing.wrote(wrote, now)
+        if (standing := self.by_subnet.get(wrote.writer)) is not None:
+            standing.writing.wrote(wrote, now)
 
     def looked(self, seen: Seen, now: float) -> None:
         """EC2 answered."""
         if not way_to(self._shared.carry).has_standing_enis:
             return
+        self._forget_subnets_that_are_gone()
         for subnet in filter(None, (address.where.subnet() for address in self._addresses)):
             if subnet.id not in self.by_subnet:
                 self.by_subnet[subnet.id] = StandingEni(
@@ -57,6 +59,13 @@ class Standings:
             instances = None if seen.undescribed else seen.instances
             standing.looked(seen.asked_at, seen.standing, instances, frozenset(seen.enis), seen.calls)
         self.step(now)
+
+    def _forget_subnets_that_are_gone(self) -> None:
+        """Where a subnet was deleted, and made anew with another id, EC2 would refuse a standing ENI for ever."""
+        known = {subnet.id for subnet in self._shared.subnets or ()}
+        for subnet_id in self.by_subnet.keys() - known:
+            del self.by_subnet[subnet_id]
+            self._shared.standings.pop(subnet_id, None)
 
     def step(self, now: float) -> None:
         """Decide about each; whether its device is there the addresses of its subnet have found out."""

@@ -174,9 +174,18 @@ class Whereabouts:
         eni = self.owner.eni
         if eni is not None and eni.withholds(self.target):
             return f"EC2 gave {self.target} to {eni.id}, a standing ENI, as its own; another one takes its place"
+        if eni is not None and eni.standing_for and self._is_on_primary(eni):
+            return (
+                f"somebody associated {self.target} with the primary address of {eni.id}, which cannot move;"
+                " disassociate it, and it is associated anew"
+            )
         if eni is None and self.allocation and self.allocation.eni_id:
             return f"EC2 is about to show {self.target} on {self.allocation.eni_id}"
         return ""
+
+    def _is_on_primary(self, eni: Eni) -> bool:
+        """The target is an Elastic IP that is associated with the ENI's own address."""
+        return eni.address is not None and eni.elastic.get(eni.address) == str(self.target)
 
     def standing(self) -> Standing | None:
         """The standing ENI of this node in the address' subnet; None where none is kept there."""

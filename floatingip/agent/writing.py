@@ -17,7 +17,16 @@ from floatingip.agent.events import Wrote
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
-from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
+from floatingip.core.errors import (
+    AddressTaken,
+    CloudError,
+    CloudUnavailable,
+    Denied,
+    Exhausted,
+    LookAgain,
+    NoFreeSlot,
+    TokenSpent,
+)
 from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write, aim
 
 
@@ -50,7 +59,7 @@ class Writing:
     ``under_way`` is the write that is, None while none is.  ``wrote_at`` is when the last one ended, and ``accepted``
     is that one, if EC2 accepted it.  Before ``retry_at`` none of that kind should be made.  ``taken_at`` is when EC2
     last refused a claim because something has the address, and ``taken`` what it said.  ``final`` is a refusal that
-    waiting does not mend.
+    lasts: waiting does not mend it, unless it is ``Exhausted``.
 
     Each kind of write has a back-off of its own: one kind that succeeds again and again does not shorten the pauses of
     another kind that is refused again and again.
@@ -135,13 +144,17 @@ class Writing:
             case Denied():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self.final = error
-                if self._complaint.is_due(str(error), now):
+                if self._complaint.is_due(error.action, now):
                     self._out.error("denied", str(error), action=error.action)
             case NoFreeSlot():
                 self._full(now)
                 self._out.warning("write", str(error), **self._about)
             case CloudUnavailable():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_MOVING))
+                self._complain(error)
+            case Exhausted():
+                self.final = error
+                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._complain(error)
             case _:
                 self.final = error

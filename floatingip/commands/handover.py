@@ -110,12 +110,14 @@ def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -
 def instance_named(cloud: Cloud, node: str) -> str:
     """The id of the instance that ``node`` names by its id, its primary address or its private DNS name.
 
-    Raises ``ConfigurationError`` when there is no such instance that lives.
+    That name may begin with the id, and by such a one EC2 does not find it ("EC2 instance hostname types", EC2 User
+    Guide).  Raises ``ConfigurationError`` when there is no such instance that lives.
     """
-    found = cloud.describe_instances(frozenset((node,))).get(node) if is_instance_id(node) else None
+    named = node.partition(".")[0]
+    found = cloud.describe_instances(frozenset((named,))).get(named) if is_instance_id(named) else None
     if found is not None and found.state.announces_death:
         raise ConfigurationError(f"--to {node}: EC2 says that this instance is {found.state}")
-    if found is None and not is_instance_id(node):
+    if found is None and not is_instance_id(named):
         found = cloud.find_instance(node)
     if found is None:
         raise ConfigurationError(f"--to {node}: no instance of this VPC has that id, address or private DNS name")

@@ -61,14 +61,17 @@ class Denied(CloudError):
 
     ``policy`` is the kind of policy that stands in the way, such as an organization's service control policy, against
     which no permission of the role's helps; empty where the role just lacks the permission, or that is not known.
+    ``resource`` is what the call is denied for, such as ``elastic-ip/eipalloc-1``, empty where that is not known: the
+    role may have the permission for what has a tag that this lacks.
     """
 
     exit_code = 4
 
-    def __init__(self, *actions: str, policy: str = "") -> None:
+    def __init__(self, *actions: str, policy: str = "", resource: str = "") -> None:
         self.action = ", ".join(actions)
         why, where = (f" ({policy})", "there, too") if policy else ("", "to this pod's role")
-        super().__init__(f"IAM denies {self.action}{why}", f"allow {self.action} {where}")
+        on, or_tag = (f" on {resource}", ", or give that the tag that its policy asks for") if resource else ("", "")
+        super().__init__(f"IAM denies {self.action}{on}{why}", f"allow {self.action} {where}{'' if policy else or_tag}")
 
 
 class LookAgain(CloudError):
@@ -81,6 +84,10 @@ class TokenSpent(LookAgain):
 
 class NoFreeSlot(CloudError):
     """The instance has no free ENI slot or device index."""
+
+
+class Exhausted(CloudError):
+    """EC2 has none left of what the call takes, such as addresses in the subnet, until somebody gives some back."""
 
 
 class AddressTaken(CloudError):

@@ -47,20 +47,23 @@ class End:
     groups: frozenset[str]
 
 
-def admitted(rules: Iterable[Rule], source: End, to: End, protocol: str, port: int | None = None) -> bool:
+def admitted(
+    rules: Iterable[Rule], source: End, to: End, protocol: str, port: int | None = None, *, by_lists: bool = False
+) -> bool:
     """Whether the groups of ``source`` let out, and those of ``to`` let in, what is sent by this ``protocol`` (icmp or
     tcp).
 
-    Answers need no rule.  What a prefix list allows is not known here.
+    Answers need no rule.  What a prefix list has is not known here; ``by_lists``: it has all that is asked for.
     """
     rules = tuple(rules)
-    out = any(_fits(rule, to, protocol, port) for rule in rules if rule.is_egress and rule.group in source.groups)
-    return out and any(
-        _fits(rule, source, protocol, port) for rule in rules if not rule.is_egress and rule.group in to.groups
+    leaving = (rule for rule in rules if rule.is_egress and rule.group in source.groups)
+    coming = (rule for rule in rules if not rule.is_egress and rule.group in to.groups)
+    return any(_fits(rule, to, protocol, port, by_lists=by_lists) for rule in leaving) and any(
+        _fits(rule, source, protocol, port, by_lists=by_lists) for rule in coming
     )
 
 
-def _fits(rule: Rule, other: End, protocol: str, port: int | None) -> bool:
+def _fits(rule: Rule, other: End, protocol: str, port: int | None, *, by_lists: bool) -> bool:
     if rule.protocol != ANY:
         if rule.protocol not in (protocol, _NUMBERS[protocol]):
             return False
@@ -70,4 +73,4 @@ def _fits(rule: Rule, other: End, protocol: str, port: int | None) -> bool:
             return False
     if rule.network is not None:
         return other.address in rule.network
-    return rule.other_group in other.groups
+    return rule.other_group in other.groups if rule.other_group else by_lists

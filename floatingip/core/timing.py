@@ -83,7 +83,9 @@ is shown sooner.
 """
 
 ATTACHING_FOR = 60.0
-"""Seconds in ``attaching`` with a silent word after which an attachment is judged as a dead holder's (R11)."""
+"""Seconds in ``attaching``, which mostly takes a few, after which EC2 is taken not to finish: a silent holder is then
+judged as a dead one (R3), and one that lives gives the ENI up (R14).
+"""
 
 PATIENT_FORCE = 4
 """While the holder's word is heard, a detach is given this many times ``force_after`` (R13)."""
@@ -287,6 +289,9 @@ STANDING_DEVICE_FOR = 22.0
 """Seconds for which the ENI may be attached while its device is not there; a slow one takes 20 s.  Each further try is
 given twice as long.
 """
+
+STANDING_ATTACHING_FOR = ATTACHING_FOR
+"""The same while EC2 does not finish attaching it."""
 
 STANDING_UNSHOWN_FOR = 60.0
 """Seconds for which no answer may show the ENI, though its device is here, until another one is made."""

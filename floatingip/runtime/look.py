@@ -21,7 +21,7 @@ from typing import TypeVar
 from floatingip.agent.looks import Question, Seen, cluster_name
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Eni, Instance, InstanceState, Subnet
-from floatingip.core.errors import CloudUnavailable, Throttled
+from floatingip.core.errors import CloudError, CloudUnavailable, Throttled
 from floatingip.core.model import Allocation, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
@@ -107,7 +107,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
         if mine is None or mine.state is InstanceState.UNREAD:
             raise CloudUnavailable(f"DescribeInstances: {me}, this node's instance, is not shown, or cannot be read")
         name = cluster_name(mine.tags)
-    subnets = calls.begin(cloud.describe_subnets) if question.need_subnets else None
+    subnets = calls.begin(cloud.describe_subnets) if question.need_subnets or question.want_subnets else None
     shown = calls.patiently(lambda: cloud.describe_enis(name)) if name else ()
     ours, unread = tuple(eni for eni in shown if not eni.unread), tuple(eni for eni in shown if eni.unread)
     unknown = {
@@ -150,7 +150,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
         orphans=frozenset(eni.id for eni in ours if not eni.standing_for and eni not in enis.values()),
         mixed=", ".join(sorted(eni.id for eni in ours if eni not in usable)),
         instances=instances,
-        subnets=_all_known(settings, subnets.result()) if subnets is not None else None,
+        subnets=_all_known(settings, question, subnets) if subnets is not None else None,
         allocations=allocations,
         unknown=unknown,
         unread=unread,
@@ -184,8 +184,17 @@ def read_in_full(enis: Iterable[Eni]) -> tuple[Eni, ...]:
     return enis
 
 
-def _all_known(settings: Settings, subnets: tuple[Subnet, ...]) -> tuple[Subnet, ...]:
-    """The subnets that can be read.  Raises ``CloudUnavailable`` when an address may belong to one of the others."""
+def _all_known(settings: Settings, question: Question, answer: Future[tuple[Subnet, ...]]) -> tuple[Subnet, ...] | None:
+    """The subnets that can be read; None where they are only wanted, and not told.
+
+    Raises ``CloudError``, also when an address may belong to one that cannot be read.
+    """
+    try:
+        subnets = answer.result()
+    except CloudError:
+        if question.need_subnets:
+            raise
+        return None
     read = tuple(subnet for subnet in subnets if not subnet.unread)
     addresses = [target for target in settings.floating_ips if not isinstance(target, Allocation)]
     if len(read) < len(subnets) and not all(any(s.network_of(address) for s in read) for address in addresses):

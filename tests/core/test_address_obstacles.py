@@ -26,6 +26,7 @@ from tests.core.nodes import (
     facts,
     instance,
     mover,
+    others,
     own,
 )
 
@@ -41,6 +42,8 @@ WRONG_ZONE = (
 NOT_THERE = "this node is not; run on nodes of there only"
 NOT_OURS = "eipalloc-0123abcd is associated with eni-9, which is not ours; disassociate it there first"
 PRIVATE = IPv4Address("10.0.0.50")
+STANDINGS = IPv4Address("10.0.0.61")
+"""A standing ENI's own address."""
 
 
 @dataclass
@@ -276,6 +279,17 @@ def test_a_standing_eni_that_takes_no_more_addresses_is_an_obstacle_for_a_while(
     made.shared.is_full(made.address.now)
     assert made.address.obstacle().startswith("EC2 gives its standing ENI no more addresses; run on")
     made.looked(own(ADDRESS))
+    assert made.address.obstacle() == ""
+
+
+def test_an_elastic_ip_on_the_primary_address_of_a_standing_eni_cannot_be_taken_over() -> None:
+    """Somebody associated it by hand: EC2 moves no primary address, and that is told beforehand."""
+    made = mover(ELASTIC)
+    made.looked(others(PRIVATE, elastic={PRIVATE: ELASTIC.id}))
+    assert made.address.obstacle() == ""
+    made.looked(others(elastic={STANDINGS: ELASTIC.id}))
+    assert "with the primary address of eni-a, which cannot move; disassociate it" in made.address.obstacle()
+    made.looked(own(elastic={STANDINGS: ELASTIC.id}))
     assert made.address.obstacle() == ""
 
 

@@ -40,7 +40,7 @@ from floatingip.agent.events import (
 from floatingip.agent.looks import Seen
 from floatingip.core import timing
 from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Instance, InstanceState, Subnet
-from floatingip.core.errors import CloudUnavailable, Denied
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.model import Carry
 from floatingip.core.node import Identity, Notice, OwnPod
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
@@ -159,6 +159,49 @@ def test_what_came_of_a_write_reaches_who_asked_for_it() -> None:
     effects = node.handle(Wrote(asked.writer, asked.write), after=0.1)
     assert Look in kinds(effects)
     assert Perform not in kinds(effects)
+
+
+def subnets_asked_for(effects: Iterable[Effect]) -> list[tuple[bool, bool]]:
+    """For each question to EC2 whether subnets are needed, and wanted."""
+    questions = [effect.question for effect in effects if isinstance(effect, Look)]
+    return [(question.need_subnets, question.want_subnets) for question in questions]
+
+
+def test_an_address_that_no_subnet_has_may_get_one() -> None:
+    """As when an IPv6 network is associated with it later: what EC2 told at the start is of then."""
+    node = Node()
+    assert subnets_asked_for(node.handle()) == [(True, False)]
+    nobody = Seen(node.now, {}, (), frozenset(), frozenset(), "", {}, (), {})
+    node.handle(Looked(nobody), after=0.1)
+    later = [effect for _ in range(70) for effect in node.handle(after=1.0)]
+    assert subnets_asked_for(later) == [(False, True)]
+
+
+def test_a_creation_that_ec2_refuses_has_the_subnets_asked_for_again() -> None:
+    """Once: that of the address may have been deleted, and made anew with another id."""
+    node = Node(carry=Carry.ADDRESS)
+    node.handle()
+    node.looked(OTHER)
+    node.handle(Wrote(SUBNET.id, Create(), CloudError("InvalidSubnetID.NotFound")), after=0.1)
+    assert (False, True) in subnets_asked_for(node.handle(after=timing.REPEAT_AFTER))
+    node.looked(OTHER)
+    later = [effect for _ in range(70) for effect in node.handle(after=1.0)]
+    assert set(subnets_asked_for(later)) <= {(False, False)}
+
+
+def test_a_standing_eni_is_made_in_the_subnet_that_is_there_now() -> None:
+    """In the place of the one that was deleted, whose interface EC2 refuses: that is no want of room for ever."""
+    node = Node(carry=Carry.ADDRESS)
+    node.handle()
+    node.looked(OTHER)
+    node.handle(Wrote(SUBNET.id, Create(), CloudError("InvalidSubnetID.NotFound")), after=0.1)
+    instances = {ME: Instance(ME, InstanceState.RUNNING, IPv4Address("10.0.0.11"), ZONE, frozenset({0}))}
+    anew = replace(SUBNET, id="subnet-2")
+    node.told.effects.clear()
+    node.handle(Looked(Seen(node.now, {}, (), frozenset(), frozenset(), "", instances, (anew,), {})), after=5.0)
+    assert [effect.writer for effect in node.told.effects if isinstance(effect, Perform)] == ["subnet-2"]
+    assert set(node.agent._shared.standings) == {"subnet-2"}
+    node.handle(Wrote(SUBNET.id, Create()), after=0.1)  # what was asked for before
 
 
 def test_what_came_of_a_standing_eni_s_write_reaches_that_one() -> None:

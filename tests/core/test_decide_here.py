@@ -67,6 +67,23 @@ test_the_address_on_this_node = scenes(
         28.2  ec2:a1@i-b/detaching            -> holder DETACHING_HERE R11
         29.0  ec2:free                        -> claiming FREE R1 attach      # nobody else is there: again
 
+    an ENI that EC2 does not finish attaching is given up like one whose device never comes
+        0.0   ec2:a1@i-b/attaching link:none     -> claiming ATTACHING_HERE R1
+        59.5  ec2:a1@i-b/attaching               -> claiming ATTACHING_HERE R1   # it may only be slow
+        60.5  ec2:a1@i-b/attaching               -> holder NO_DEVICE R14 tag:R14@60/a1; about eni-1 attaching
+        61.0  ec2:a1@i-b/attaching tag:R14@60/a1 -> holder NO_DEVICE R14 detach:a1
+        64.0  ec2:free peer:i-c                  -> claiming FREE_BUT_LATER R1
+
+    a slow attach leaves its device the time that it takes
+        0.0   ec2:a1@i-b/attaching link:none     -> claiming ATTACHING_HERE R1
+        59.0  ec2:a1@i-b                         -> claiming ATTACHING_HERE R1
+        80.0  ec2:a1@i-b                         -> claiming ATTACHING_HERE R1
+        81.5  ec2:a1@i-b                         -> ; rule R14
+
+    a device that came while EC2 goes on attaching is carried, however long that takes
+        0.0   ec2:a1@i-b/attaching link:none
+        90.0  ec2:a1@i-b/attaching link:sound    -> holder HELD_HERE R10
+
     who gave an ENI up leaves it to those that are there; it is not between its fence and its claim, so it may end
         0.0   ec2:a1@i-b link:none
         22.0  ec2:a1@i-b

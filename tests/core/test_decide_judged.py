@@ -168,6 +168,11 @@ test_a_silent_holder = scenes(
     an attach that hangs on a node that is heard is left alone: EC2's tail is minutes, and the node waits for it itself
         0.0    ec2:a1@i-a/attaching word:other probe:L
         300.0  ec2:a1@i-a/attaching word:other     -> no write
+
+    an attach that hangs on a node that calls itself unsound for that is ended by whoever could have the address
+        0.0   ec2:a1@i-a/attaching word:other probe:L
+        70.0  ec2:a1@i-a/attaching word:unsound probe:L
+        73.5  ec2:a1@i-a/attaching word:unsound probe:L -> doubt HOLDER_UNSOUND R5 tag:R5@73/a1
     """
 )
 

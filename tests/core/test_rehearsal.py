@@ -13,7 +13,7 @@ from floatingip.agent.events import LookFailed, SlotsRehearsed
 from floatingip.agent.standing_eni import StandingEni
 from floatingip.core import timing
 from floatingip.core.ec2 import Owner, Subnet
-from floatingip.core.errors import CloudError, CloudUnavailable, Denied
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied, Exhausted
 from floatingip.core.model import Carry
 from floatingip.core.node import Identity
 from floatingip.core.peer import Peer
@@ -138,6 +138,20 @@ def test_a_standing_eni_that_ec2_refuses_concerns_the_addresses_of_its_subnet_on
     standing.writing.final = error = CloudError("CreateNetworkInterface: OptInRequired")
     attach = Attaching([address], {subnet.id: standing}, shared, out, node.now)
     assert attach.failure() is (error if refused == "its own" else None)
+
+
+def test_what_is_exhausted_is_waited_for(node: Node) -> None:
+    """Pods end, and their addresses are free: by the address' own interface, or by this node's standing one."""
+    address, shared, out = node.agent._addresses[ADDRESS], node.agent._shared, node.told.out
+    address.where.owner = Owner(node.now, None)
+    [subnet] = shared.subnets or ()
+    standing = StandingEni(subnet, address._settings, shared, out, now=node.now, chance=random.Random(1).uniform)
+    error = Exhausted("CreateNetworkInterface: InsufficientFreeAddressesInSubnet")
+    address.fail(error)
+    standing.writing.final = error
+    attach = Attaching([address], {subnet.id: standing}, shared, out, node.now)
+    assert not attach.has_ended(node.now + timing.ATTACH_AT_MOST)
+    assert attach.failure() is None
 
 
 # Who else is there.

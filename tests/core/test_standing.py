@@ -258,6 +258,25 @@ def test_a_standing_eni_whose_device_never_comes_is_detached_and_attached_anew()
     assert keeper.see(122.0, MINE, device=False).write == Detach("at-b")
 
 
+def test_a_standing_eni_that_ec2_does_not_finish_attaching_is_detached_and_attached_anew() -> None:
+    """Mostly that takes seconds, at worst a minute; each further try is given twice as long, until one succeeds."""
+    keeper, hanging = Keeper(), standing("i-b", status=AttachmentStatus.ATTACHING)
+    assert all(keeper.see(now, hanging).write is None for now in (0.0, 30.0, 59.5))
+    assert keeper.see(60.0, hanging).write == Detach("at-b")
+    assert keeper.see(63.0, FREE).write == Attach("eni-b")
+    assert all(keeper.see(now, hanging).write is None for now in (64.0, 183.5))
+    assert keeper.see(184.0, hanging).write == Detach("at-b")
+    keeper.see(190.0, MINE, device=True)
+    assert keeper.memory.vain == 0
+
+
+def test_a_standing_eni_with_a_floating_address_stays_though_ec2_goes_on_attaching_it() -> None:
+    """Another node is to take the address over first."""
+    keeper, hanging = Keeper(), standing("i-b", status=AttachmentStatus.ATTACHING)
+    decided = [keeper.see(now, hanging, in_use=frozenset({hanging.id})) for now in (0.0, 100.0, 300.0)]
+    assert all(each.write is None for each in decided)
+
+
 def test_a_standing_eni_that_stays_detaching_is_forced() -> None:
     """Whoever began it: the guest may never let go of a device that it never got."""
     keeper, detaching = Keeper(), standing("i-b", status=AttachmentStatus.DETACHING)

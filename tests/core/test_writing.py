@@ -10,7 +10,16 @@ from floatingip.agent.effects import Making
 from floatingip.agent.writing import Writing
 from floatingip.core import timing, writes
 from floatingip.core.ec2 import STANDING_TAG, Eni
-from floatingip.core.errors import AddressTaken, CloudError, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
+from floatingip.core.errors import (
+    AddressTaken,
+    CloudError,
+    CloudUnavailable,
+    Denied,
+    Exhausted,
+    LookAgain,
+    NoFreeSlot,
+    TokenSpent,
+)
 from floatingip.core.model import Target
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
 from floatingip.runtime import performing
@@ -155,6 +164,7 @@ def test_a_failed_write_counts_as_written(desk: Desk) -> None:
         (Denied("ec2:CreateNetworkInterface"), Create(), timing.BACKOFF_FIRST, True),
         (Denied("ec2:AttachNetworkInterface"), Attach("eni-1"), timing.BACKOFF_FIRST, False),
         (CloudError("bad input"), Attach("eni-1"), timing.BACKOFF_FIRST, True),
+        (Exhausted("no address left"), Create(), timing.BACKOFF_FIRST, True),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
@@ -213,6 +223,7 @@ def test_what_is_refused_again_is_warned_of_once(desk: Desk) -> None:
         (CloudUnavailable("throttled"), "warning"),
         (NoFreeSlot("AttachmentLimitExceeded"), "warning"),
         (TokenSpent("IdempotentParameterMismatch"), "warning"),
+        (Exhausted("InsufficientFreeAddressesInSubnet"), "warning"),
         (CloudError("InvalidParameterValue"), "error"),
         (Denied("ec2:AttachNetworkInterface"), "info"),
     ],
@@ -249,6 +260,13 @@ def test_a_full_instance_is_told_to_the_node(desk: Desk) -> None:
     """It concerns all of its addresses."""
     desk.write(Attach(desk.eni.id), error=NoFreeSlot("AttachmentLimitExceeded"))
     assert len(desk.full_at) == 1
+
+
+def test_a_denial_is_said_once_whatever_it_is_for(desk: Desk) -> None:
+    """As where the tags of one interface after the other are denied."""
+    for number in range(6):
+        desk.write(Create(), error=Denied("ec2:CreateTags", resource=f"network-interface/eni-{number % 2}"))
+    assert desk.told.log.count("event=denied") == 1
 
 
 def test_what_does_not_change_is_said_once(desk: Desk) -> None:

@@ -166,6 +166,12 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
         "nor TCP 9807 -> look whether that instance lives; if it does, let the",
     ),
     (fleet.icmp([Met(WORKER, pinged=None)], [], PORT), "warn", "this node can send no pings"),
+    (
+        by_rules(rule(group=""), OUT),
+        "warn",
+        "admit ICMP from i-a to i-b only if a prefix list has it -> see icmp and port",
+    ),
+    (by_rules(rule("tcp", PORT, PORT, group=""), OUT), "fail", "admit no ICMP from i-a to i-b"),
     (fleet.rules(Denied("ec2:D"), carried("i-a", ME), [], PORT), "ok", "not known by rules (IAM denies ec2:D)"),
     (fleet.rules(CloudUnavailable("x"), carried("i-a", ME), [], PORT), "warn", "not known by rules (x)"),
     (by_rules(rule(), OUT), "ok", "admit ICMP and the observers' port"),

@@ -10,6 +10,7 @@ from floatingip.core.errors import (
     CloudError,
     CloudUnavailable,
     Denied,
+    Exhausted,
     LookAgain,
     NoCredentials,
     NoFreeSlot,
@@ -45,6 +46,9 @@ def meaning(error: CloudError) -> type[CloudError]:
         ("CreateNetworkInterface", "InvalidIPAddress.InUse", "The specified address is already in use.", LookAgain),
         ("CreateNetworkInterface", "InvalidParameterValue", "invalid value for parameter address", CloudError),
         ("CreateNetworkInterface", "InvalidSubnetID.NotFound", "does not exist", CloudError),
+        ("CreateNetworkInterface", "InsufficientFreeAddressesInSubnet", "not enough free addresses", Exhausted),
+        ("CreateNetworkInterface", "NetworkInterfaceLimitExceeded", "the maximum is reached", Exhausted),
+        ("CreateNetworkInterface", "ResourceLimitExceeded", "the maximum is reached", Exhausted),
         ("CreateNetworkInterface", "IdempotentParameterMismatch", "other parameters, same token", TokenSpent),
         ("CreateTags", "InvalidNetworkInterfaceID.NotFound", "does not exist", LookAgain),
         ("DeleteNetworkInterface", "InvalidParameterValue", "Network interface is currently in use.", LookAgain),
@@ -140,6 +144,24 @@ def test_a_creation_denied_for_its_tags_names_the_tagging_action(endpoint: Endpo
     error = endpoint.error_of("CreateNetworkInterface")
     assert isinstance(error, Denied)
     assert error.action == "ec2:CreateTags"
+
+
+@pytest.mark.parametrize("resource", ["elastic-ip/eipalloc-0a1b", "instance/i-0a1b", "network-interface/*"])
+def test_a_denial_names_what_may_lack_a_tag(endpoint: Endpoint, resource: str) -> None:
+    """docs/iam-policy.json allows a call for what has certain tags: to allow what is allowed already does not help."""
+    said = (
+        "You are not authorized to perform this operation. User: arn:aws:sts::1:assumed-role/r/s is not authorized to"
+        f" perform: ec2:AssociateAddress on resource: arn:aws-cn:ec2:cn-north-1:123456789012:{resource} because no"
+        " identity-based policy allows the ec2:AssociateAddress action. Encoded authorization failure message: x"
+    )
+    endpoint.refuses("AssociateAddress", "UnauthorizedOperation", said, 403)
+    denial = str(endpoint.error_of("AssociateAddress"))
+    allow = "allow ec2:AssociateAddress to this pod's role"
+    if resource.endswith("*"):
+        assert denial == f"IAM denies ec2:AssociateAddress; {allow}"
+    else:
+        named = f"IAM denies ec2:AssociateAddress on {resource}"
+        assert denial == f"{named}; {allow}, or give that the tag that its policy asks for"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from botocore.utils import ContainerMetadataFetcher
 
 from floatingip.core.errors import CloudUnavailable, ConfigurationError
 from floatingip.edges.ec2 import cloud as ec2
@@ -92,6 +93,9 @@ def test_a_pod_identity_token_that_is_not_there_is_not_blamed_on_the_agent(told:
         (400, "InvalidIdentityToken", "is the cluster's OIDC provider in IAM"),
         (400, "ExpiredTokenException", "is the node's clock right, and does the kubelet renew "),
         (400, "IDPCommunicationError", "STS is asked again"),
+        (400, "IDPRejectedClaim", "is the cluster's OIDC provider in IAM"),
+        (403, "RegionDisabledException", "activate STS for this Region"),
+        (400, "ValidationError", f"correct the ARN {ROLE}, or what is in "),
         (400, "Throttling", "STS is asked again"),
     ],
 )
@@ -103,6 +107,54 @@ def test_what_sts_says_has_its_own_remedy(told: Told, server: Server, status: in
     said = told(AWS_ENDPOINT_URL_STS=server.url, AWS_ROLE_ARN=ROLE, AWS_WEB_IDENTITY_TOKEN_FILE="TOKEN")
     assert code in said
     assert hint in said
+
+
+def test_an_sts_that_is_not_reached_is_not_blamed_on_the_role(told: Told) -> None:
+    """As in a VPC without a way out, and without an endpoint for STS."""
+    said = told(AWS_ENDPOINT_URL_STS="http://127.0.0.1:9", AWS_ROLE_ARN=ROLE, AWS_WEB_IDENTITY_TOKEN_FILE="TOKEN")
+    assert f"to assume {ROLE}, let this node reach STS: by a NAT gateway, or a VPC endpoint for STS" in said
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (404, "has this pod's service account an association with a role that trusts pods.eks.amazonaws.com?"),
+        (400, "has this pod's service account an association with a role that trusts pods.eks.amazonaws.com?"),
+        (500, "what does the log of the EKS Pod Identity Agent on this node say?"),
+    ],
+)
+def test_a_pod_identity_agent_that_answers_is_not_looked_for(
+    told: Told, server: Server, monkeypatch: pytest.MonkeyPatch, status: int, hint: str
+) -> None:
+    """The association is gone, or was made for another service account."""
+    monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0)
+    server.replies["/v1/credentials"] = http(status, "no")
+    said = told(AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{server.url}/v1/credentials")
+    assert f"response {status} from container metadata" in said
+    assert hint in said
+    assert "run on this node" not in said
+
+
+def test_a_node_whose_role_is_not_looked_for_is_told_why(told: Told) -> None:
+    """It may have one."""
+    assert "AWS_EC2_METADATA_DISABLED=true keeps the node's role from being found" in told()
+    assert "AWS_EC2_METADATA_DISABLED" not in told(
+        AWS_EC2_METADATA_DISABLED="false", AWS_EC2_METADATA_SERVICE_ENDPOINT="http://127.0.0.1:9"
+    )
+
+
+@pytest.mark.parametrize("variable", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
+def test_an_endpoint_of_another_kind_that_a_region_has_not_is_told_by_its_variable(
+    told: Told, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Its name is not found: neither the name server nor the Region is wrong."""
+
+    def fail(*_asked: object, **_named: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    said = told(**KEYS, AWS_ENDPOINT_URL_EC2="", **{variable: "true"})
+    assert f"is there such an endpoint in this Region ({variable}=true)?" in said
 
 
 @pytest.mark.parametrize("proxy", ["http://[::1", "http://127.0.0.1:99999", "http://user:hidden@127.0.0.1:1"])

@@ -155,7 +155,8 @@ def test_an_outage_of_ec2_in_between_is_waited_for(vpc: Vpc) -> None:
 def test_a_node_is_named_by_its_id_its_address_or_its_name(vpc: Vpc) -> None:
     """Whatever kubectl shows; one that is not there is an error at once."""
     worker = vpc.workers[1]
-    for name in (worker, "127.0.0.12", "ip-127-0-0-12.us-west-2.compute.internal"):
+    by_id = f"{worker}.us-west-2.compute.internal"
+    for name in (worker, "127.0.0.12", "ip-127-0-0-12.us-west-2.compute.internal", by_id):
         assert instance_named(vpc.cloud, name) == worker
     for name in ("127.0.0.99", "i-0123456789abcdef0", "i-pad"):
         with pytest.raises(ConfigurationError, match=f"--to {name}: no instance of this VPC"):

@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 import pytest
 
 from floatingip.agent.looks import Question
-from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni, Instance
+from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni, Instance, Subnet
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, Throttled
 from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
@@ -151,6 +151,11 @@ class ThrottledCloud(FakeCloud):
         self._refuse("enis")
         return super().describe_enis(name)
 
+    def describe_subnets(self) -> tuple[Subnet, ...]:
+        """Unless it refuses."""
+        self._refuse("subnets")
+        return super().describe_subnets()
+
 
 @pytest.fixture
 def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,6 +181,17 @@ def test_where_the_address_is_counts_without_its_holders_instance(world: World) 
     seen = look(cloud, SETTINGS, world.question(known="me holder", judged="me holder"))
     assert (seen.enis[ADDRESS].id, seen.instances) == (world.eni.id, {})
     assert seen.undescribed == "instances: RequestLimitExceeded"
+
+
+@pytest.mark.usefixtures("_retries_at_once")
+def test_where_the_address_is_counts_without_subnets_that_are_known(world: World) -> None:
+    """They are wanted because of another address, perhaps; only at the start nothing can be said without them."""
+    question = replace(world.question(known="me holder"), want_subnets=True)
+    assert look(NotedCloud(world.ec2), SETTINGS, question).subnets
+    seen = look(ThrottledCloud(world.ec2, subnets="LL"), SETTINGS, question)
+    assert (seen.enis[ADDRESS].id, seen.subnets) == (world.eni.id, None)
+    with pytest.raises(CloudUnavailable, match="subnets: RequestLimitExceeded"):
+        look(ThrottledCloud(world.ec2, subnets="LL"), SETTINGS, replace(question, need_subnets=True))
 
 
 @pytest.mark.usefixtures("_retries_at_once")

@@ -73,7 +73,9 @@ def permissions(denied: Sequence[str], eni: Eni | None) -> Iterator[Finding]:
     """By dry runs; ``eni`` is the interface of ours that they were tried with."""
     for action in sorted(set(denied)):
         error = Denied(action)
-        yield PERMISSIONS.fail(error.args[0], f"{error.hint}, as docs/iam-policy.json does")
+        yield PERMISSIONS.fail(
+            error.args[0], f"{error.hint}, as docs/iam-policy.json does; has what it names its tags?"
+        )
     if not denied and eni is not None:
         yield PERMISSIONS.ok(f"nothing is denied, by dry runs with {eni.id}")
     elif not denied:

@@ -32,6 +32,7 @@ from floatingip.core.errors import (
 from floatingip.core.groups import End
 from floatingip.core.model import Address
 from floatingip.edges import background
+from floatingip.edges.ec2 import api
 from floatingip.edges.kernel import chains
 from floatingip.edges.kernel.container import cpu_limit, lacking, slowed
 from floatingip.edges.kernel.host import KernelHost
@@ -142,11 +143,10 @@ def _clock(facts: Facts) -> Iterator[Finding]:
 
 
 def _permissions(facts: Facts) -> Iterator[Finding]:
-    denied = list[str]()
-    try:
-        _ = facts.seen if facts.is_elsewhere else (facts.slots, facts.reserved)
-    except Denied as error:
-        denied.append(error.action)
+    asked: list[Callable[[], object]] = [lambda: facts.seen]
+    if not facts.is_elsewhere:
+        asked += [lambda: facts.slots, lambda: facts.reserved]
+    denied = list(api.denied(asked))
     try:
         eni, target = next(iter(facts.ours), None), facts.targets[0]
     except Denied:

@@ -160,14 +160,17 @@ def rules(
         said = f"not known by rules ({found.args[0]}), but by packets: see icmp and port"
         yield RULES.ok(said) if denied else RULES.warn(said)
         return
-    closed = []
+    closed = False
     for other in others:
         for source, to in ((me, other), (other, me)):
             for protocol, at, what in (("icmp", None, "ICMP"), ("tcp", number, f"TCP {number}")):
-                if not admitted(found, source.end, to.end, protocol, at):
-                    closed.append(f"{what} from {source.name} to {to.name}")
-    for said in closed:
-        yield RULES.fail(f"EC2's rules admit no {said}")
+                if admitted(found, source.end, to.end, protocol, at):
+                    continue
+                closed, said = True, f"{what} from {source.name} to {to.name}"
+                if admitted(found, source.end, to.end, protocol, at, by_lists=True):
+                    yield RULES.unknown(f"EC2's rules admit {said} only if a prefix list has it", "see icmp and port")
+                else:
+                    yield RULES.fail(f"EC2's rules admit no {said}")
     for each in node_ports:
         if not any(_lets_in(rule, each.port) for rule in found if rule.group in me.end.groups):
             yield RULES.warn(

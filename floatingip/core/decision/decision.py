@@ -74,7 +74,7 @@ class Reason(Enum):
     )
     UNSOUND_HERE = "this node holds the address, but does not carry it: {detail}"
     DETACHING_HERE = "the ENI is being detached from this node"
-    NO_DEVICE = "EC2 shows {detail} attached to this node, but its device does not come: detaching it, to try again"
+    NO_DEVICE = "EC2 shows {detail} to this node, but its device does not come: detaching it, to try again"
     LINK_GONE = "EC2 shows the ENI attached to this node, but the link is not there"
     LOST = "IMDS does not show the address on this node any more"
     SETTLING = "the address has not answered yet since it was attached to {detail}"

@@ -82,8 +82,8 @@ def _without_device(situation: Situation) -> Decision:
     memory, view = situation.memory, situation.view
     owner, eni, attachment = situation.owner, situation.eni, situation.attachment
     later, lost_at = owner.asked_at + timing.LOOK_IN_DOUBT, memory.link_lost_at
-    is_late = memory.attached_at is not None and owner.asked_at - memory.attached_at >= timing.DEVICE_FOR
-    if attachment.status is AttachmentStatus.ATTACHING or view.plumbing is None or (lost_at is None and not is_late):
+    is_attaching, is_late = attachment.status is AttachmentStatus.ATTACHING, _is_late(situation)
+    if view.plumbing is None or (not is_late and (is_attaching or lost_at is None)):
         return Decision(State.CLAIMING, Reason.ATTACHING_HERE, Rule.R1, later, attachment_id=attachment.id)
     if lost_at is not None and owner.asked_at < lost_at:
         return Decision(State.HOLDER, Reason.LINK_GONE, Rule.R10, view.now, attachment_id=attachment.id)
@@ -95,7 +95,7 @@ def _without_device(situation: Situation) -> Decision:
         Reason.NO_DEVICE,
         Rule.R14,
         later,
-        detail=eni.id,
+        detail=f"{eni.id} {attachment.status}",
         attachment_id=attachment.id,
         leaving=view.leaving,
     )
@@ -105,3 +105,11 @@ def _without_device(situation: Situation) -> Decision:
     if not ration.recorded(recorded, attachment.id):
         return replace(decision, write=situation.record(eni.id, Rule.R14, attachment.id))
     return replace(decision, write=Detach(attachment.id))
+
+
+def _is_late(situation: Situation) -> bool:
+    """EC2 has shown it attached for longer than a slow device takes, or has not finished attaching it for a minute."""
+    memory, asked_at = situation.memory, situation.owner.asked_at
+    if situation.attachment.status is AttachmentStatus.ATTACHING:
+        return asked_at - memory.attachment_since >= timing.ATTACHING_FOR
+    return memory.attached_at is not None and asked_at - memory.attached_at >= timing.DEVICE_FOR

@@ -130,7 +130,8 @@ def charge_against(situation: Situation) -> Charge | None:
     if (ended := r2_the_instance_ended(situation)) is not None:
         return ended
     if situation.attachment.status is AttachmentStatus.ATTACHING:
-        return r3_attaching_for_too_long(situation)
+        # The holder calls itself unsound when that has no end.
+        return _first((r3_attaching_for_too_long, r5_the_holder_is_unsound), situation)
     asked_for = _first(ASKED_FOR, situation)
     if asked_for is not None or _a3_is_too_new(situation):
         return asked_for

@@ -37,6 +37,11 @@ __all__ = ["Ec2Cloud", "check_environment", "client", "obtain"]  # whoever has t
 PAGE = 1000
 """Interfaces in one answer: the most that EC2 gives."""
 
+MOST_VALUES = 200
+"""Values of a filter in one question: EC2 refuses more (FilterLimitExceeded).  There may be as many instances that have
+ended and left a standing ENI, where those are not deleted.
+"""
+
 HIGHEST_DEVICE_INDEX = 31
 """Where the search for a free index ends.  No instance type has more interfaces on its first network card: the most is
 24, as of a c8i.48xlarge, and the rest is for types to come.  EC2 itself says when an instance is full.
@@ -115,7 +120,10 @@ class Ec2Cloud:
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
         """See `ports.Cloud`."""
         # By a filter, since the parameter InstanceIds is an error when one of them is gone.
-        found = list(map(read_instance, self._instances([{"Name": "instance-id", "Values": sorted(instance_ids)}])))
+        ids = sorted(instance_ids)
+        parts = [ids[first : first + MOST_VALUES] for first in range(0, len(ids), MOST_VALUES)]
+        shown_items = [item for part in parts for item in self._instances([{"Name": "instance-id", "Values": part}])]
+        found = list(map(read_instance, shown_items))
         # One without an id, or that nobody asked for, may stand for any of those that are missing.
         doubtful = instance_ids if any(instance.id not in instance_ids for instance in found) else ()
         shown = {instance.id: instance for instance in found if instance.id in instance_ids}

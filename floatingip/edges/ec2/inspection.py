@@ -18,7 +18,7 @@ from floatingip.agent.looks import CLUSTER_TAG, CLUSTER_TAG_PREFIX
 from floatingip.core.ec2 import Eni
 from floatingip.core.groups import Rule, Worker
 from floatingip.core.model import Allocation, Target
-from floatingip.edges import clock
+from floatingip.edges import background, clock
 from floatingip.edges.ec2.api import Api, denied
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.meaning import meaning
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds for any one answer."""
+
+PAGE = 25
+"""Instances in one answer, which may not have more than `MOST_BYTES` (connections.py): with the addresses of its pods
+what EC2 shows of one may have some 150 thousand.
+"""
 
 
 class Inspection:
@@ -47,19 +52,18 @@ class Inspection:
 
     def workers(self, cluster: str) -> tuple[Worker, ...]:
         """The cluster's instances in this VPC.  Raises ``CloudError``."""
-        found: dict[str, Worker] = {}
         names = {"tag-key": f"{CLUSTER_TAG_PREFIX}{cluster}", f"tag:{CLUSTER_TAG}": cluster}
-        for name, value in names.items():
-            filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": name, "Values": [value]}]
-            found_by = self._api.pages(
-                "DescribeInstances", self._ec2.describe_instances, "Reservations", Filters=filters
-            )
-            with meaning("DescribeInstances"):
-                for item in (each for reservation in found_by for each in reservation["Instances"]):
-                    groups = frozenset(group["GroupId"] for group in item.get("SecurityGroups", []))
-                    worker = Worker(read_instance(item), groups)
-                    found[worker.instance.id] = worker
+        asked = [background.begin("workers", partial(self._workers_with, *named)) for named in names.items()]
+        found = {worker.instance.id: worker for answer in asked for worker in answer.result()}
         return tuple(found[instance_id] for instance_id in sorted(found))
+
+    def _workers_with(self, name: str, value: str) -> list[Worker]:
+        """Those that a filter shows.  Raises ``CloudError``."""
+        filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": name, "Values": [value]}]
+        action, call = "DescribeInstances", self._ec2.describe_instances
+        shown = self._api.pages(action, call, "Reservations", Filters=filters, MaxResults=PAGE)
+        with meaning(action):
+            return [_worker(item) for reservation in shown for item in reservation["Instances"]]
 
     def clock(self) -> tuple[float | None, float]:
         """By how many seconds this node's clock is ahead of EC2's, and how many seconds EC2's answer took; None for the
@@ -116,6 +120,11 @@ def seconds_ahead(asked_at: float, took: float, date: str) -> float:
     The date has whole seconds, so it was written half a second later on average, half way through the call.
     """
     return asked_at + took / 2 - (parsedate_to_datetime(date).timestamp() + 0.5)
+
+
+def _worker(item: Any) -> Worker:
+    groups = frozenset(group["GroupId"] for group in item.get("SecurityGroups", []))
+    return Worker(read_instance(item), groups)
 
 
 def _rule(item: Mapping[str, Any]) -> Rule:

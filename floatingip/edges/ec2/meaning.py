@@ -7,6 +7,7 @@ exists nor that it does not, and after a write it does not prove that the write 
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from floatingip.core.errors import (
     CloudError,
     CloudUnavailable,
     Denied,
+    Exhausted,
     FloatingIPError,
     LookAgain,
     NoCredentials,
@@ -45,6 +47,9 @@ PROXY_HINT = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), 
 UNREACHED_HINT = "correct HTTPS_PROXY, or name EC2's endpoint in NO_PROXY"
 NAME_HINT = "does this machine's name server answer (/etc/resolv.conf), and is there such a Region?"
 TRUST_HINT = "is the node's clock right, AWS_CA_BUNDLE what the endpoint's certificate needs, and is there a proxy?"
+
+OTHER_ENDPOINTS = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
+"""Variables that have the SDK ask endpoints by other names, which not every Region has."""
 
 
 class NoSuchEni(LookAgain):
@@ -72,6 +77,9 @@ MEANING: Mapping[str, type[CloudError]] = {
     "InvalidIPAddress.AlreadyAssociated": AddressTaken,
     "AttachmentLimitExceeded": NoFreeSlot,
     "PrivateIpAddressLimitExceeded": NoFreeSlot,
+    "InsufficientFreeAddressesInSubnet": Exhausted,
+    "NetworkInterfaceLimitExceeded": Exhausted,
+    "ResourceLimitExceeded": Exhausted,
     "RequestLimitExceeded": Throttled,
     "Throttling": Throttled,
     "ThrottlingException": Throttled,
@@ -132,6 +140,10 @@ IN_THE_WAY = re.compile(
 """What a denial says of the kind of policy that stands in the way, unless it is only that none of the role's own allows
 the call ("Troubleshoot access denied error messages", IAM User Guide).
 """
+
+
+DENIED_FOR = re.compile(r"on resource: arn:[a-z-]+:ec2:[a-z0-9-]*:[0-9]*:([a-z-]+/[a-z]+-[0-9a-f]+)\b")
+"""What a denial says of that for which the call is denied, where it names one: an interface, an instance, ..."""
 
 
 class _NotEc2sError(Exception):
@@ -203,7 +215,10 @@ def _unreached_hint(error: Exception) -> str:
     may_be = isinstance(error, botocore.exceptions.ProxyConnectionError) or (cannot_be_sent and getproxies())
     if may_be:
         return UNREACHED_HINT
-    return NAME_HINT if isinstance(_systems(error), socket.gaierror) else ""
+    if not isinstance(_systems(error), socket.gaierror):
+        return ""
+    chosen = [f"{key}={value}" for key in OTHER_ENDPOINTS if (value := os.environ.get(key, "")).lower() == "true"]
+    return f"is there such an endpoint in this Region ({', '.join(chosen)})?" if chosen else NAME_HINT
 
 
 def _systems(error: BaseException) -> OSError | None:
@@ -239,7 +254,8 @@ def _cloud_error(
     code, message = code_in(error.response), one_line(said.get("Message") or "")
     if code in DENIALS:
         named, in_the_way = re.search(r"perform:? ([a-z0-9-]+:[A-Za-z0-9]+)", message), IN_THE_WAY.search(message)
-        return Denied(named[1] if named else f"ec2:{action}", policy=in_the_way[1] if in_the_way else "")
+        policy, on = in_the_way[1] if in_the_way else "", DENIED_FOR.search(message)
+        return Denied(named[1] if named else f"ec2:{action}", policy=policy, resource=on[1] if on else "")
     message = message[:MOST_TOLD]
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if is_not_accepted(error.response):

@@ -67,6 +67,9 @@ SOURCES = (
 )
 """Variables that say how credentials are looked for, and which nobody sets but on purpose."""
 
+NO_IMDS = "AWS_EC2_METADATA_DISABLED"
+"""Keeps the SDK from looking for the node's role; what else is asked of IMDS does not depend on it."""
+
 OF_A_PERSON = {"credential_process", "mfa_serial", "source_profile"}
 """What a profile has whose credentials a person or a program gives, or those of another profile do."""
 
@@ -319,10 +322,26 @@ def _credentials_hint(error: Exception | None = None) -> str:
     if role and token:  # otherwise STS is not asked
         if isinstance(error, botocore.exceptions.ClientError):
             return _assuming_hint(role, error.response.get("Error", {}).get("Code") or "")
+        if sent or error is None:
+            return f"to assume {role}, let this node reach STS: by a NAT gateway, or a VPC endpoint for STS"
         return f"can {role} be assumed, and is {token} there?"
     if os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI"):
-        return "does the EKS Pod Identity Agent run on this node?"
+        return _agents_hint(said)
+    if os.environ.get(NO_IMDS, "").lower() == "true":
+        return f"{NO_IMDS}=true keeps the node's role from being found: unset it, or {ROLE_HINT}"
     return ROLE_HINT
+
+
+def _agents_hint(said: str) -> str:
+    """What to do where the EKS Pod Identity Agent gives none; by what the SDK says of its answer, if there was one."""
+    if "non 200 response 4" in said:
+        return (
+            "the EKS Pod Identity Agent refuses: has this pod's service account an association with a role that trusts"
+            " pods.eks.amazonaws.com?"
+        )
+    if "non 200 response" in said:
+        return "what does the log of the EKS Pod Identity Agent on this node say?"
+    return "does the EKS Pod Identity Agent run on this node?"
 
 
 def _environments_hint(error: Exception | None) -> str:
@@ -339,8 +358,12 @@ def _assuming_hint(role: str, code: str) -> str:
     match code:
         case "AccessDenied":
             return f"let the role {role} trust this pod's service account and cluster"
-        case "InvalidIdentityToken":
+        case "InvalidIdentityToken" | "IDPRejectedClaim":
             return f"is the cluster's OIDC provider in IAM, and its audience sts.amazonaws.com, for {role}?"
         case "ExpiredTokenException":
             return f"{CLOCK_HINT[:-1]}, and does the kubelet renew {os.environ.get('AWS_WEB_IDENTITY_TOKEN_FILE')}?"
+        case "RegionDisabledException":
+            return f"activate STS for this Region in the account's settings in IAM, for {role}"
+        case "ValidationError":
+            return f"correct the ARN {role}, or what is in {os.environ.get('AWS_WEB_IDENTITY_TOKEN_FILE')}"
     return f"STS is asked again for {role}"

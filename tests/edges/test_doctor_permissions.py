@@ -1,0 +1,78 @@
+"""What the doctor says of permissions where EC2 refuses something else."""
+
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+import pytest
+
+from floatingip.commands.doctor.examine import examine
+from floatingip.commands.doctor.facts import Facts
+from floatingip.commands.doctor.finding import PERMISSIONS, Verdict
+from floatingip.core.node import Identity
+from floatingip.core.settings import Settings
+from tests.edges.ec2_server import ADDRESS, Become, Server, answer, error, instances, interface, interfaces, subnets
+
+pytest_plugins = ["tests.edges.ec2_fixtures"]
+
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "HOME": "/nonexistent"}
+ME = Identity("i-0a", "us-west-2", "us-west-2a", "vpc-1", "subnet-1", "02:", IPv4Address("10.0.0.10"), ("sg-1",))
+WORKER = (
+    "<instanceId>i-0a</instanceId><instanceState><name>running</name></instanceState><instanceType>m9</instanceType>"
+)
+SUBNET = (
+    "<subnetId>subnet-1</subnetId><availabilityZone>us-west-2a</availabilityZone><cidrBlock>10.0.0.0/24</cidrBlock>"
+)
+
+
+class OnWorker(Facts):
+    """Where IMDS tells which worker this is."""
+
+    identified = (ME, 0.0)
+
+
+SLOTS = "<item><networkInfo><maximumNetworkInterfaces>3</maximumNetworkInterfaces></networkInfo></item>"
+ANSWERS = {
+    "DescribeNetworkInterfaces": interfaces(interface()),
+    "DescribeInstances": instances(WORKER),
+    "DescribeSubnets": subnets(SUBNET),
+    "DescribeInstanceTypes": answer("DescribeInstanceTypes", f"<instanceTypeSet>{SLOTS}</instanceTypeSet>"),
+    "GetSubnetCidrReservations": answer("GetSubnetCidrReservations", "<subnetIpv4CidrReservationSet/>"),
+    "CreateTags": error(403, "UnauthorizedOperation"),
+    "": error(412, "DryRunOperation"),
+}
+
+Told = Callable[..., list[str]]
+
+
+@pytest.fixture
+def told(server: Server, environment: Become) -> Told:
+    """The actions that the doctor calls denied, where EC2 refuses these by these codes, and CreateTags."""
+    environment(AWS_ENDPOINT_URL_EC2=server.url, **KEYS)
+
+    def tell(**refused: str) -> list[str]:
+        server.replies |= ANSWERS | {action: error(400, code) for action, code in refused.items()}
+        found = examine(OnWorker(Settings((ADDRESS,), name="lab"), {}, None), [PERMISSIONS], within=10)
+        assert {each.verdict for each in found} == {Verdict.FAIL}, found
+        return [each.what.removeprefix("IAM denies ") for each in found]
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        ("DescribeInstanceTypes", "InvalidInstanceType"),
+        ("GetSubnetCidrReservations", "OperationNotPermitted"),
+        ("GetSubnetCidrReservations", "InvalidSubnetID.NotFound"),
+    ],
+)
+def test_what_is_refused_for_another_cause_hides_no_denial(told: Told, action: str, code: str) -> None:
+    """A type that the Region does not know, or a subnet that another account shares."""
+    assert told(**{action: code}) == ["ec2:CreateTags"]
+
+
+def test_one_denial_hides_no_other(told: Told) -> None:
+    """All of them are told at once."""
+    lookups = ["ec2:DescribeInstanceTypes", "ec2:GetSubnetCidrReservations"]
+    denied = dict.fromkeys((each.removeprefix("ec2:") for each in lookups), "UnauthorizedOperation")
+    assert told(**denied) == ["ec2:CreateTags", *lookups]
