@@ -7,7 +7,7 @@ import pytest
 
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
 from floatingip.edges.kernel.host import KernelHost
-from tests.lab.plumbed import BOTH, IPV4, IPV6, MARKS, NO_LINK, SOUND, UNSOUND, Node, rules_of_ours
+from tests.lab.plumbed import BOTH, IPV4, IPV6, MARKS, NO_LINK, SOUND, UNSOUND, Node, ip, rules_of_ours
 
 
 @BOTH
@@ -85,6 +85,31 @@ def test_an_address_is_left_as_it_is_found(node: Node, plumbing: Plumbing, found
     node.namespace.run(["ip", f"-{plumbing.address.version}", "rule", "del", "priority", "901"])
     assert node.plumb(plumbing, Extent.AS_FOUND) == PlumbingReport(SOUND, ("rule", "marks"), extent=found)
     assert node.everything() == before
+
+
+@BOTH
+@pytest.mark.parametrize("found", [Extent.AHEAD, Extent.ALL])
+@pytest.mark.parametrize(
+    ("damage", "repaired"), [("route flush table 1064", "route"), ("rule del priority 901", "rule")]
+)
+def test_what_an_observer_has_left_is_mended(
+    node: Node, plumbing: Plumbing, damage: str, repaired: str, found: Extent
+) -> None:
+    """After its restart, before EC2 has told whose the link is: by its rules, or by its routes, it is known."""
+    node.plumb(plumbing, found)
+    before = node.everything()
+    ip(node, plumbing, damage)
+    assert node.plumb(plumbing, Extent.AS_LEFT) == PlumbingReport(SOUND, (repaired,), extent=found)
+    assert node.everything() == before
+
+
+@BOTH
+def test_a_link_that_no_observer_has_plumbed_is_left_alone(node: Node, plumbing: Plumbing) -> None:
+    """It may be somebody else's, who has the address by DHCP, and an MTU of their own."""
+    node.namespace.ip("link set ens6 up mtu 1400", f"address add {plumbing.address} dev ens6")
+    before = node.everything(), node.namespace.show("link show ens6")
+    assert node.plumb(plumbing, Extent.AS_LEFT) == PlumbingReport(NO_LINK, extent=Extent.NOTHING)
+    assert (node.everything(), node.namespace.show("link show ens6")) == before
 
 
 def test_what_somebody_adds_ahead_is_taken_away(node: Node) -> None:

@@ -82,7 +82,8 @@ class KernelHost:
 
         `repaired` has names out of: link-up, mtu, address, rp_filter, forwarding, route, rule, marks.  `problem` begins
         with such a name, or with `carrier`, `master` or `path`, for which nothing can be done here.  Without the link
-        nothing is done: what an earlier link left behind is for `unplumb`.  `Extent.AHEAD` has no address, and only the
+        nothing is done: what an earlier link left behind is for `unplumb`.  Nor is anything where the link is left
+        alone (`Extent.AS_LEFT`): then the report has `Extent.NOTHING`.  `Extent.AHEAD` has no address, and only the
         mark's rule: with the rule for the address this node's probes would reach itself.  `Extent.NOTHING` is for
         `unplumb`.
         """
@@ -93,6 +94,10 @@ class KernelHost:
             link = self._link(plumbing.mac)
             if link is None:
                 return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
+            if extent is Extent.AS_LEFT:
+                if not self._was_plumbed(plumbing, link):
+                    return PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING)
+                extent = Extent.AS_FOUND
             # nft takes as long as all the rest, so it runs meanwhile.
             self._marks.want(table_name(plumbing.address), wanted_marks(plumbing, link.index))
             with mapped():
@@ -308,6 +313,13 @@ class KernelHost:
         link = self._link(plumbing.primary_mac)
         with mapped("link"):
             return links.in_front(self._netlink, link) if link is not None else None
+
+    def _was_plumbed(self, plumbing: Plumbing, link: Link) -> bool:
+        """Whether an observer has made the link one of ours: there are rules of ours for the address, or routes by it."""
+        with mapped():
+            there = rules.concerning(rules.of_family(self._netlink, plumbing), plumbing)
+            is_ruled = any(is_ours for _, is_ours in there.values())
+            return is_ruled or bool(routes.by_table(self._netlink, plumbing.address, link.index))
 
     def _remove_address(self, plumbing: Plumbing) -> bool:
         link = self._link(plumbing.mac)
