@@ -215,6 +215,45 @@ def test_damage_is_noticed_and_repaired(node: Node, command: str, repaired: tupl
     assert node.everything() == before
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("command", "repaired"),
+    [
+        ("route del local {address} table local", ("address",)),
+        ("route flush table local dev ens6", ("address",)),
+        ("route flush table all dev ens6", ("address", "route")),
+    ],
+)
+def test_the_kernels_own_route_of_the_address_is_there_again(
+    node: Node, plumbing: Plumbing, command: str, repaired: tuple[str, ...]
+) -> None:
+    """Without it nothing that comes for the address is taken in, though the link has it."""
+    node.plumb(plumbing)
+    before, local = node.everything(), local_route(node, plumbing)
+    ip(node, plumbing, command.format(address=plumbing.address))
+    assert not local_route(node, plumbing)
+    assert node.plumb(plumbing) == PlumbingReport(SOUND, repaired)
+    assert node.plumb(plumbing) == PlumbingReport(SOUND)
+    assert (node.everything()[3:], local_route(node, plumbing)) == (before[3:], local)
+    node.unplumb(plumbing)
+    assert not local_route(node, plumbing)
+
+
+def local_route(node: Node, plumbing: Plumbing) -> list[dict[str, object]]:
+    """By which the node takes in what comes for the address."""
+    return node.namespace.show(f"-{plumbing.address.version} route show table local {plumbing.address}")
+
+
+@BOTH
+def test_a_node_without_the_rule_for_its_own_addresses_adds_none_of_them_again(node: Node, plumbing: Plumbing) -> None:
+    """That would help nobody, and go on for ever."""
+    node.plumb(plumbing)
+    ip(node, plumbing, "rule del priority 0")
+    report = node.plumb(plumbing)
+    assert (report.state, report.repaired) == (UNSOUND, ())
+    assert report.problem.startswith(f"path: what comes in by ens6 does not reach {plumbing.address}: ")
+
+
 def beside(plumbing: Plumbing) -> Plumbing:
     """That of another address of the same family, on the same link."""
     other = {4: ip_address("10.0.0.101"), 6: ip_address("2001:db8:0:1::65")}[plumbing.address.version]

@@ -34,7 +34,7 @@ from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.marks import UNKNOWN_FOR, Known, Marks
 from floatingip.edges.kernel.netlink import Message, Netlink, NetlinkSilent, mapped
-from floatingip.edges.kernel.path import forwards
+from floatingip.edges.kernel.path import LOCAL, NEW_ADDRESS_PAUSE, NEW_ADDRESS_TRIES, forwards, way
 
 LOOSE = 2
 """The value of rp_filter for: the source must be reachable by any link.  The kernel uses the larger of this and
@@ -250,6 +250,14 @@ class KernelHost:
                 missing["address"] = _Defect(problem=said)
             elif extent is Extent.ALL and not addresses.works(self._netlink, address, link):
                 missing["address"] = _Defect(partial(addresses.add, self._netlink, address, link))
+            elif extent is Extent.ALL and not self._takes_in(address, link):
+                # Of IPv6 the kernel forgets a route that others have made; of IPv4 routes go with the last address.
+                anew = (
+                    partial(routes.take_in, self._netlink, address, link.index)
+                    if address.version == 4
+                    else partial(addresses.add, self._netlink, address, link, anew=True)
+                )
+                missing["address"] = _Defect(anew)
             if address.version == 4 and link.rp_filter != LOOSE:
                 missing["rp_filter"] = _Defect(
                     partial(links.configure, self._netlink, link, links.IPV4_RP_FILTER, LOOSE)
@@ -279,6 +287,17 @@ class KernelHost:
             if surplus or lacking:
                 missing["rule"] = _Defect(partial(rules.put, self._netlink, surplus, lacking))
             return missing, all_rules
+
+    def _takes_in(self, address: Address, link: Link) -> bool:
+        """Whether the kernel has its own route for what comes for the address, which others may have flushed.  Of IPv6
+        it makes that some time after the address came.
+        """
+        for _ in range(NEW_ADDRESS_TRIES if address.version == 6 else 1):
+            # Else all of its routes by the link are to be looked at.
+            if way(self._netlink, address).kind == LOCAL or routes.takes_in(self._netlink, address, link.index):
+                return True
+            time.sleep(NEW_ADDRESS_PAUSE)
+        return False
 
     def _former_routes(self, plumbing: Plumbing, link: Link, used: Collection[int | None]) -> list[Message]:
         """Ours by the link in tables that no rule uses any more: an observer with other settings has left them here."""
