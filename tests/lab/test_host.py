@@ -244,16 +244,6 @@ def local_route(node: Node, plumbing: Plumbing) -> list[dict[str, object]]:
     return node.namespace.show(f"-{plumbing.address.version} route show table local {plumbing.address}")
 
 
-@BOTH
-def test_a_node_without_the_rule_for_its_own_addresses_adds_none_of_them_again(node: Node, plumbing: Plumbing) -> None:
-    """That would help nobody, and go on for ever."""
-    node.plumb(plumbing)
-    ip(node, plumbing, "rule del priority 0")
-    report = node.plumb(plumbing)
-    assert (report.state, report.repaired) == (UNSOUND, ())
-    assert report.problem.startswith(f"path: what comes in by ens6 does not reach {plumbing.address}: ")
-
-
 def beside(plumbing: Plumbing) -> Plumbing:
     """That of another address of the same family, on the same link."""
     other = {4: ip_address("10.0.0.101"), 6: ip_address("2001:db8:0:1::65")}[plumbing.address.version]
