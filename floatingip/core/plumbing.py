@@ -63,9 +63,9 @@ class PlumbingReport:
 
     ``repaired`` names what was missing and is there now, ``removed`` what was too much.  ``problem`` is what the user
     should know to be wrong, even of sound plumbing; empty for nothing.  ``extent`` is how much there should be, never
-    ``AS_FOUND``, if there is a link; ``NOTHING`` for one that is left alone.  ``kept_off`` is why no NodePort can answer at the address although it is plumbed,
-    empty where one can.  ``blind`` is why the address cannot be probed from this node, where that does not carry it;
-    empty where it can.
+    ``AS_FOUND``, if there is a link; ``NOTHING`` for one left alone.  ``kept_off`` is why no NodePort can answer
+    at the address although it is plumbed, empty where one can.  ``blind`` is why the address cannot be probed from this
+    node, where that does not carry it; empty where it can.
     """
 
     state: PlumbingState

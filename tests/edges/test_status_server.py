@@ -156,9 +156,7 @@ def test_a_port_that_is_in_use_is_waited_for(port: int, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("why", ["it takes too long", "it is to end", "another reason"])
-def test_a_port_is_waited_for_only_where_that_may_help(
-    port: int, monkeypatch: pytest.MonkeyPatch, why: str
-) -> None:
+def test_a_port_is_waited_for_only_where_that_may_help(port: int, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     """Otherwise what is wrong is told, and the container ends."""
     monkeypatch.setattr(status_server, "IN_USE_AT_MOST", 0.0 if why == "it takes too long" else PATIENCE)
     host = "192.0.2.7" if why == "another reason" else HOLDER

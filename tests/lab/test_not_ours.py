@@ -103,17 +103,17 @@ def _other(region: Region) -> Iterator[Other]:
     [machine] = region.machines.values()
     worker, ec2 = machine.worker, region.administrator
     [primary] = ec2.describe_network_interfaces(NetworkInterfaceIds=[machine.instance.eni_id])["NetworkInterfaces"]
-    tags = [{"ResourceType": "network-interface", "Tags": [{"Key": "floatingip", "Value": "another"}]}]
-    eni = ec2.create_network_interface(SubnetId=primary["SubnetId"], TagSpecifications=tags)["NetworkInterface"]
+    eni = ec2.create_network_interface(
+        SubnetId=primary["SubnetId"],
+        TagSpecifications=[{"ResourceType": "network-interface", "Tags": [{"Key": "floatingip", "Value": "another"}]}],
+    )["NetworkInterface"]
     attachment = ec2.attach_network_interface(
         NetworkInterfaceId=eni["NetworkInterfaceId"], InstanceId=machine.instance.instance_id, DeviceIndex=1
     )
     try:
         until(lambda: str(worker.link_of(eni["MacAddress"])).startswith("enp"))
         other = Other(eni["NetworkInterfaceId"], eni["PrivateIpAddress"], str(worker.link_of(eni["MacAddress"])))
-        worker.namespace.ip(
-            f"link set {other.link} up", f"address add {other.address}/24 dev {other.link} metric 1000"
-        )
+        worker.namespace.ip(f"link set {other.link} up", f"address add {other.address}/24 dev {other.link} metric 1000")
         until(lambda: "tentative" not in shown(machine, f"ip address show dev {other.link}"))
         yield other
     finally:
@@ -122,9 +122,7 @@ def _other(region: Region) -> Iterator[Other]:
 
 
 @pytest.mark.parametrize("carry", ["eni", "address"])
-def test_another_interface_of_the_node_is_left_alone(
-    region: Region, other: Other, tmp_path: Path, carry: str
-) -> None:
+def test_another_interface_of_the_node_is_left_alone(region: Region, other: Other, tmp_path: Path, carry: str) -> None:
     """IMDS shows the address there; then its MTU was the primary one's, and rule, route and marks of ours stayed."""
     [machine] = region.machines.values()
     link = other.link

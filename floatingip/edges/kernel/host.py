@@ -334,7 +334,7 @@ class KernelHost:
             return links.in_front(self._netlink, link) if link is not None else None
 
     def _was_plumbed(self, plumbing: Plumbing, link: Link) -> bool:
-        """Whether an observer has made the link one of ours: there are rules of ours for the address, or routes by it."""
+        """Whether an observer has plumbed the link: there are rules of ours for the address, or routes by it."""
         with mapped():
             there = rules.concerning(rules.of_family(self._netlink, plumbing), plumbing)
             is_ruled = any(is_ours for _, is_ours in there.values())

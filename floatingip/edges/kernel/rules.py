@@ -7,7 +7,6 @@ import struct
 from collections.abc import Collection, Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from floatingip.core.model import Address
 from floatingip.core.plumbing import Extent, Plumbing
 from floatingip.edges.kernel.addresses import family
 from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, attributes, tolerated
