@@ -88,14 +88,18 @@ def test_an_address_is_left_as_it_is_found(node: Node, plumbing: Plumbing, found
 
 
 @BOTH
-@pytest.mark.parametrize("found", [Extent.AHEAD, Extent.ALL])
 @pytest.mark.parametrize(
-    ("damage", "repaired"), [("route flush table 1064", "route"), ("rule del priority 901", "rule")]
+    ("found", "damage", "repaired"),
+    [
+        (Extent.ALL, "route flush table 1064", "route"),
+        (Extent.ALL, "rule del priority 900", "rule"),
+        (Extent.AHEAD, "rule del priority 901", "rule"),
+    ],
 )
 def test_what_an_observer_has_left_is_mended(
-    node: Node, plumbing: Plumbing, damage: str, repaired: str, found: Extent
+    node: Node, plumbing: Plumbing, found: Extent, damage: str, repaired: str
 ) -> None:
-    """After its restart, before EC2 has told whose the link is: by its rules, or by its routes, it is known."""
+    """After its restart, before EC2 has told whose the link is: it is known by the routes, or the address' rule."""
     node.plumb(plumbing, found)
     before = node.everything()
     ip(node, plumbing, damage)
@@ -107,6 +111,8 @@ def test_what_an_observer_has_left_is_mended(
 def test_a_link_that_no_observer_has_plumbed_is_left_alone(node: Node, plumbing: Plumbing) -> None:
     """It may be somebody else's, who has the address by DHCP, and an MTU of their own."""
     node.namespace.ip("link set ens6 up mtu 1400", f"address add {plumbing.address} dev ens6")
+    # As another address of ours has left it, before FLOATING_IP was changed.
+    ip(node, plumbing, "rule add fwmark 0x40/0x40 priority 901 table 1064 proto 102")
     before = node.everything(), node.namespace.show("link show ens6")
     assert node.plumb(plumbing, Extent.AS_LEFT) == PlumbingReport(NO_LINK, extent=Extent.NOTHING)
     assert (node.everything(), node.namespace.show("link show ens6")) == before

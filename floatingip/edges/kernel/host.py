@@ -334,11 +334,11 @@ class KernelHost:
             return links.in_front(self._netlink, link) if link is not None else None
 
     def _was_plumbed(self, plumbing: Plumbing, link: Link) -> bool:
-        """Whether an observer has plumbed the link: there are rules of ours for the address, or routes by it."""
+        """Whether an observer has plumbed the link: there is a rule of ours from the address, or a route by it."""
         with mapped():
-            there = rules.concerning(rules.of_family(self._netlink, plumbing), plumbing)
-            is_ruled = any(is_ours for _, is_ours in there.values())
-            return is_ruled or bool(routes.by_table(self._netlink, plumbing.address, link.index))
+            if rules.lead_from(rules.of_family(self._netlink, plumbing), plumbing.address):
+                return True
+            return bool(routes.by_table(self._netlink, plumbing.address, link.index))
 
     def _remove_address(self, plumbing: Plumbing) -> bool:
         link = self._link(plumbing.mac)

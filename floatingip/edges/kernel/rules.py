@@ -7,6 +7,7 @@ import struct
 from collections.abc import Collection, Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from floatingip.core.model import Address
 from floatingip.core.plumbing import Extent, Plumbing
 from floatingip.edges.kernel.addresses import family
 from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, attributes, tolerated
@@ -75,6 +76,11 @@ def foreign(messages: Collection[Message], plumbing: Plumbing) -> str:
             at = f"{plumbing.priority} or {plumbing.priority + 1}"
             return f"rule: there is a rule of others at priority {at}; set `priority` to free ones"
     return ""
+
+
+def lead_from(messages: Iterable[Message], address: Address) -> bool:
+    """Whether there is one of ours for what comes from the address."""
+    return any(_is_ours(message) and message.attributes.get(_FRA_SRC) == address.packed for message in messages)
 
 
 def before(messages: Collection[Message], plumbing: Plumbing) -> list[Selected]:
