@@ -12,13 +12,15 @@ class Extent(StrEnum):
     """How much of its plumbing a node should have.
 
     ``AHEAD``: all that can be there before the address comes.  ``AS_FOUND``: ``ALL`` if the address is on the link,
-    otherwise ``AHEAD``.
+    otherwise ``AHEAD``.  ``AS_LEFT``: the same where an observer before has plumbed the link; any other one may be
+    somebody else's, and nothing of it is touched.
     """
 
     NOTHING = "nothing"
     AHEAD = "ahead"
     ALL = "all"
     AS_FOUND = "as-found"
+    AS_LEFT = "as-left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,9 @@ class PlumbingReport:
 
     ``repaired`` names what was missing and is there now, ``removed`` what was too much.  ``problem`` is what the user
     should know to be wrong, even of sound plumbing; empty for nothing.  ``extent`` is how much there should be, never
-    ``AS_FOUND``, if there is a link.  ``kept_off`` is why no NodePort can answer at the address although it is plumbed,
-    empty where one can.  ``blind`` is why the address cannot be probed from this node, where that does not carry it;
-    empty where it can.
+    ``AS_FOUND``, if there is a link; ``NOTHING`` for one left alone.  ``kept_off`` is why no NodePort can answer
+    at the address although it is plumbed, empty where one can.  ``blind`` is why the address cannot be probed from this
+    node, where that does not carry it; empty where it can.
     """
 
     state: PlumbingState

@@ -1,9 +1,10 @@
 """
-Have a connection go to whom it names, whatever NAT this node has for others.
+Have a connection, or a ping, go to whom it names, whatever NAT this node has for others.
 
 Whoever may make a Service in any namespace can give it the floating address, or another worker's, among its
 `externalIPs`: kube-proxy then leads what each node sends to that address and port to a pod of theirs, which could
-answer in the name of whoever has died.  The kernel decides about NAT with a connection's first packet, and does nothing
+answer in the name of whoever has died.  Some CNIs lead all that is for an address to a pod that names it, pings, too.
+The kernel decides about NAT with a connection's first packet, and does nothing
 to one that conntrack knows already.  So conntrack is told of the connection before it begins.
 """
 
@@ -46,7 +47,12 @@ _ADDRESSES, _PROTOCOL = 1, 2
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _FROM_AND_TO = {4: (1, 2), 6: (3, 4)}
 _PROTOCOL_NUMBER, _FROM_PORT, _TO_PORT = 1, 2, 3
+_ECHO = {4: (socket.IPPROTO_ICMP, 4, 8, 0), 6: (socket.IPPROTO_ICMPV6, 7, 128, 129)}
+"""By IP version: the protocol, the first of its attributes (identifier, type, code), the types of request and reply."""
 _NESTED = 0x8000
+
+_ANY_PORT = 9
+"""One to ask for the way by: nothing is sent there."""
 
 # linux/in.h; the latter is known from Linux 6.3 on.
 _ADDRESS_WITHOUT_PORT, _PORT_RANGE = 24, 51
@@ -109,6 +115,20 @@ def bind_address(at: socket.socket, source: Address) -> None:
     at.bind((str(source), 0))
 
 
+def send_straight(conntrack: Netlink, to: Address, identifier: int) -> None:
+    """Have the echo request of this identifier, which this node sends to that address next, be led by no NAT: in the
+    same way, and where conntrack cannot be told, as little.
+    """
+    if to.is_loopback or clock.now() < _obstacle.again_at:
+        return
+    with suppress(OSError):
+        source = _source(to, _ANY_PORT)
+        if source != to:
+            # What conntrack knows already has NAT decided about, as for nobody.
+            with _noting(), suppress(FileExistsError):
+                _tell_of(conntrack, source, to, *_echo(to, identifier))
+
+
 def _source(to: Address, port: int) -> Address:
     """The address from which the kernel would send there.  Raises OSError."""
     with socket.socket(_FAMILY[to.version], socket.SOCK_DGRAM) as asking:
@@ -161,27 +181,49 @@ def _noting() -> Iterator[None]:
 
 
 def _tell(source: _End, to: _End, within: float | None) -> None:
-    """Raises OSError."""
-    content = _HEAD.pack(_FAMILY[to[0].version], 0, 0)
-    content += _way(_ORIGINAL, source, to) + _way(_REPLY, to, source)
+    """Of a TCP connection.  Raises OSError."""
+    with closing(to_conntrack(within)) as conntrack:
+        _tell_of(conntrack, source[0], to[0], _ports(source[1], to[1]), _ports(to[1], source[1]))
+
+
+def to_conntrack(within: float | None = TOLD_WITHIN) -> Netlink:
+    """By which conntrack is told, within so many seconds each time; for one thread at a time."""
+    return Netlink(NETFILTER, within)
+
+
+def _tell_of(conntrack: Netlink, source: Address, to: Address, there: bytes, back: bytes) -> None:
+    """``there`` and ``back`` are the protocol and its ends, in each direction.  Raises OSError."""
+    content = _HEAD.pack(_FAMILY[to.version], 0, 0)
+    content += _way(_ORIGINAL, source, to, there) + _way(_REPLY, to, source, back)
     content += attribute(_TIMEOUT, struct.pack("!I", KNOWN_FOR))
-    with closing(Netlink(NETFILTER, within)) as netlink:
-        netlink.change(_NEW_CONNECTION, content, ADD)
+    conntrack.change(_NEW_CONNECTION, content, ADD)
 
 
-def _way(kind: int, source: _End, to: _End) -> bytes:
+def _way(kind: int, source: Address, to: Address, protocol: bytes) -> bytes:
     """The packets of one direction."""
-    addresses = zip(_FROM_AND_TO[to[0].version], (source[0], to[0]), strict=True)
-    ports = ((_FROM_PORT, source[1]), (_TO_PORT, to[1]))
+    addresses = zip(_FROM_AND_TO[to.version], (source, to), strict=True)
     return _nested(
-        kind,
-        _nested(_ADDRESSES, *(attribute(each, address.packed) for each, address in addresses)),
-        _nested(
-            _PROTOCOL,
-            attribute(_PROTOCOL_NUMBER, bytes([socket.IPPROTO_TCP])),
-            *(attribute(each, struct.pack("!H", port)) for each, port in ports),
-        ),
+        kind, _nested(_ADDRESSES, *(attribute(each, address.packed) for each, address in addresses)), protocol
     )
+
+
+def _ports(source: int, to: int) -> bytes:
+    """TCP, from port to port."""
+    ends = ((_FROM_PORT, source), (_TO_PORT, to))
+    ports = (attribute(each, struct.pack("!H", port)) for each, port in ends)
+    return _nested(_PROTOCOL, attribute(_PROTOCOL_NUMBER, bytes([socket.IPPROTO_TCP])), *ports)
+
+
+def _echo(to: Address, identifier: int) -> tuple[bytes, bytes]:
+    """An echo request of that identifier, and its reply."""
+    protocol, first, request, reply = _ECHO[to.version]
+
+    def one(kind: int) -> bytes:
+        parts = (struct.pack("!H", identifier), bytes([kind]), b"\0")  # the code is 0
+        named = (attribute(first + index, part) for index, part in enumerate(parts))
+        return _nested(_PROTOCOL, attribute(_PROTOCOL_NUMBER, bytes([protocol])), *named)
+
+    return one(request), one(reply)
 
 
 def _nested(kind: int, *parts: bytes) -> bytes:

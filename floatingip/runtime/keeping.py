@@ -52,7 +52,7 @@ class Keeper:
         self._wanted[target] = wanted
 
     def clear(self, plumbing: Plumbing) -> None:
-        """Take this off the kernel, unless its address is one that is kept."""
+        """Take this off the kernel, however often that has to be tried, unless its address is one that is kept."""
         self._given_back.add(plumbing)
 
     def announce(self, target: Target) -> None:
@@ -66,14 +66,15 @@ class Keeper:
 
     def turn(self, now: float, *, changed: bool) -> None:
         """Check what is due, and announce; ``changed``: check all of it, since the kernel or what is wanted changed."""
-        while self._given_back:
-            plumbing = self._given_back.pop()
-            if all(wanted.plumbing.address != plumbing.address for wanted in list(self._wanted.values())):
-                self._clear(plumbing)
+        for plumbing in list(self._given_back):
+            is_kept = any(wanted.plumbing.address == plumbing.address for wanted in list(self._wanted.values()))
+            if is_kept or self._clear(plumbing):
+                self._given_back.discard(plumbing)
         if changed or now >= self._check_at:
             for target, wanted in self._due(everything=changed):
                 self._keep(target, wanted)
             troubled = any(kept.report is not None and kept.report.problem for kept in self._kept.values())
+            troubled = troubled or bool(self._given_back)
             self._check_at = now + (timing.HOST_RETRY if troubled else timing.HOST_CHECK)
         if now >= self._announce_at:
             self._announce_at = now + timing.ANNOUNCE_EVERY
@@ -108,6 +109,7 @@ class Keeper:
         kept = self._kept.get(target)
         if kept is None or kept.wanted != wanted:
             if kept is not None and kept.wanted.plumbing != wanted.plumbing:
+                # What is left of it is found with what is wanted now.
                 self._clear(kept.wanted.plumbing)
             kept = self._kept[target] = _Kept(wanted)
         report = self._reconcile(kept)
@@ -130,6 +132,8 @@ class Keeper:
                 kept.routed = False
                 return report
             kept.routed = True
+            if extent is Extent.AS_LEFT and report.state is PlumbingState.NO_LINK:
+                return self._see(kept, report)
             if report.state is PlumbingState.NO_LINK:
                 report = self._unplumb(plumbing, report)
             self._host.route_probes(plumbing)
@@ -154,11 +158,15 @@ class Keeper:
         except HostError as error:
             return replace(report, problem=str(error))
 
-    def _clear(self, plumbing: Plumbing) -> None:
-        """Remove what was wanted before: the address, its link or its numbers have changed."""
-        with contextlib.suppress(HostError):  # what is left of it is tried again by whoever wants that address
+    def _clear(self, plumbing: Plumbing) -> bool:
+        """Remove what was wanted before, as far as the kernel lets it be: the address, its link or its numbers have
+        changed.  Return whether all of it is gone.
+        """
+        with contextlib.suppress(HostError):
             self._host.unplumb(plumbing)
             self._host.unroute_probes(plumbing)
+            return True
+        return False
 
     def _unroute(self, target: Target, plumbing: Plumbing) -> None:
         try:

@@ -46,10 +46,10 @@ from floatingip.runtime.probing import ProbeLoop
 from floatingip.runtime.questions import MetadataLoop, PodLoop, SettingsLoop
 from floatingip.runtime.reporting import Reporter
 from floatingip.runtime.sight import Sights
-from floatingip.runtime.status_server import StatusServer
+from floatingip.runtime.status_server import IN_USE_AT_MOST, StatusServer, once_free
 
 LISTENING_HINTS = {
-    errno.EADDRINUSE: "set `port` to a free one",
+    errno.EADDRINUSE: "set `port` to one that is free, and not in net.ipv4.ip_local_port_range",
     errno.EADDRNOTAVAIL: "IMDS names this address, but the pod has another: does it have `hostNetwork: true`?",
     errno.EACCES: "set `port` to one from 1024 on",
 }
@@ -153,13 +153,22 @@ class Loop:
             Sights(port).of,
             kubernetes=kubernetes,
         )
-        try:
-            refused = self._edges.tally.refused
-            server = StatusServer(
+        where = address if kubernetes is None else f"{address} and {kubernetes}"
+        refused = self._edges.tally.refused
+
+        def server_at_once() -> StatusServer:
+            return StatusServer(
                 address, port, desk.answer, desk.knows, also=LOOPBACK, refused=refused, kubernetes=kubernetes
             )
+
+        def told(error: OSError) -> None:
+            said = f"cannot listen on port {port} of {where} yet: {error.strerror}; waiting until it is free"
+            self._log.warning("port", said, seconds=IN_USE_AT_MOST)
+
+        try:
+            # Before the threads begin only SIGTERM brings an event.
+            server = once_free(server_at_once, told, lambda: not self._inbox.empty())
         except OSError as error:
-            where = address if kubernetes is None else f"{address} and {kubernetes}"
             said = f"cannot listen on port {port} of {where}: {error.strerror}"
             raise HostError(said, LISTENING_HINTS.get(error.errno or 0, "")) from error
         if server.absent is not None:

@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from http import HTTPStatus
 from ipaddress import ip_address
 
 from floatingip.core.model import Address
-from floatingip.edges import background
+from floatingip.edges import background, clock
 
 REQUEST_LONGEST = 8192
 """Bytes of a request with its headers: twice what a peer needs that doubts 127 addresses."""
@@ -59,6 +60,15 @@ ACCEPTED_AT_ONCE = 256
 
 ACCEPT_AGAIN = 0.1
 """Seconds until the next try when the kernel has no file or memory for a connection."""
+
+IN_USE_AT_MOST = 120.0
+"""Seconds for which a port that is in use is waited for.  It may be an observer's that is about to end, or that of one
+of this node's own connections, for 60 s after its end; and Kubernetes would start the container again after longer and
+longer pauses, in which nobody watches the address from here.
+"""
+
+IN_USE_AGAIN = 0.5
+"""Seconds between two tries to get a port that is in use."""
 
 OF_A_PAGE = (
     "Content-Type: text/html; charset=utf-8",
@@ -132,6 +142,7 @@ class StatusServer:
                 self._listeners.append(_listener(kubernetes, port))
             except OSError as error:
                 if error.errno != errno.EADDRNOTAVAIL:
+                    self._listeners[0].close()
                     raise
                 self.absent = kubernetes
                 self._listeners.append(_listener(kubernetes, port, early=True))
@@ -250,6 +261,27 @@ class StatusServer:
         async with asyncio.timeout(EXCHANGE_WITHIN):
             await self._loop.sock_sendall(connection, _response(status, text, keeps=keeps))
         return keeps
+
+
+def once_free(
+    make: Callable[[], StatusServer], told: Callable[[OSError], None], is_over: Callable[[], bool]
+) -> StatusServer:
+    """The server, as soon as its port is not in use any more.
+
+    ``told`` is called once, with what keeps the port from being had; ``is_over``: nobody wants to wait any longer.
+    Raises OSError where it cannot be had for another reason, or not in time.
+    """
+    deadline, is_told = clock.now() + IN_USE_AT_MOST, False
+    while True:
+        try:
+            return make()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or clock.now() >= deadline or is_over():
+                raise
+            if not is_told:
+                told(error)
+            is_told = True
+        time.sleep(IN_USE_AGAIN)
 
 
 def _listener(address: Address, port: int, *, early: bool = False) -> socket.socket:

@@ -19,10 +19,14 @@ ELASTIC = Allocation("eipalloc-0123abcd")
 test_what_is_free = scenes(
     """
     nothing is done before EC2 has answered; what is on a link stays there: a restart then drops nothing
-        0.0                 -> start EC2_SILENT R9; carries AS_FOUND
+        0.0                 -> start EC2_SILENT R9; carries AS_LEFT
+
+    but where it is found on a link of ours, that is mended
+        0.0                 -> start EC2_SILENT R9; carries AS_LEFT
+        0.1  link:sound     -> start EC2_SILENT R9; carries AS_FOUND
 
     only once EC2 was asked in vain is an address put on the link by IMDS' word alone: it may be none of ours
-        0.0                      -> start EC2_SILENT R9; carries AS_FOUND
+        0.0                      -> start EC2_SILENT R9; carries AS_LEFT
         1.0  shown_by_imds=True  -> start EC2_SILENT R9; carries ALL
 
     an answer that shows nobody takes the address off no link, and puts back none that was taken off: IMDS lacked it

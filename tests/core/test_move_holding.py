@@ -60,7 +60,10 @@ test_who_has_it_and_how_much_is_plumbed = scenes(
         2.0  ec2:i-a                   -> ; carries AHEAD
 
     nothing is taken off before EC2 has answered: a restart during an outage of EC2 drops nothing
-        0.0                            -> ; carries AS_FOUND
+        0.0                            -> ; carries AS_LEFT
+
+    but where the address is found on a link of ours, that is mended
+        0.0  link:sound                -> ; carries AS_FOUND
 
     what IMDS shows is plumbed before EC2 has answered
         0.0  shown_by_imds=True        -> ; carries ALL

@@ -46,8 +46,9 @@ class Kernel:
         self.extents.append(extent)
         if self.error:
             raise HostError(self.error)
-        if not self.has_link:
-            return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
+        if extent is Extent.AS_LEFT or not self.has_link:
+            nothing = extent is Extent.AS_LEFT
+            return PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING if nothing else extent)
         if extent is not Extent.ALL:
             return PlumbingReport(PlumbingState.SOUND, extent=Extent.AHEAD)
         repaired = () if plumbing.address in self.carried else ("address",)
@@ -281,6 +282,32 @@ def test_what_was_given_back_is_removed_unless_it_is_kept(keeper: HostKeeper, ke
     assert [address for what, address in kernel.until("unplumb", TWO) if what == "unplumb"] == [TWO]
     keeper.end(PATIENCE)
     assert ("unplumb", ONE) not in [kernel.done.get() for _ in range(kernel.done.qsize())]
+
+
+def test_what_was_given_back_is_removed_again_and_again_until_it_is_gone(
+    keeper: HostKeeper, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EC2 may give it to a pod of this node, to which it would never get."""
+    monkeypatch.setattr(timing, "HOST_RETRY", 0.01)
+    kernel.stuck = "marks: nft has not answered yet"
+    keeper.clear(plumbing())
+    for _ in range(2):
+        kernel.until("unplumb")
+    kernel.stuck = ""
+    kernel.until("unroute")
+    kernel.wakes[0]()
+    keeper.end(PATIENCE)
+    assert ("unplumb", ONE) not in [kernel.done.get() for _ in range(kernel.done.qsize())]
+
+
+def test_a_link_that_nobody_has_plumbed_is_left_alone(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
+    """Before EC2 has told whose it is: what is there may be somebody else's, the address above all."""
+    kernel.unseen = "the address is on this node"
+    keeper.want(ONE, Wanted(plumbing(), Extent.AS_LEFT))
+    told = PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING, blind=kernel.unseen)
+    assert reports.get(timeout=PATIENCE) == (ONE, told)
+    keeper.end(PATIENCE)
+    assert [kernel.done.get()[0] for _ in range(kernel.done.qsize())] == ["plumb", "unroute"]
 
 
 def test_at_the_end_no_probe_route_is_left(kernel: Kernel, quick: None) -> None:

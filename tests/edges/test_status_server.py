@@ -7,13 +7,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from http import HTTPStatus
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from floatingip.runtime import status_server
-from floatingip.runtime.status_server import CONNECTIONS_EACH, REQUEST_LONGEST, STRANGERS_AT_MOST, StatusServer
+from floatingip.runtime.status_server import (
+    CONNECTIONS_EACH,
+    REQUEST_LONGEST,
+    STRANGERS_AT_MOST,
+    StatusServer,
+    once_free,
+)
 from tests.edges.observers import ASKER, HOLDER, PATIENCE, STRANGER, THIRD, Start
 from tests.waiting import until
 
@@ -33,6 +40,11 @@ def connect(port: int, source: str = STRANGER) -> socket.socket:
     connection = socket.create_connection((HOLDER, port), timeout=PATIENCE, source_address=(source, 0))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
+
+
+def quiet(address: str, port: int) -> StatusServer:
+    """One that answers everybody with a word."""
+    return StatusServer(IPv4Address(address), port, lambda *_: (HTTPStatus.OK, "ok"), lambda _: True)
 
 
 def said(connection: socket.socket) -> bytes:
@@ -122,6 +134,38 @@ def test_it_answers_at_a_second_address_where_it_can(port: int, start: Start) ->
         taken.stop()
     finally:
         server.stop()
+
+
+def test_a_port_that_is_in_use_is_waited_for(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by an observer that is about to end; or by a connection of this node that has it as its own."""
+    monkeypatch.setattr(status_server, "IN_USE_AGAIN", 0.01)
+    said, tries = list[str](), list[int]()
+    taken = socket.create_server((HOLDER, port))
+
+    def make() -> StatusServer:
+        tries.append(port)
+        if len(tries) == 3:
+            taken.close()
+        return quiet(HOLDER, port)
+
+    server = once_free(make, lambda error: said.append(str(error.strerror)), lambda: False)
+    server.start()
+    assert fetch(port, "/livez")[0] == 200
+    server.stop()
+    assert (said, len(tries)) == (["Address already in use"], 3)
+
+
+@pytest.mark.parametrize("why", ["it takes too long", "it is to end", "another reason"])
+def test_a_port_is_waited_for_only_where_that_may_help(port: int, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    """Otherwise what is wrong is told, and the container ends."""
+    monkeypatch.setattr(status_server, "IN_USE_AT_MOST", 0.0 if why == "it takes too long" else PATIENCE)
+    host = "192.0.2.7" if why == "another reason" else HOLDER
+    with socket.create_server((HOLDER, port)), pytest.raises(OSError, match=r"in use|requested address"):
+        once_free(
+            lambda: quiet(host, port),
+            lambda error: pytest.fail(f"waits, because of {error}"),
+            lambda: why == "it is to end",
+        )
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "HEAD", "get"])

@@ -7,7 +7,7 @@ import pytest
 
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
 from floatingip.edges.kernel.host import KernelHost
-from tests.lab.plumbed import BOTH, IPV4, IPV6, MARKS, NO_LINK, SOUND, UNSOUND, Node, rules_of_ours
+from tests.lab.plumbed import BOTH, IPV4, IPV6, MARKS, NO_LINK, SOUND, UNSOUND, Node, ip, rules_of_ours
 
 
 @BOTH
@@ -85,6 +85,37 @@ def test_an_address_is_left_as_it_is_found(node: Node, plumbing: Plumbing, found
     node.namespace.run(["ip", f"-{plumbing.address.version}", "rule", "del", "priority", "901"])
     assert node.plumb(plumbing, Extent.AS_FOUND) == PlumbingReport(SOUND, ("rule", "marks"), extent=found)
     assert node.everything() == before
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("found", "damage", "repaired"),
+    [
+        (Extent.ALL, "route flush table 1064", "route"),
+        (Extent.ALL, "rule del priority 900", "rule"),
+        (Extent.AHEAD, "rule del priority 901", "rule"),
+    ],
+)
+def test_what_an_observer_has_left_is_mended(
+    node: Node, plumbing: Plumbing, found: Extent, damage: str, repaired: str
+) -> None:
+    """After its restart, before EC2 has told whose the link is: it is known by the routes, or the address' rule."""
+    node.plumb(plumbing, found)
+    before = node.everything()
+    ip(node, plumbing, damage)
+    assert node.plumb(plumbing, Extent.AS_LEFT) == PlumbingReport(SOUND, (repaired,), extent=found)
+    assert node.everything() == before
+
+
+@BOTH
+def test_a_link_that_no_observer_has_plumbed_is_left_alone(node: Node, plumbing: Plumbing) -> None:
+    """It may be somebody else's, who has the address by DHCP, and an MTU of their own."""
+    node.namespace.ip("link set ens6 up mtu 1400", f"address add {plumbing.address} dev ens6")
+    # As another address of ours has left it, before FLOATING_IP was changed.
+    ip(node, plumbing, "rule add fwmark 0x40/0x40 priority 901 table 1064 proto 102")
+    before = node.everything(), node.namespace.show("link show ens6")
+    assert node.plumb(plumbing, Extent.AS_LEFT) == PlumbingReport(NO_LINK, extent=Extent.NOTHING)
+    assert (node.everything(), node.namespace.show("link show ens6")) == before
 
 
 def test_what_somebody_adds_ahead_is_taken_away(node: Node) -> None:
@@ -188,6 +219,35 @@ def test_damage_is_noticed_and_repaired(node: Node, command: str, repaired: tupl
     node.namespace.run(["sh", "-e", "-c", command])
     assert node.plumb() == PlumbingReport(SOUND, repaired)
     assert node.everything() == before
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("command", "repaired"),
+    [
+        ("route del local {address} table local", ("address",)),
+        ("route flush table local dev ens6", ("address",)),
+        ("route flush table all dev ens6", ("address", "route")),
+    ],
+)
+def test_the_kernels_own_route_of_the_address_is_there_again(
+    node: Node, plumbing: Plumbing, command: str, repaired: tuple[str, ...]
+) -> None:
+    """Without it nothing that comes for the address is taken in, though the link has it."""
+    node.plumb(plumbing)
+    before, local = node.everything(), local_route(node, plumbing)
+    ip(node, plumbing, command.format(address=plumbing.address))
+    assert not local_route(node, plumbing)
+    assert node.plumb(plumbing) == PlumbingReport(SOUND, repaired)
+    assert node.plumb(plumbing) == PlumbingReport(SOUND)
+    assert (node.everything()[3:], local_route(node, plumbing)) == (before[3:], local)
+    node.unplumb(plumbing)
+    assert not local_route(node, plumbing)
+
+
+def local_route(node: Node, plumbing: Plumbing) -> list[dict[str, object]]:
+    """By which the node takes in what comes for the address."""
+    return node.namespace.show(f"-{plumbing.address.version} route show table local {plumbing.address}")
 
 
 def beside(plumbing: Plumbing) -> Plumbing:

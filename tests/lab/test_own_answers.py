@@ -24,9 +24,12 @@ NAT = "table {family} nat {{ chain out {{ type nat hook output priority -100; {f
 
 @families
 def test_an_answer_that_nat_has_led_to_this_node_is_none(near: Namespace, holder: Namespace, address: Address) -> None:
-    """As who wants the address to be reached from every node makes it: it would be UP for ever, whoever has died."""
+    """As who wants the address to be reached from every node makes it: it would be UP for ever, whoever has died.  Here
+    NAT cannot be kept off.
+    """
     assert outcomes(in_near(near, ["send", "2"], address, timeout=2)) == [ANSWERED]
     family, own = ("ip", "10.9.0.1") if address.version == 4 else ("ip6", "2001:db8:9::1")
+    near.nft(ZONE)
     near.nft(NAT.format(family=family, to=address, own=own))
     holder.ip("link set in down")
     (result,) = in_near(near, ["send", "2"], address, timeout=2)

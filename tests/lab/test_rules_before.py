@@ -12,8 +12,11 @@ from tests.lab.plumbed import BOTH, IPV6, SOUND, UNSOUND, Node, ip
 
 RTA_IIF = 3  # linux/rtnetlink.h
 POD = {4: "10.0.0.55", 6: "2001:db8:0:1::55"}
+OWN = {4: "10.0.0.10", 6: "2001:db8:0:1::10"}
+NODES = {4: "10.0.0.0/27", 6: "2001:db8:0:1::/122"}
 NETWORK = {4: "172.16.0.0/12", 6: "2001:db8:f000::/36"}
 OUT, WITHIN = "route add default via {gateway} dev eth0 onlink table 11", "route add default dev pod0 table 11"
+HOSTS = "of pods on the host's network, from {own}, "
 ASIDE = " would not leave by ens6: it would leave by eth0; is there a rule of others before ours (`priority`)?"
 
 
@@ -35,6 +38,8 @@ RULES = {
     "of a pod, as Cilium's for another ENI": ("rule add priority 111 from {pod} table 11", OUT, "of the pod {pod} "),
     "of pods, by their network": ("rule add priority 111 from {pods} table 11", OUT, "of the pod "),
     "of pods, by one of them and a prefix": ("rule add priority 111 from {pod}/{prefix} table 11", OUT, "of the pod "),
+    "of the node itself": ("rule add priority 111 from {own} table 11", OUT, HOSTS),
+    "of the node's neighbours, too": ("rule add priority 111 from {nodes} table 11", OUT, HOSTS),
     "to a network": ("rule add priority 111 to {network} table 11", OUT, ""),
     "of a pod to a network": ("rule add priority 111 from {pod} to {network} table 11", OUT, "of the pod {pod} "),
     "at our own priority": ("rule add priority 900 to {network} table 11", OUT, ""),
@@ -60,6 +65,7 @@ def test_a_rule_of_others_that_leads_some_replies_elsewhere_is_told(
     pod = POD[plumbing.address.version]
     pods = "10.0.0.48/28" if plumbing.address.version == 4 else "2001:db8:0:1::50/124"
     names = {"pod": pod, "pods": pods, "gateway": plumbing.gateway, "network": NETWORK[plumbing.address.version]}
+    names |= {"own": OWN[plumbing.address.version], "nodes": NODES[plumbing.address.version]}
     names["prefix"] = pods.partition("/")[2]
     names["link_local"] = "169.254.0.0/16" if plumbing.address.version == 4 else "fe80::/10"
     if which.startswith("of pods"):

@@ -11,6 +11,7 @@ import pytest
 
 from floatingip.core.model import Address
 from floatingip.core.word import Held, Status, to_peer
+from floatingip.edges.probes.icmp import IcmpProber
 from floatingip.edges.probes.tcp import TcpProber
 from floatingip.runtime import peers
 from lab.network.netns import Namespace
@@ -25,6 +26,10 @@ LEAD = """table inet proxy {{
     chain services {{ {family} daddr {to} meta l4proto tcp dnat {family} to {pod}; }};
     chain out {{ type nat hook output priority -100; jump services; }};
     chain back {{ type nat hook postrouting priority 100; {family} daddr {at} masquerade; }}; }}"""
+
+LEAD_ALL = """table {family} proxy {{
+    chain out {{ type nat hook output priority -100; {family} daddr {to} dnat to {pod}; }};
+    chain back {{ type nat hook postrouting priority 100; {family} daddr {pod} masquerade; }}; }}"""
 
 
 @pytest.fixture(name="pod")
@@ -92,6 +97,20 @@ def test_a_pod_keeps_no_dead_holder_s_address_up(
     close(holder, NO_PING, NO_OBSERVERS)
     with closing(pod.listen("0.0.0.0" if address.version == 4 else "::", PODS_PORT if listens else 1)):
         assert outcomes(reach(near, address)) == [LOST] * 3
+
+
+@families
+def test_a_pod_answers_no_ping_for_a_dead_holder(
+    near: Namespace, holder: Namespace, pod: Namespace, address: Address
+) -> None:
+    """As where NAT gives a pod an address that it names, whatever the protocol (Calico's floatingIPs): it would be UP
+    for ever, on the pod's node.
+    """
+    family = "ip" if address.version == 4 else "ip6"
+    near.nft(LEAD_ALL.format(family=family, to=address, pod=POD[address.version]))
+    assert probe(near, lambda: IcmpProber(address, 0.5))[0] is ANSWERED
+    close(holder, NO_PING)
+    assert probe(near, lambda: IcmpProber(address, 0.5))[0] is LOST
 
 
 @families

@@ -83,7 +83,9 @@ class Kernel:
         if mac not in self._worker.devices:
             return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
         is_there = plumbed.get(address) == mac
-        if extent is Extent.AS_FOUND:
+        if extent is Extent.AS_LEFT and not is_there:
+            return PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING)
+        if extent in (Extent.AS_FOUND, Extent.AS_LEFT):
             extent = Extent.ALL if is_there else Extent.AHEAD
         if self._worker.problem:
             return PlumbingReport(PlumbingState.UNSOUND, problem=self._worker.problem, extent=extent)

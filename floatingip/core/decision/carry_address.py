@@ -96,7 +96,8 @@ class ByAddress:
         if is_lost(view):
             return Extent.AHEAD
         if owner is None:
-            return Extent.AS_FOUND
+            is_carried = view.plumbing is not None and view.plumbing.carries
+            return Extent.AS_FOUND if is_carried else Extent.AS_LEFT
         attachment, eni = attachment_of(owner), owner.eni
         ours = eni is not None and eni.tags.get(OWNER_TAG) == view.name and bool(eni.standing_for)
         here = ours and attachment is not None and attachment.instance_id == view.me

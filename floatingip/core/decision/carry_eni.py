@@ -80,9 +80,9 @@ class ByEni:
         """
         if is_lost(view):
             return Extent.NOTHING
-        if view.owner is None:
-            return decided if view.shown_by_imds else Extent.AS_FOUND
         is_carried = view.plumbing is not None and view.plumbing.carries
+        if view.owner is None:
+            return decided if view.shown_by_imds else Extent.AS_FOUND if is_carried else Extent.AS_LEFT
         return Extent.AS_FOUND if view.owner.eni is None and not is_carried else decided
 
     def fenced(self, memory: Memory) -> str:

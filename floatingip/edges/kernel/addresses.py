@@ -59,13 +59,14 @@ def works(netlink: Netlink, address: Address, link: Link) -> bool:
     return message is not None and _is_plain(message, address) and _read(message).works and _read(message).stays
 
 
-def add(netlink: Netlink, address: Address, link: Link) -> None:
-    """In place of one that does not work, too; one that does stays, and stays for ever.
+def add(netlink: Netlink, address: Address, link: Link, *, anew: bool = False) -> None:
+    """In place of one that does not work, too; one that does stays, and stays for ever, unless it is to be added
+    ``anew``.
 
     Raises OSError, struct.error.
     """
     there, how = _on(netlink, address, link), ADD
-    if there is not None and _is_plain(there, address) and _read(there).works:
+    if there is not None and _is_plain(there, address) and _read(there).works and not anew:
         there, how = None, REPLACE
     if there is not None and (address.version == 6 or _is_plain(there, address)):
         _delete(netlink, there)

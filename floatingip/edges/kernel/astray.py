@@ -97,24 +97,36 @@ class Ways:
 
     def _replies_by_rules(self) -> Iterator[str]:
         """Those that rules of others before ours select: a reply has its pod's address until it was routed."""
-        primary = 0 if self.primary is None else self.primary.index
-        for source, network in rules.before(self.all_rules, self.plumbing):
-            to, by, what = FAR[self.plumbing.address.version], 0, "marked replies"
+        own = way(self.netlink, FAR[self.plumbing.address.version]).source
+        for sources, network in rules.before(self.all_rules, self.plumbing):
+            to = FAR[self.plumbing.address.version]
             if network is not None:
                 # One to a single address is for a pod of this node, which may be a client, too.
                 if network.num_addresses == 1 or network.is_link_local:
                     continue
                 to = network[1]
-            if source is not None:
-                at = way(self.netlink, source)
-                if at.kind != UNICAST or at.gateway is not None or at.link_index in (self.link.index, primary):
-                    continue
+            asked: list[Address | None] = [None]
+            if sources is not None:
+                asked = [sources[0 if sources.num_addresses == 1 else 1]]
+                asked += [own] if own is not None and own in sources and own not in asked else []
+            for source in asked:
+                yield from self._reply_by_rule(to, source)
+
+    def _reply_by_rule(self, to: Address, source: Address | None) -> Iterator[str]:
+        primary, by, what = 0 if self.primary is None else self.primary.index, 0, "marked replies"
+        if source is not None:
+            at = way(self.netlink, source)
+            if at.kind == LOCAL and source != self.plumbing.address:
+                what = f"marked replies of pods on the host's network, from {source},"
+            elif at.kind == UNICAST and at.gateway is None and at.link_index not in (self.link.index, primary):
                 by, what = at.link_index, f"marked replies of the pod {source}"
-            taken = way(self.netlink, to, source=source, mark=self.plumbing.mark, by=by, protocol=socket.IPPROTO_TCP)
-            # Without a gateway the client is a pod of this node; and who is behind a tunnel does not come by our link.
-            is_out = taken.link_index == primary or (source is not None and taken.gateway is not None)
-            if taken.kind == UNICAST and taken.link_index != self.link.index and is_out:
-                yield f"{what} to {to} would not leave by {self.link.name}: {_whither(taken)}; {_ASIDE}"
+            else:
+                return
+        taken = way(self.netlink, to, source=source, mark=self.plumbing.mark, by=by, protocol=socket.IPPROTO_TCP)
+        # Without a gateway the client is a pod of this node; and who is behind a tunnel does not come by our link.
+        is_out = taken.link_index == primary or (source is not None and taken.gateway is not None)
+        if taken.kind == UNICAST and taken.link_index != self.link.index and is_out:
+            yield f"{what} to {to} would not leave by {self.link.name}: {_whither(taken)}; {_ASIDE}"
 
     def _arriving(self) -> Iterator[str]:
         if self.extent is not Extent.ALL:

@@ -34,7 +34,7 @@ from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.marks import UNKNOWN_FOR, Known, Marks
 from floatingip.edges.kernel.netlink import Message, Netlink, NetlinkSilent, mapped
-from floatingip.edges.kernel.path import forwards
+from floatingip.edges.kernel.path import LOCAL, NEW_ADDRESS_PAUSE, NEW_ADDRESS_TRIES, forwards, way
 
 LOOSE = 2
 """The value of rp_filter for: the source must be reachable by any link.  The kernel uses the larger of this and
@@ -82,7 +82,8 @@ class KernelHost:
 
         `repaired` has names out of: link-up, mtu, address, rp_filter, forwarding, route, rule, marks.  `problem` begins
         with such a name, or with `carrier`, `master` or `path`, for which nothing can be done here.  Without the link
-        nothing is done: what an earlier link left behind is for `unplumb`.  `Extent.AHEAD` has no address, and only the
+        nothing is done: what an earlier link left behind is for `unplumb`.  Nor is anything where the link is left
+        alone (`Extent.AS_LEFT`): then the report has `Extent.NOTHING`.  `Extent.AHEAD` has no address, and only the
         mark's rule: with the rule for the address this node's probes would reach itself.  `Extent.NOTHING` is for
         `unplumb`.
         """
@@ -93,6 +94,10 @@ class KernelHost:
             link = self._link(plumbing.mac)
             if link is None:
                 return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
+            if extent is Extent.AS_LEFT:
+                if not self._was_plumbed(plumbing, link):
+                    return PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING)
+                extent = Extent.AS_FOUND
             # nft takes as long as all the rest, so it runs meanwhile.
             self._marks.want(table_name(plumbing.address), wanted_marks(plumbing, link.index))
             with mapped():
@@ -245,6 +250,14 @@ class KernelHost:
                 missing["address"] = _Defect(problem=said)
             elif extent is Extent.ALL and not addresses.works(self._netlink, address, link):
                 missing["address"] = _Defect(partial(addresses.add, self._netlink, address, link))
+            elif extent is Extent.ALL and not self._takes_in(address, link):
+                # Of IPv6 the kernel forgets a route that others have made; of IPv4 routes go with the last address.
+                anew = (
+                    partial(routes.take_in, self._netlink, address, link.index)
+                    if address.version == 4
+                    else partial(addresses.add, self._netlink, address, link, anew=True)
+                )
+                missing["address"] = _Defect(anew)
             if address.version == 4 and link.rp_filter != LOOSE:
                 missing["rp_filter"] = _Defect(
                     partial(links.configure, self._netlink, link, links.IPV4_RP_FILTER, LOOSE)
@@ -274,6 +287,17 @@ class KernelHost:
             if surplus or lacking:
                 missing["rule"] = _Defect(partial(rules.put, self._netlink, surplus, lacking))
             return missing, all_rules
+
+    def _takes_in(self, address: Address, link: Link) -> bool:
+        """Whether the kernel has its own route for what comes for the address, which others may have flushed.  Of IPv6
+        it makes that some time after the address came.
+        """
+        for _ in range(NEW_ADDRESS_TRIES if address.version == 6 else 1):
+            # Else all of its routes by the link are to be looked at.
+            if way(self._netlink, address).kind == LOCAL or routes.takes_in(self._netlink, address, link.index):
+                return True
+            time.sleep(NEW_ADDRESS_PAUSE)
+        return False
 
     def _former_routes(self, plumbing: Plumbing, link: Link, used: Collection[int | None]) -> list[Message]:
         """Ours by the link in tables that no rule uses any more: an observer with other settings has left them here."""
@@ -308,6 +332,13 @@ class KernelHost:
         link = self._link(plumbing.primary_mac)
         with mapped("link"):
             return links.in_front(self._netlink, link) if link is not None else None
+
+    def _was_plumbed(self, plumbing: Plumbing, link: Link) -> bool:
+        """Whether an observer has plumbed the link: there is a rule of ours from the address, or a route by it."""
+        with mapped():
+            if rules.lead_from(rules.of_family(self._netlink, plumbing), plumbing.address):
+                return True
+            return bool(routes.by_table(self._netlink, plumbing.address, link.index))
 
     def _remove_address(self, plumbing: Plumbing) -> bool:
         link = self._link(plumbing.mac)

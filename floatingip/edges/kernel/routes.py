@@ -19,6 +19,9 @@ PROTOCOL = 102
 MAIN = 254
 """The main table (RT_TABLE_MAIN)."""
 
+LOCAL = 255
+"""The table of what this node takes in itself (RT_TABLE_LOCAL)."""
+
 ONLINK = 0x4
 """The flag of a route whose gateway need not be reachable by another one (RTNH_F_ONLINK)."""
 
@@ -29,13 +32,15 @@ ASKED_AT_MOST = 32
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 # family, lengths of destination and source, tos, table, protocol, scope, type, flags
 _ROUTE = struct.Struct("=BBBBBBBBI")
-_RTA_DST, _RTA_SRC, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_MULTIPATH, _RTA_TABLE = 1, 2, 4, 5, 6, 9, 15
+_RTA_DST, _RTA_SRC, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_MULTIPATH, _RTA_TABLE = (
+    1, 2, 4, 5, 6, 7, 9, 15,
+)  # fmt: skip
 _NEXT_HOP = struct.Struct("=HBBi")  # length, flags, weight, link index
-_RTN_UNICAST = 1
+_RTN_UNICAST, _RTN_LOCAL = 1, 2
 _RTNH_F_DEAD = 0x1
 _RTM_F_FIB_MATCH = 0x2000
 _KERNELS = 2
-_SCOPE_LINK = 253
+_SCOPE_LINK, _SCOPE_HOST = 253, 254
 _PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "dhcp"}
 
 
@@ -200,6 +205,25 @@ def ours(messages: Iterable[Message]) -> list[Message]:
 def foreign(messages: Iterable[Message]) -> list[Message]:
     """Those of others."""
     return [message for message in messages if _protocol(message) != PROTOCOL]
+
+
+def takes_in(netlink: Netlink, address: Address, link_index: int) -> bool:
+    """Whether there is the route by which the link takes in what is for the address, as the kernel makes it with it.
+
+    Raises OSError, struct.error.
+    """
+    question = _ROUTE.pack(family(address), 0, 0, 0, LOCAL, 0, 0, 0, 0)
+    question += attribute(_RTA_TABLE, LOCAL) + attribute(_RTA_OIF, link_index)
+    there = to(address, netlink.dump(_RTM_GETROUTE, question, _ROUTE.size))
+    return any(message.number(_RTA_TABLE) == LOCAL and link_index in links(message) for message in there)
+
+
+def take_in(netlink: Netlink, address: Address, link_index: int) -> None:
+    """Add that route as the kernel makes it for an IPv4 address, with which it goes, too.  Raises OSError."""
+    content = _ROUTE.pack(family(address), address.max_prefixlen, 0, 0, LOCAL, _KERNELS, _SCOPE_HOST, _RTN_LOCAL, 0)
+    for kind in (_RTA_DST, _RTA_PREFSRC):
+        content += attribute(kind, address.packed)
+    netlink.change(_RTM_NEWROUTE, content + attribute(_RTA_OIF, link_index), ADD)
 
 
 def is_of_an_address(message: Message, address: Address) -> bool:

@@ -24,8 +24,8 @@ _FR_ACT_TO_TBL = 1
 Says = frozenset[tuple[str | int, bytes | int]]
 """All that a rule selects and does, whoever made it."""
 
-Selected = tuple[Address | None, IPv4Network | IPv6Network | None]
-"""A source, and destinations, of packets that a rule selects by them; None where it selects by the other only."""
+Selected = tuple[IPv4Network | IPv6Network | None, IPv4Network | IPv6Network | None]
+"""Sources, and destinations, of packets that a rule selects by them; None where it selects by the other only."""
 
 
 def of_family(netlink: Netlink, plumbing: Plumbing) -> list[Message]:
@@ -78,6 +78,11 @@ def foreign(messages: Collection[Message], plumbing: Plumbing) -> str:
     return ""
 
 
+def lead_from(messages: Iterable[Message], address: Address) -> bool:
+    """Whether there is one of ours for what comes from the address."""
+    return any(_is_ours(message) and message.attributes.get(_FRA_SRC) == address.packed for message in messages)
+
+
 def before(messages: Collection[Message], plumbing: Plumbing) -> list[Selected]:
     """What rules of others that are not behind ours select by addresses: the first `ASKED_AT_MOST`.
 
@@ -93,7 +98,7 @@ def before(messages: Collection[Message], plumbing: Plumbing) -> list[Selected]:
                 for kind, length in ((_FRA_SRC, source), (_FRA_DST, destination))
             )
             if at is not None or to is not None:
-                found[at if at is None else at[0 if at.num_addresses == 1 else 1], to] = None
+                found[at, to] = None
     return list(found)[:ASKED_AT_MOST]
 
 

@@ -29,6 +29,7 @@ from floatingip.core.model import Address
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.edges import clock
 from floatingip.edges.socket_filter import LINK_INDEX, LOOPBACK, OWN_ANSWER, Step, let_in_only
+from floatingip.edges.straight import send_straight, to_conntrack
 
 TIMEOUT = 0.5
 """Seconds after which a probe counts as lost."""
@@ -80,6 +81,7 @@ class IcmpProber:
         self.timeout = timeout
         self._text = str(address)
         self._socket: ICMPv4Socket | ICMPv6Socket | None = None
+        self._conntrack = to_conntrack()
         self._first_id = secrets.randbits(16)
         self._secret = secrets.token_bytes(SECRET_BYTES)
         self._sequence = 0
@@ -90,6 +92,7 @@ class IcmpProber:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        self._conntrack.close()
         self._probes.clear()
 
     def send(self) -> None:
@@ -101,6 +104,7 @@ class IcmpProber:
             if self._socket is None:
                 self._socket = self._open()
             identifier = self._identifier(probe.sequence)
+            send_straight(self._conntrack, self.address, identifier)
             self._socket.send(ICMPRequest(self._text, identifier, probe.sequence, payload=self._secret))
         except (ICMPLibError, OSError) as error:
             probe.result = ProbeResult(probe.sent_at, clock.now(), ProbeOutcome.FAILED_HERE, _why(error))
