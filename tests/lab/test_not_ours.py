@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from lab.ec2 import PROFILES
 from lab.history import History
 from lab.run.machine import Machine
 from lab.run.region import Region
-from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 POD = "10.0.0.50"
@@ -87,48 +85,3 @@ def test_standing_interfaces_leave_the_primary_one_alone(region: Region, tmp_pat
     before = shown(machine, ADDRESSES)
     refuse(region, machine, tmp_path / "settings.yaml", "address", given(machine, whose))
     assert shown(machine, ADDRESSES) == before
-
-
-@dataclass(frozen=True)
-class Other:
-    """Somebody's second interface of the node, with an address by DHCP; ``link`` is its name there."""
-
-    eni: str
-    address: str
-    link: str
-
-
-@pytest.fixture(name="other")
-def _other(region: Region) -> Iterator[Other]:
-    [machine] = region.machines.values()
-    worker, ec2 = machine.worker, region.administrator
-    [primary] = ec2.describe_network_interfaces(NetworkInterfaceIds=[machine.instance.eni_id])["NetworkInterfaces"]
-    eni = ec2.create_network_interface(
-        SubnetId=primary["SubnetId"],
-        TagSpecifications=[{"ResourceType": "network-interface", "Tags": [{"Key": "floatingip", "Value": "another"}]}],
-    )["NetworkInterface"]
-    attachment = ec2.attach_network_interface(
-        NetworkInterfaceId=eni["NetworkInterfaceId"], InstanceId=machine.instance.instance_id, DeviceIndex=1
-    )
-    try:
-        until(lambda: str(worker.link_of(eni["MacAddress"])).startswith("enp"))
-        other = Other(eni["NetworkInterfaceId"], eni["PrivateIpAddress"], str(worker.link_of(eni["MacAddress"])))
-        worker.namespace.ip(f"link set {other.link} up", f"address add {other.address}/24 dev {other.link} metric 1000")
-        until(lambda: "tentative" not in shown(machine, f"ip address show dev {other.link}"))
-        yield other
-    finally:
-        ec2.detach_network_interface(AttachmentId=attachment["AttachmentId"])
-        until(lambda: worker.link_of(eni["MacAddress"]) is None)
-
-
-@pytest.mark.parametrize("carry", ["eni", "address"])
-def test_another_interface_of_the_node_is_left_alone(region: Region, other: Other, tmp_path: Path, carry: str) -> None:
-    """IMDS shows the address there; then its MTU was the primary one's, and rule, route and marks of ours stayed."""
-    [machine] = region.machines.values()
-    link = other.link
-    what = f"ip link show {link}; ip address show dev {link}; cat /proc/sys/net/ipv4/conf/{link}/rp_filter"
-    if carry == "eni":  # with standing ENIs the node has a link, rules and marks of its own, whosever the address is
-        what += "; ip rule; ip route show table all; nft list tables"
-    before = shown(machine, what)
-    refuse(region, machine, tmp_path / "settings.yaml", carry, other.address, other.eni, "another")
-    assert shown(machine, what) == before
