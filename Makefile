@@ -82,7 +82,7 @@ demo: system $(STAMP) ## Watch a failover: two workers, one floating IP, a power
 	@.venv/bin/python -m lab demo $(ARGS)
 
 test: system $(STAMP) ## Run all tests (ARGS='-k health' for some)
-	@echo "All tests, $(WORKERS) at a time, and one that gives way to these: seven minutes or so on two cores. Ctrl-C ends all of them, and leaves nothing."
+	@echo "All tests, $(WORKERS) at a time, and one that gives way to these: six minutes or so on two cores. Ctrl-C ends all of them, and leaves nothing."
 	$(call tests,$(ARGS))
 
 test-more: system $(STAMP) ## Run what `make test` leaves out, but no change may break: more scenarios, by either way
