@@ -90,12 +90,15 @@ class HandoverRefused(FloatingIPError):
 def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -> tuple[Handover, ...]:
     """The handovers of those addresses that another instance than ``to`` holds.
 
-    Raises ``ConfigurationError`` when nobody holds one: then there is nothing to hand over.
+    Raises ``ConfigurationError`` when nobody holds one: then there is nothing to hand over; and ``CloudUnavailable``
+    when the interface that has one cannot be read.
     """
-    enis = read_in_full(ours.cloud.describe_enis(ours.name))
+    enis = ours.cloud.describe_enis(ours.name)
     moves = []
     for target in targets:
-        eni = next(_carriers(enis, target, ours.carry), None)
+        eni = next(_carriers((each for each in enis if not each.unread), target, ours.carry), None)
+        if eni is None:
+            read_in_full(enis)  # one that cannot be read may have it
         if eni is None or eni.attachment is None or eni.attachment.status is not AttachmentStatus.ATTACHED:
             if otherwise := carried_otherwise(enis, target, ours.carry) or (
                 stranger(ours.cloud, ours.name, target) if eni is None else ""
@@ -340,10 +343,7 @@ def _carriers(enis: Iterable[Eni], target: Target, carry: Carry) -> Iterator[Eni
 
 def _where(attachment: Attachment | None) -> str:
     """Where EC2 shows an address, in words."""
-    if attachment is None:
-        return "on no instance"
-    at = "from" if attachment.status is AttachmentStatus.DETACHING else "to"
-    return f"{attachment.status} {at} {attachment.instance_id}"
+    return attachment.where if attachment is not None else "on no instance"
 
 
 def _waited_for(left: Iterable[Target], shown: Mapping[Target, str], waited: float, at_most: float) -> str:

@@ -62,6 +62,7 @@ class Orders:
         self._sleep = sleep
         self._wall = wall
         self._given: list[Handover] = []
+        self._until: dict[Target, float] = {}  # those that differ from the deadline
         self._before: dict[Target, str] = {}
         self._overruled: dict[Target, str] = {}  # by what, as it was shown last
 
@@ -69,6 +70,8 @@ class Orders:
         """Order a handover.  Raises CloudError where EC2 does not accept that."""
         eni = next((eni for eni in self._ask() if eni.id == move.eni.id), move.eni)  # others ask, too, by the second
         before = self._before[move.target] = self._shown(move, eni)
+        if before == self._rendered(move):  # somebody has asked for the same in this very second: two look different
+            self._until[move.target] = self._deadline - 1.0
         self._given.append(move)  # before it is: the answer may get lost
         try:
             self._write(move, self._rendered(move))
@@ -145,7 +148,7 @@ class Orders:
         insist(partial(self._cloud.tag_eni, move.eni.id, tag), self._say, self._sleep)
 
     def _rendered(self, move: Handover) -> str:
-        return order.render(move.attachment, move.to, self._deadline)
+        return order.render(move.attachment, move.to, self._until.get(move.target, self._deadline))
 
     def _shown(self, move: Handover, eni: Eni) -> str:
         """What stands in the tag, in an answer of EC2."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 
 from floatingip.commands import arguments, deployment
@@ -21,12 +21,12 @@ from floatingip.core.decision import pause
 from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.ec2 import Eni
 from floatingip.core.errors import ConfigurationError
-from floatingip.core.model import Carry, Target
+from floatingip.core.model import Allocation, Carry, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import shown
 from floatingip.edges import configmap
 from floatingip.edges.utc import utc
-from floatingip.runtime.look import read_in_full
+from floatingip.runtime.look import cannot_be_read, read_in_full
 
 MINUTES = 30
 """Minutes that a pause lasts, unless the user says otherwise."""
@@ -84,15 +84,18 @@ def begin(
     and how far it came if it fails.
     """
     ends_at, targets = int(wall() + seconds), tuple(targets)
-    shown = insist(lambda: read_in_full(cloud.describe_enis(name)), say, sleep)
+    shown = insist(partial(cloud.describe_enis, name), say, sleep)
     enis = _interfaces(shown, targets, carry)
     for target in targets:
         if not any(eni.carries(target) for eni in enis):
+            read_in_full(shown)  # one that cannot be read may have it
             if otherwise := carried_otherwise(shown, target, carry) or stranger(cloud, name, target):
                 raise ConfigurationError(f"{target}: {otherwise}")
             raise ConfigurationError(f"{target}: no interface of {name} has it; nothing to pause")
     before = max(pause.ends_at(eni.tags, wall()) for eni in enis)
     _tag(cloud, enis, str(ends_at), say, sleep)
+    for remark in _remarks(shown, enis, targets, carry):
+        say(remark)
     if before > ends_at:
         say(f"somebody has asked for a pause until {utc(before)}; now it is over before that, at {utc(ends_at)}")
     return ends_at
@@ -113,21 +116,40 @@ def end(
     ``say`` is as above.  Raises ConfigurationError where there is no interface at all, and CloudError.
     """
     targets = tuple(targets)
-    shown = insist(lambda: read_in_full(cloud.describe_enis(name)), say, sleep)
+    shown = insist(partial(cloud.describe_enis, name), say, sleep)
     enis = _interfaces(shown, targets, carry)
     if not enis:
+        read_in_full(shown)
         why = next(filter(None, (carried_otherwise(shown, target, carry) for target in targets)), "")
         why = why or next((f"{each}: {said}" for each in targets if (said := stranger(cloud, name, each))), "")
         raise ConfigurationError(why or f"{name} has no interface of {', '.join(map(str, targets))}; nothing to resume")
-    paused = [eni for eni in enis if eni.tags.get(pause.TAG)]
+    paused = [eni for eni in enis if eni.tags.get(pause.TAG) or eni.unread]
     _tag(cloud, paused, "", say, sleep)
+    for remark in _remarks(shown, enis, targets, carry):
+        say(remark)
     return any(pause.ends_at(eni.tags, wall()) > 0 for eni in paused)
 
 
 def _interfaces(enis: Iterable[Eni], targets: Collection[Target], carry: Carry) -> list[Eni]:
-    """All interfaces of this deployment: an address that moves between standing ones finds the pause on each."""
-    enis = way_to(carry).usable(enis)
+    """All interfaces of this deployment: an address that moves between standing ones finds the pause on each.
+
+    To be tagged they need not be read but for their ids, and whose they are.
+    """
+    enis = way_to(carry).usable(eni for eni in enis if eni.id)
     return [eni for eni in enis if eni.standing_for or any(eni.carries(target) for target in targets)]
+
+
+def _remarks(shown: Iterable[Eni], enis: Collection[Eni], targets: Collection[Target], carry: Carry) -> Iterator[str]:
+    """What else than was asked for is so now, or perhaps not."""
+    elastic = {str(address): id_ for eni in enis for address, id_ in eni.elastic.items()}
+    there = {str(address) for eni in enis if eni.standing_for for address in (*eni.secondary, *eni.ipv6s)}
+    if any(isinstance(target, Allocation) for target in targets):  # what is not associated waits for one of them
+        there &= elastic.keys()
+    if also := sorted({elastic.get(each, each) for each in there} - {*map(str, targets)}):
+        yield f"with `carry: address` that holds for all addresses: for {', '.join(also)}, too"
+    if way_to(carry).has_standing_enis:
+        for eni in (each for each in shown if each.unread and each not in enis):
+            yield f"{cannot_be_read(eni)}, so it is as it was; run it again"
 
 
 def _tag(

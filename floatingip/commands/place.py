@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 from floatingip.commands.insisting import insist
-from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.ec2 import OWNER_TAG, Eni, Subnet
 from floatingip.core.errors import CloudError, ConfigurationError, Denied
 from floatingip.core.model import Allocation, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.wording import printable
 
+T = TypeVar("T")
 
-def check_place(cloud: Cloud, region: str, vpc_id: str) -> None:
+Patience = Callable[[Callable[[], T]], T]
+"""How a question is put, and whether again."""
+
+
+def check_place(cloud: Cloud, region: str, vpc_id: str, put: Patience[tuple[Subnet, ...]] = insist) -> None:
     """Raise ConfigurationError where these credentials show no such VPC in that Region; and CloudError.
 
     Whoever may not ask, as a person need not be allowed to, is believed.
     """
     try:
-        subnets = insist(cloud.describe_subnets)
+        subnets = put(cloud.describe_subnets)
     except Denied:
         return
     if not subnets:
@@ -28,7 +35,7 @@ def check_place(cloud: Cloud, region: str, vpc_id: str) -> None:
         )
 
 
-def stranger(cloud: Cloud, name: str, target: Target) -> str:
+def stranger(cloud: Cloud, name: str, target: Target, put: Patience[tuple[Eni, ...]] = insist) -> str:
     """The sentence that an interface of others has this address; empty where none has, or EC2 does not tell.
 
     Perhaps the deployment has another ``name``.
@@ -36,7 +43,7 @@ def stranger(cloud: Cloud, name: str, target: Target) -> str:
     if isinstance(target, Allocation):
         return ""
     try:
-        found = insist(partial(cloud.find_occupants, frozenset((target,))))
+        found = put(partial(cloud.find_occupants, frozenset((target,))))
     except CloudError:  # it is a hint, no more
         return ""
     for eni in found:

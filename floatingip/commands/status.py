@@ -15,35 +15,28 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from ipaddress import IPv4Address
-from math import isfinite
 from typing import TypeVar
 
-from floatingip.agent.looks import cluster_name
 from floatingip.commands import arguments
 from floatingip.commands.complaint import complain
+from floatingip.commands.ec2_view import Shown, ask_ec2
 from floatingip.commands.place import check_place
 from floatingip.commands.progress import is_live
 from floatingip.core import table
-from floatingip.core.decision import order as orders
-from floatingip.core.decision import pause, ration
-from floatingip.core.decision.carry import carried_otherwise, way_to
-from floatingip.core.decision.view import attachment_of
-from floatingip.core.ec2 import Eni, Instance, Owner
 from floatingip.core.errors import CloudUnavailable, ConfigurationError, FloatingIPError, MetadataError, NoCredentials
-from floatingip.core.model import Address, Carry, Target
+from floatingip.core.model import Address
 from floatingip.core.node import Identity
 from floatingip.core.overview import Ec2View, Overview, Verdict, document, overview
 from floatingip.core.ports import Cloud
-from floatingip.core.report import AddressReport, OrderReport, Report
+from floatingip.core.report import Report
 from floatingip.core.settings import Settings
-from floatingip.core.status import RECENT
 from floatingip.core.word import PEERS_AT_MOST
 from floatingip.edges import background, configmap
 from floatingip.edges.ec2.credentials import may_be_a_persons
@@ -113,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
     @cache
     def elsewhere(region: str, vpc_id: str) -> Cloud:
         cloud = made(region, vpc_id)
-        check_place(cloud, region, vpc_id)
+        check_place(cloud, region, vpc_id, Calls().patiently)  # whoever looks wants to know now that EC2 throttles
         return cloud
 
     def find() -> tuple[Here | None, Callable[[], Cloud]]:
@@ -182,14 +175,6 @@ class Here:
     region: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What EC2 answered, and where there may be observers, by EC2: primary addresses by instance id."""
-
-    view: Ec2View
-    addresses: Mapping[str, Address]
-
-
 def inside(identity: Callable[[], Identity], cloud: Callable[[Identity], Cloud]) -> tuple[Here, Callable[[], Cloud]]:
     """Where this runs, and a function that makes EC2's port.
 
@@ -229,7 +214,7 @@ def look(
     """
     began, port = now(), settings.port
     me = here.instance if here is not None else ""
-    asked = background.begin("status-beside", lambda: _ask_ec2(cloud(), settings, me, wall()))
+    asked = background.begin("status-beside", lambda: ask_ec2(cloud(), settings, me, wall()))
     told = _Told(port, now, began + DONE_WITHIN)
     if here is not None:
         own = report_of(here.address, port, me=me, seconds=ANSWERED_WITHIN)
@@ -321,70 +306,3 @@ def _shown(asked: Future[Shown], seconds: float) -> Shown:
         return Shown(Ec2View(str(error), is_late=True), {})
     except FloatingIPError as error:
         return Shown(Ec2View(str(error)), {})
-
-
-def _ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
-    """Where EC2 shows the addresses, and the instances that carry them or could.  Raises CloudError."""
-    name, calls = settings.name, Calls()
-    if not name and me:
-        mine = calls.patiently(lambda: cloud.describe_instances(frozenset((me,)))).get(me)
-        name = cluster_name(mine.tags) if mine is not None else ""
-    if not name:
-        return Shown(Ec2View("whose interfaces are meant is not known; set `name` in the settings"), {})
-    shown = tuple(eni for eni in calls.patiently(lambda: cloud.describe_enis(name)) if not eni.unread)
-    enis = way_to(settings.carry).usable(shown)
-    bound = {eni.attachment.instance_id for eni in enis if eni.attachment is not None}
-    ids = frozenset({*bound, *(eni.standing_for for eni in enis)} - {""})
-    instances = calls.patiently(lambda: cloud.describe_instances(ids)) if ids else {}
-    seen = tuple(_address(target, shown, instances, settings.carry, wall) for target in settings.floating_ips)
-    nodes = {each.id: each.node for each in instances.values()}
-    living = (each for each in instances.values() if not each.state.announces_death)
-    asked = {each.id: each.address for each in living if each.address is not None}
-    return Shown(Ec2View(addresses=seen, nodes=nodes), asked)
-
-
-def _address(
-    target: Target, enis: Sequence[Eni], instances: Mapping[str, Instance], carry: Carry, wall: float
-) -> AddressReport:
-    """One address, as EC2 alone shows it."""
-    way = way_to(carry)
-    carriers = sorted(
-        (eni for eni in way.usable(enis) if eni.carries(target)), key=lambda eni: (eni.attachment is None, eni.id)
-    )
-    eni = next(iter(carriers), None)
-    if eni is None:
-        said = carried_otherwise(enis, target, carry) or "no interface of ours has the address"
-        return AddressReport(str(target), answer_age=0.0, sentence=f"EC2 says: {said}")
-    paused_until = pause.ends_at(eni.tags, wall)
-    free = AddressReport(
-        str(target),
-        answer_age=0.0,
-        sentence=f"EC2 says: {eni.id} is attached to nobody",
-        paused_until=paused_until if paused_until > wall else None,
-    )
-    attachment = attachment_of(Owner(0.0, eni))
-    if attachment is None:
-        return free
-    holder = instances.get(attachment.instance_id)
-    dead = holder is not None and holder.state.announces_death
-    came_at = way.came_at(attachment)
-    asked = orders.parse(eni.tags.get(way.of_one(orders.TAG, target), ""), attachment.id, wall)
-    recorded = _recorded(way.of_one(ration.TAG, target), eni, enis)
-    wait = ration.wait(recorded, wall, attachment.id, way.move_since(wall, 0.0))
-    return replace(
-        free,
-        holder=attachment.instance_id,
-        since=came_at if came_at is not None and isfinite(came_at) else None,
-        state=attachment.status,
-        sentence=f"EC2 says: {attachment.status} to {attachment.instance_id}"
-        + (f", which is {holder.state}" if holder is not None else ""),
-        problem=f"EC2 says that its instance is {holder.state}" if holder is not None and dead else "",
-        order=OrderReport(asked.to, float(asked.deadline)) if asked is not None else None,
-        moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),
-        rationed_until=wall + wait if wait > 0 else None,
-    )
-
-
-def _recorded(key: str, eni: Eni, enis: Iterable[Eni]) -> str:
-    """The value of the ration's tags together: a node records moves on the ENI that it took, or on its standing one."""
-    return ration.merged(each.tags.get(key, "") for each in enis if each is eni or each.standing_for)

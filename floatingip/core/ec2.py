@@ -78,6 +78,11 @@ class Attachment:
     status: AttachmentStatus
     since_wall: float | None = field(default=None, compare=False)
 
+    @property
+    def where(self) -> str:
+        """In words."""
+        return f"{self.status} {'from' if self.status is AttachmentStatus.DETACHING else 'to'} {self.instance_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Eni:

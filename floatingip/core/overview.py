@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
 from floatingip.core.decision import pause
+from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.move import SHOWN_AT_MOST, Move, Result
 from floatingip.core.report import AddressReport, HealthReport, OrderReport, PeerReport, Report
 from floatingip.core.status import RECENT, move_document
@@ -23,6 +24,8 @@ takes a minute for a move at most, and clocks differ."""
 
 ACTIVE = ("takeover", "claiming", "doubt")
 """States of a node that is about to take an address, or may have to."""
+
+ON_THE_WAY = (AttachmentStatus.ATTACHING, AttachmentStatus.DETACHING)
 
 SILENT = "its observer does not answer"
 UNTOLD = "no observer told anything: whether the address answers, and who could take it over, is not known"
@@ -47,13 +50,15 @@ class Ec2View:
     """What EC2 itself answered just now of each address, or why it did not answer (``problem``).
 
     ``is_late``: it got too little time to be sure that it does not answer.  ``nodes`` are the names of nodes by their
-    instances' ids.
+    instances' ids.  ``unread`` says in sentences which interfaces cannot be read; an address that may be on one of them
+    is not among the ``addresses``.
     """
 
     problem: str = ""
     is_late: bool = False
     addresses: tuple[AddressReport, ...] = ()
     nodes: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +166,8 @@ def overview(
     cast = _Cast(reports, silent or {}, ec2)
     pictures = tuple(_picture(target, time, cast) for target in targets)
     unknown = [f"{cast.node(each.instance) or each.instance}: {what}" for each in reports for what in each.unknown]
-    if ec2 is not None and ec2.problem:
-        unknown.insert(0, f"what EC2 says now: {ec2.problem}")
+    if ec2 is not None:
+        unknown[:0] = [f"what EC2 says now: {problem}" for problem in (ec2.problem, *ec2.unread) if problem]
     if not reports:
         unknown.insert(0, UNTOLD if silent else EC2_ALONE)
     verdict = max((picture.verdict for picture in pictures), key=_WORST.index, default=Verdict.UNKNOWN)
@@ -239,7 +244,9 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     holding = [instance for instance, each in sorted(views.items()) if each.health is HealthReport.UNPROBED]
     holder = (shown.holder if shown is not None else "") or next(iter(holding), "")
     holder = holder or next((each.holder for each in everybody), "")
-    own, best = views.get(holder), next(iter(everybody), AddressReport(target))
+    own = views.get(holder)
+    # The newest answer of EC2 counts for what stands in its tags: an older one may tell of what was taken back since.
+    best = next(iter(everybody), AddressReport(target))
     # The sentence of a node that is about to act says most, the holder's least.
     tellers = sorted(views.items(), key=lambda told: (told[0] == holder, told[1].state not in ACTIVE, _age(told[1])))
     sentences = [f"{cast.node(instance) or instance}: {each.sentence}" for instance, each in tellers if each.sentence]
@@ -263,11 +270,11 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
         answer_age=best.answer_age,
         sentence=next(iter(sentences), best.sentence),
         standbys=standbys,
-        order=next((each.order for each in everybody if each.order is not None), None),
+        order=best.order,
         moves=moves,
         moves_in_ten_minutes=max(count, *(each.moves_in_ten_minutes for each in everybody), 0),
-        rationed_until=max((each.rationed_until for each in everybody if each.rationed_until), default=None),
-        paused_until=max((each.paused_until for each in everybody if each.paused_until), default=None),
+        rationed_until=best.rationed_until,
+        paused_until=best.paused_until,
     )
     if not everybody:
         return replace(picture, findings=("nobody could say anything of it",))
@@ -280,6 +287,8 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     ):
         # EC2 has given the address to that node, which knows so, but does not say yet that it carries it.
         wrong = wrong or own.sentence
+    if not views and shown is not None and shown.state in ON_THE_WAY:
+        wrong = wrong or shown.sentence
     worst, findings = _judge(picture, time, wrong, [each for each in holding if each != holder], cast)
     named = tuple(map(cast.named, findings))
     return replace(picture, verdict=worst, findings=named, sentence=cast.named(picture.sentence))

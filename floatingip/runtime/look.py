@@ -111,7 +111,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
     shown = calls.patiently(lambda: cloud.describe_enis(name)) if name else ()
     ours, unread = tuple(eni for eni in shown if not eni.unread), tuple(eni for eni in shown if eni.unread)
     unknown = {
-        target: f"{eni.id or 'an interface of ours'} cannot be read: {eni.unread}"
+        target: cannot_be_read(eni)
         for eni in unread
         for target in settings.floating_ips
         if eni.carries(target) or not eni.tags
@@ -178,10 +178,13 @@ def read_in_full(enis: Iterable[Eni]) -> tuple[Eni, ...]:
     enis = tuple(enis)
     for eni in enis:
         if eni.unread:
-            raise CloudUnavailable(
-                f"DescribeNetworkInterfaces: {eni.id or 'an interface'} cannot be read: {eni.unread}"
-            )
+            raise CloudUnavailable(f"DescribeNetworkInterfaces: {cannot_be_read(eni)}")
     return enis
+
+
+def cannot_be_read(eni: Eni) -> str:
+    """The sentence about an ENI of ours that is unread."""
+    return f"{eni.id or 'an interface of ours'} cannot be read: {eni.unread}"
 
 
 def _all_known(settings: Settings, question: Question, answer: Future[tuple[Subnet, ...]]) -> tuple[Subnet, ...] | None:

@@ -78,7 +78,8 @@ runtime           loop
 commands          arguments complaint ending progress
 commands          insisting
 commands          place
-commands          deployment history status
+commands          deployment history ec2_view
+commands          status
 commands          observers orders
 commands          handover release pause
 commands          resume process

@@ -94,7 +94,7 @@ def test_what_does_not_answer_is_down(reports: tuple[Report, ...], finding: str)
     [
         ((holding(), watching(not_ready="no slot")), "no standby could take it over: worker-b: no slot"),
         ((of(holder(peers=()), NOW),), f"no standby could take it over: {ALONE}"),
-        ((holding(), watching(paused_until_wall=WALL + 90.0)), pause.told(WALL + 90.0)),
+        ((holding(), watching(paused_until_wall=WALL + 90.0, asked_at=NOW)), pause.told(WALL + 90.0)),
         ((holding(not_ready="kube-proxy"), watching()), "its holder: kube-proxy"),
         ((of(holder(leaving="spot"), NOW), watching()), "its holder is leaving: spot"),
         ((of(holder(unanswered="throttled"), NOW), of(standby(unanswered="throttled"), NOW)), NO_EC2),
@@ -187,9 +187,9 @@ def test_a_move_that_several_tell_of_is_one() -> None:
     assert shown.moves_in_ten_minutes == 2
 
 
-def test_an_order_and_the_ration_are_those_of_whoever_knows() -> None:
-    """The longest wait, as that is what holds."""
-    ordered = watching(order=OrderReport("*", WALL + 60.0), rationed_until_wall=WALL + 90.0)
+def test_an_order_and_the_ration_are_those_of_whoever_asked_ec2_last() -> None:
+    """Others may not have seen them yet."""
+    ordered = watching(order=OrderReport("*", WALL + 60.0), rationed_until_wall=WALL + 90.0, asked_at=NOW)
     shown = picture(HOLDS, ordered)
     assert (shown.order, shown.rationed_until) == (OrderReport("*", WALL + 60.0), WALL + 90.0)
 
@@ -199,3 +199,31 @@ def test_the_worst_address_is_the_verdict() -> None:
     shown = overview(WALL, "prod", (TARGET, "10.0.0.9"), (HOLDS, WATCHES))
     assert [each.verdict for each in shown.addresses] == [Verdict.HEALTHY, Verdict.UNKNOWN]
     assert shown.verdict is Verdict.UNKNOWN
+
+
+def test_what_was_taken_back_is_told_by_the_newest_answer_of_ec2() -> None:
+    """Observers look once a minute: a pause that was ended, or an order, stands in their older answers for as long."""
+    past: dict[str, object] = {"order": OrderReport("*", WALL + 60.0), "asked_at": NOW - 50.0}
+    past |= {"paused_until_wall": WALL + 900.0, "rationed_until_wall": WALL + 90.0}
+    for shown in (picture(holding(**past), watching(**past), ec2=Ec2View(addresses=(SHOWN,))), picture(
+        holding(**past), watching(asked_at=NOW - 5.0, order=None, paused_until_wall=0.0, rationed_until_wall=0.0)
+    )):  # fmt: skip
+        assert (shown.paused_until, shown.order, shown.rationed_until) == (None, None, None)
+        assert shown.verdict is Verdict.HEALTHY
+
+
+@pytest.mark.parametrize(("state", "verdict"), [("attached", "healthy"), ("attaching", "down"), ("detaching", "down")])
+def test_what_is_on_its_way_is_not_served(state: str, verdict: str) -> None:
+    """Where EC2 alone tells of it; an observer knows better."""
+    moving = replace(SHOWN, state=state, sentence=f"EC2 says: {state}")
+    shown = picture(ec2=Ec2View(addresses=(moving,)))
+    assert shown.verdict == verdict
+    assert shown.findings == ((f"its holder: EC2 says: {state}",) if verdict == "down" else ())
+    assert picture(HOLDS, WATCHES, ec2=Ec2View(addresses=(moving,))).verdict is Verdict.HEALTHY
+
+
+def test_an_address_that_ec2_does_not_show_readably_is_not_known_to_be_down() -> None:
+    """The interface that cannot be read may have it."""
+    shown = seen(ec2=Ec2View(unread=("eni-1 cannot be read: no MacAddress",)))
+    assert shown.verdict is Verdict.UNKNOWN
+    assert "what EC2 says now: eni-1 cannot be read: no MacAddress" in shown.unknown

@@ -86,6 +86,21 @@ def test_a_pause_is_on_every_interface_that_can_have_the_address(carry: Carry) -
     assert not end(cloud, NAME, [ADDRESS], carry, wall=lambda: WALL)
 
 
+def test_a_pause_of_one_address_that_is_one_of_all_says_so() -> None:
+    """With `address` the others are on the same interfaces, and who names one only has to know."""
+    ec2 = FakeEc2(Delays())
+    subnet, cloud, told = ec2.add_subnet("10.0.0.0/24"), FakeCloud(ec2), list[str]()
+    worker = ec2.add_instance("10.0.0.11", subnet)
+    standing = cloud.create_eni(None, subnet, {OWNER_TAG: NAME, STANDING_TAG: worker}, worker)
+    for address in (ADDRESS, ADDRESS + 1):
+        cloud.assign(standing.id, address, reassign=False)
+    ec2.advance(10.0)
+    for targets in ([ADDRESS], [ADDRESS, ADDRESS + 1]):
+        begin(cloud, NAME, targets, Carry.ADDRESS, 600, wall=lambda: WALL, say=told.append)
+        end(cloud, NAME, targets, Carry.ADDRESS, wall=lambda: WALL, say=told.append)
+    assert told == ["with `carry: address` that holds for all addresses: for 10.0.0.101, too"] * 2
+
+
 def test_an_address_that_no_interface_has_cannot_be_paused() -> None:
     """Said in one line, before anything is tagged."""
     with pytest.raises(ConfigurationError, match=r"10\.0\.0\.100: no interface of cluster has it"):

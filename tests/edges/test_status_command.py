@@ -18,7 +18,7 @@ from floatingip.core.settings import Settings
 from floatingip.core.word import Held, Status
 from tests.edges.observers import HOLDER, TARGET, THIRD, Start
 from tests.fakes.cloud import FakeCloud
-from tests.fakes.ec2 import FakeEc2
+from tests.fakes.ec2 import Delays, FakeEc2
 
 NAME = "cluster"
 
@@ -151,3 +151,13 @@ def test_what_ec2s_tags_say_is_shown_without_any_observer(vpc: Vpc) -> None:
     vpc.cloud.reachable = False
     with pytest.raises(CloudError):
         status.look(settings, None, lambda: vpc.cloud, lambda: wall)
+
+
+def test_while_ec2_moves_it_the_address_is_not_served(vpc: Vpc) -> None:
+    """From a workstation that was healthy: attached to an instance that lives."""
+    settings = Settings((IPv4Address(TARGET),), name=NAME)
+    vpc.ec2.delays = Delays(detach=2.5)
+    vpc.cloud.detach_eni(vpc.attachment, force=False)
+    shown = status.look(settings, None, lambda: vpc.cloud)
+    assert shown.verdict is Verdict.DOWN
+    assert f"EC2 says: detaching from {shown.addresses[0].node} ({vpc.holder})" in shown.addresses[0].findings[0]

@@ -127,6 +127,23 @@ def test_an_order_that_came_since_the_plan_is_replaced(shows_late: bool) -> None
         assert vpc.said == [f"{ADDRESS}: replaced: somebody has asked for it, {words}", asked]
 
 
+def test_two_who_ask_for_the_same_in_one_second_are_told_apart() -> None:
+    """Whoever was first would take the other one's order back for his own."""
+    vpc = Vpc()
+    (move,) = vpc.plan()
+    first, second = (
+        Orders(vpc.ours, WALL + 180.0, vpc.said.append, vpc.ec2.advance, wall=lambda: WALL) for _ in range(2)
+    )
+    first.give(move)
+    second.give(move)
+    assert first.take_back() == {}
+    left = vpc.order()
+    assert left is not None
+    assert second.lasting(ADDRESS)
+    assert second.take_back() == {}
+    assert vpc.order() is None
+
+
 def test_an_order_that_could_not_be_replaced_is_not_told_as_replaced() -> None:
     """It still stands."""
     vpc = Vpc()

@@ -59,13 +59,11 @@ def test_a_vpc_that_is_not_there_is_named(told: Told) -> None:
 
 
 def test_an_address_that_another_cluster_has_is_no_address_that_nobody_has(told: Told) -> None:
-    """Its interface is named, with whose it is, by whatever would change something."""
+    """Its interface is named, with whose it is."""
     for command, code in COMMANDS.items():
         ended, said = told(command)
         assert ended == code
         assert ADDRESS in said
-        if command == "status":  # which looks, and says what it sees
-            continue
         assert "has it, which has the tag floatingip=production; is `name: cluster` what the deployment has?" in said
 
 

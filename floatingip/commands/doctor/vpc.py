@@ -32,7 +32,7 @@ def owner(target: Target, eni: Eni | None, name: str, mixed: str) -> Iterator[Fi
     elif eni.attachment is None:
         yield OWNER.ok(f"{target}: on our {eni.id}, which no instance has")
     else:
-        yield OWNER.ok(f"{target}: {eni.attachment.status} to {eni.attachment.instance_id} by our {eni.id}")
+        yield OWNER.ok(f"{target}: {eni.attachment.where} by our {eni.id}")
 
 
 def slots(carry: Carry, me: str, total: int, used: int, here: Collection[Eni], count: int) -> Iterator[Finding]:

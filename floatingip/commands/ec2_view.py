@@ -1,0 +1,111 @@
+"""What EC2's own answer says to `floatingip status`: where the addresses are, and where there may be observers.
+
+An interface of ours that cannot be read may have any address that no other one has: then nobody knows where that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+
+from floatingip.agent.looks import cluster_name
+from floatingip.commands.place import stranger
+from floatingip.core.decision import order as orders
+from floatingip.core.decision import pause, ration
+from floatingip.core.decision.carry import carried_otherwise, way_to
+from floatingip.core.decision.view import attachment_of
+from floatingip.core.ec2 import Eni, Instance, Owner
+from floatingip.core.model import Address, Carry, Target
+from floatingip.core.overview import Ec2View
+from floatingip.core.ports import Cloud
+from floatingip.core.report import AddressReport, OrderReport
+from floatingip.core.settings import Settings
+from floatingip.core.status import RECENT
+from floatingip.runtime.look import Calls, cannot_be_read
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What EC2 answered, and where there may be observers, by EC2: primary addresses by instance id."""
+
+    view: Ec2View
+    addresses: Mapping[str, Address]
+
+
+def ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
+    """Where EC2 shows the addresses, and the instances that carry them or could.  Raises CloudError."""
+    name, calls = settings.name, Calls()
+    if not name and me:
+        mine = calls.patiently(lambda: cloud.describe_instances(frozenset((me,)))).get(me)
+        name = cluster_name(mine.tags) if mine is not None else ""
+    if not name:
+        return Shown(Ec2View("whose interfaces are meant is not known; set `name` in the settings"), {})
+    ours = calls.patiently(lambda: cloud.describe_enis(name))
+    shown, unread = tuple(eni for eni in ours if not eni.unread), tuple(map(cannot_be_read, filter(_is_unread, ours)))
+    enis = way_to(settings.carry).usable(shown)
+    bound = {eni.attachment.instance_id for eni in enis if eni.attachment is not None}
+    ids = frozenset({*bound, *(eni.standing_for for eni in enis)} - {""})
+    instances = calls.patiently(lambda: cloud.describe_instances(ids)) if ids else {}
+    seen = list[AddressReport]()
+    for target in settings.floating_ips:
+        eni = _carrier(target, enis)
+        if eni is not None:
+            seen.append(_address(target, eni, shown, instances, settings.carry, wall))
+        elif not unread:
+            said = carried_otherwise(shown, target, settings.carry) or stranger(cloud, name, target, calls.patiently)
+            said = said or "no interface of ours has the address"
+            seen.append(AddressReport(str(target), answer_age=0.0, sentence=f"EC2 says: {said}"))
+    nodes = {each.id: each.node for each in instances.values()}
+    living = (each for each in instances.values() if not each.state.announces_death)
+    asked = {each.id: each.address for each in living if each.address is not None}
+    return Shown(Ec2View(addresses=tuple(seen), nodes=nodes, unread=unread), asked)
+
+
+def _is_unread(eni: Eni) -> bool:
+    return bool(eni.unread)
+
+
+def _carrier(target: Target, usable: Iterable[Eni]) -> Eni | None:
+    """The interface that has the target: an attached one, where there are several."""
+    having = (eni for eni in usable if eni.carries(target))
+    return min(having, key=lambda eni: (eni.attachment is None, eni.id), default=None)
+
+
+def _address(
+    target: Target, eni: Eni, enis: Sequence[Eni], instances: Mapping[str, Instance], carry: Carry, wall: float
+) -> AddressReport:
+    """One address, as EC2 alone shows it on this interface."""
+    way = way_to(carry)
+    paused_until = pause.ends_at(eni.tags, wall)
+    free = AddressReport(
+        str(target),
+        answer_age=0.0,
+        sentence=f"EC2 says: {eni.id} is attached to nobody",
+        paused_until=paused_until if paused_until > wall else None,
+    )
+    attachment = attachment_of(Owner(0.0, eni))
+    if attachment is None:
+        return free
+    holder = instances.get(attachment.instance_id)
+    dead = holder is not None and holder.state.announces_death
+    came_at = way.came_at(attachment)
+    asked = orders.parse(eni.tags.get(way.of_one(orders.TAG, target), ""), attachment.id, wall)
+    recorded = _recorded(way.of_one(ration.TAG, target), eni, enis)
+    wait = ration.wait(recorded, wall, attachment.id, way.move_since(wall, 0.0))
+    return replace(
+        free,
+        holder=attachment.instance_id,
+        since=came_at if came_at is not None and isfinite(came_at) else None,
+        state=attachment.status,
+        sentence=f"EC2 says: {attachment.where}" + (f", which is {holder.state}" if holder is not None else ""),
+        problem=f"EC2 says that its instance is {holder.state}" if holder is not None and dead else "",
+        order=OrderReport(asked.to, float(asked.deadline)) if asked is not None else None,
+        moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),
+        rationed_until=wall + wait if wait > 0 else None,
+    )
+
+
+def _recorded(key: str, eni: Eni, enis: Iterable[Eni]) -> str:
+    """The value of the ration's tags together: a node records moves on the ENI that it took, or on its standing one."""
+    return ration.merged(each.tags.get(key, "") for each in enis if each is eni or each.standing_for)

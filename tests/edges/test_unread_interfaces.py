@@ -1,0 +1,96 @@
+"""One interface of ours that cannot be read, as by an answer of EC2's that is odd: it is neither absent nor free, and
+keeps nobody from what concerns others.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from floatingip.commands import pause, status
+from floatingip.core.decision import pause as pauses
+from floatingip.core.ec2 import Eni
+from floatingip.core.errors import CloudUnavailable
+from floatingip.core.model import Carry
+from floatingip.core.overview import Verdict
+from floatingip.core.settings import Settings
+from tests.edges.handed_over import ADDRESS, NAME, WALL, Vpc
+
+Unread = Callable[[str], None]
+
+ODD = "attachment's status 'odd'"
+
+
+@pytest.fixture(name="vpc", params=Carry)
+def _vpc(request: pytest.FixtureRequest) -> Vpc:
+    vpc = Vpc(carry=request.param)
+    if vpc.carry is Carry.ENI:  # one of another address
+        vpc.enis.append(vpc.cloud.create_eni(None, vpc.subnet, {"floatingip": NAME}, "two").id)
+    return vpc
+
+
+@pytest.fixture(name="unread")
+def _unread(vpc: Vpc, monkeypatch: pytest.MonkeyPatch) -> Unread:
+    """Have EC2 show this interface so from now on."""
+    describe_enis = vpc.cloud.describe_enis
+
+    def have(eni_id: str) -> None:
+        def shown(name: str) -> tuple[Eni, ...]:
+            found = describe_enis(name)
+            return tuple(replace(eni, attachment=None, unread=ODD) if eni.id == eni_id else eni for eni in found)
+
+        monkeypatch.setattr(vpc.cloud, "describe_enis", shown)
+
+    return have
+
+
+def paused(vpc: Vpc) -> list[bool]:
+    """Of each interface."""
+    return [pauses.ends_at(vpc.ec2.state.enis[eni].tags, WALL) > WALL for eni in vpc.enis]
+
+
+def test_another_ones_address_can_be_handed_over(vpc: Vpc, unread: Unread) -> None:
+    """With the one that has the address it cannot, and that is said."""
+    unread(vpc.enis[1])
+    assert [move.source for move in vpc.plan()] == [vpc.workers[0]]
+    unread(vpc.enis[0])
+    with pytest.raises(CloudUnavailable, match=rf"{vpc.enis[0]} cannot be read: {ODD}"):
+        vpc.plan()
+
+
+def test_what_cannot_be_read_can_be_paused(vpc: Vpc, unread: Unread) -> None:
+    """A tag needs the interface's id; and what is ended is ended there, too."""
+    for eni in vpc.enis:
+        unread(eni)
+        pause.begin(vpc.cloud, NAME, [ADDRESS], vpc.carry, 600.0, wall=lambda: WALL, say=vpc.said.append)
+        assert paused(vpc) == [True, vpc.carry is Carry.ADDRESS]
+        assert pause.end(vpc.cloud, NAME, [ADDRESS], vpc.carry, wall=lambda: WALL, say=vpc.said.append)
+        assert not any(paused(vpc))
+    assert vpc.said == []
+
+
+def test_one_of_which_nothing_can_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be another node's, to which the address moves: whoever waits for a pause has to know."""
+    vpc = Vpc(carry=Carry.ADDRESS)
+    describe_enis = vpc.cloud.describe_enis
+
+    def shown(name: str) -> tuple[Eni, ...]:
+        one, other = describe_enis(name)
+        return one, replace(other, tags={}, unread="no tag floatingip")
+
+    monkeypatch.setattr(vpc.cloud, "describe_enis", shown)
+    pause.begin(vpc.cloud, NAME, [ADDRESS], vpc.carry, 600.0, wall=lambda: WALL, say=vpc.said.append)
+    assert paused(vpc) == [True, False]
+    assert vpc.said == [f"{vpc.enis[1]} cannot be read: no tag floatingip, so it is as it was; run it again"]
+
+
+def test_status_does_not_call_down_what_may_be_there(vpc: Vpc, unread: Unread) -> None:
+    """It called the address nobody's; what is on another interface is known."""
+    settings = Settings((ADDRESS,), name=NAME, carry=vpc.carry)
+    unread(vpc.enis[1])
+    shown = status.look(settings, None, lambda: vpc.cloud)
+    assert (shown.verdict, shown.addresses[0].holder) == (Verdict.HEALTHY, vpc.workers[0])
+    unread(vpc.enis[0])
+    shown = status.look(settings, None, lambda: vpc.cloud)
+    assert shown.verdict is Verdict.UNKNOWN
+    assert f"what EC2 says now: {vpc.enis[0]} cannot be read: {ODD}" in shown.unknown
