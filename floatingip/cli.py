@@ -6,11 +6,11 @@ the addresses, ``floatingip doctor`` says what is wrong, ``floatingip handover``
 ``floatingip pause`` and ``resume`` keep them where they are, ``floatingip release`` cleans up, ``floatingip history``
 tells which moves there were.  Each command's module says its arguments, and runs it.
 
-Exit codes: 0 done, 1 the doctor found something, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken by
-something else, 6 the node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 9 the Kubernetes API
+Exit codes: 0 done, 1 the doctor found something, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken
+by something else, 6 the node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 9 the Kubernetes API
 server, 70 a defect, 74 what it tells cannot be written; 129 ended with its terminal, 130 by Ctrl-C and 143 by SIGTERM
-before it was done.  Of `status`: 0 all is well, 10 an address is served but not safe, 11 one is down, 12 that is not
-known of one.
+before it was done, 142 since nobody waits any more in a pod. Of `status`: 0 all is well, 10 an address is served but
+not safe, 11 one is down, 12 that is not known of one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import argparse
 import errno
 import importlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Collection, Sequence
@@ -26,6 +27,7 @@ from typing import NoReturn, Protocol, cast
 
 from floatingip import __version__
 from floatingip.commands.complaint import complain, say
+from floatingip.commands.ending import end_in_time
 from floatingip.core.errors import FloatingIPError
 
 COMMANDS = {
@@ -47,6 +49,8 @@ COMMANDS = {
 }
 """Of each command its module in `commands`, and what it is for."""
 
+CONTAINERS = ("attach", "observe")
+"""Those that are no person's."""
 
 UNWRITTEN = 74
 """The exit code where nobody reads any more what a command tells, or a disk is full."""
@@ -81,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every terminal has every character
     command = given[0] if given else ""
+    if command not in CONTAINERS:
+        end_in_time(os.environ)
     try:
         options = _parser(given).parse_args(given)
         code = _module(options.command).run(options)

@@ -1,12 +1,15 @@
-"""How a command ends that has begun what nobody may wait for any more: it takes that back, or says how far it came."""
+"""
+How a command ends that has begun what nobody may wait for any more: it takes that back, or says how far it came; and
+how one ends that nobody knows of any more.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -14,6 +17,28 @@ SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 AGAIN_AFTER = 0.02
 """Seconds until a Ctrl-C that Python dropped is raised again: what dropped it is over by then, or drops it anew."""
+
+FORGOTTEN_AFTER = 3600
+"""Seconds after which nobody waits any more for a command that `kubectl exec` has begun in a pod."""
+
+
+def end_in_time(environ: Mapping[str, str]) -> None:
+    """In a pod: have the process end when it is forgotten.
+
+    Where `kubectl exec` ends without it, as with its terminal or its connection, the container runtime tells the
+    process nothing, and leaves it at a prompt, or at a write that nobody reads, with its share of the memory.  A Ctrl-C
+    that is about to be raised again has the timer before, and ends it sooner.
+    """
+    if "KUBERNETES_SERVICE_HOST" in environ and not any(signal.getitimer(signal.ITIMER_REAL)):
+        signal.signal(signal.SIGALRM, _forgotten)
+        signal.alarm(FORGOTTEN_AFTER)
+
+
+def _forgotten(number: int, _frame: object) -> None:
+    with suppress(OSError):
+        os.set_blocking(2, False)
+        os.write(2, b"floatingip: in a pod a command ends after an hour; run it again\n")
+    os._exit(128 + number)
 
 
 @contextmanager

@@ -280,7 +280,7 @@ def test_threads_are_started_in_one_place() -> None:
     assert starting == {"edges/background"}
 
 
-TELLING = {"cli", "__main__", "commands/complaint", "commands/process"}
+TELLING = {"cli", "__main__", "commands/complaint", "commands/ending", "commands/process"}
 TELLING |= {f"commands/{name.replace('.', '/')}" for name, _ in COMMANDS.values()}
 """The command line, and the module of each command."""
 
