@@ -22,6 +22,9 @@ TOLD_APART = 120.0
 """Seconds by which the beginnings of two moves to one node differ, or they are one move that two observers tell of: EC2
 takes a minute for a move at most, and clocks differ."""
 
+OLD = 120.0
+"""Seconds from which on an answer of EC2 is older than any in peace, twice over."""
+
 ACTIVE = ("takeover", "claiming", "doubt")
 """States of a node that is about to take an address, or may have to."""
 
@@ -252,7 +255,7 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     sentences = [f"{cast.node(instance) or instance}: {each.sentence}" for instance, each in tellers if each.sentence]
     others = [each for instance, each in views.items() if instance != holder]
     standbys = tuple(cast.standby(target, each, views.get(each)) for each in cast.instances if each != holder)
-    since = next((each for each in everybody if each.holder == holder and each.since is not None), None)
+    since = _since(holder, everybody)
     moves = _moves(views.values())
     count = sum(move.happened and time - move.began_at <= RECENT for move in moves)
     picture = Picture(
@@ -292,6 +295,14 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     worst, findings = _judge(picture, time, wrong, [each for each in holding if each != holder], cast)
     named = tuple(map(cast.named, findings))
     return replace(picture, verdict=worst, findings=named, sentence=cast.named(picture.sentence))
+
+
+def _since(holder: str, everybody: Sequence[AddressReport]) -> AddressReport | None:
+    """Whoever saw it first on its holder: others noticed later.  One whose answer of EC2 is old may not know that it
+    was elsewhere meanwhile.
+    """
+    seen = [each for each in everybody if each.holder == holder and each.since is not None and _age(each) < OLD]
+    return min(seen, key=lambda each: each.since or 0.0, default=None)
 
 
 def _age(each: AddressReport) -> float:

@@ -187,6 +187,14 @@ def test_a_move_that_several_tell_of_is_one() -> None:
     assert shown.moves_in_ten_minutes == 2
 
 
+def test_the_address_is_there_since_whoever_saw_it_first() -> None:
+    """Each observer tells since when it has seen that; what EC2 said to one long ago may be of a stay before."""
+    late = watching(since_wall=WALL - 60.0, asked_at=NOW)
+    past = replace(watching(since_wall=WALL - 3000.0, asked_at=NOW - 2000.0), instance=C)
+    assert picture(HOLDS, late).since == HELD.since_wall
+    assert picture(HOLDS, late, past).since == HELD.since_wall
+
+
 def test_an_order_and_the_ration_are_those_of_whoever_asked_ec2_last() -> None:
     """Others may not have seen them yet."""
     ordered = watching(order=OrderReport("*", WALL + 60.0), rationed_until_wall=WALL + 90.0, asked_at=NOW)

@@ -17,7 +17,9 @@ THIRD = replace(of(standby(replace(WATCHED, not_ready=REASON)), NOW), instance=C
 
 def shown(**more: object) -> Overview:
     """Of three nodes, one of which could not take over."""
-    ordered = of(standby(replace(WATCHED, order=OrderReport("*", WALL + 60.0), rationed_until_wall=WALL + 90.0)), NOW)
+    order, rationed_until = OrderReport("*", WALL + 60.0), WALL + 90.0
+    asked = replace(WATCHED, order=order, rationed_until_wall=rationed_until, asked_at=NOW - 15.0)
+    ordered = of(standby(asked), NOW)
     reports = (of(holder(leaving="spot: at noon"), NOW), ordered, THIRD)
     return overview(WALL, "prod", (TARGET,), reports, **more)  # type: ignore[arg-type]  # the test names parameters
 
@@ -40,7 +42,7 @@ TEXT = "\n".join(lines(shown()))
         "  last move   2 min ago (2025-11-28 09:58:00 UTC), R3, from worker-b to worker-a, 8.0 s: detect 1.2,"
         " detach 2.5, attach 4.2",
         "  moves       1 in the last ten minutes; the next rationed one not before 1 min 30 s from now",
-        "  EC2         answered 20 s ago",
+        "  EC2         answered 15 s ago",
         "  order       to be handed over to any standby, for 1 min more",
         "worker-a (i-0a): is leaving: spot: at noon",
     ],
