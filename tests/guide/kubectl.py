@@ -109,7 +109,8 @@ class Kubectl:
         return ""
 
     def _logs(self, words: list[str], _call: Call) -> str:
-        _, options = parse(words, needs=["--selector", "--container"], takes=["--tail"], flags=["--prefix"])
+        flags = ["--prefix", "--ignore-errors"]
+        _, options = parse(words, needs=["--selector", "--container"], takes=["--tail"], flags=flags)
         self._container(options["--container"])
         return "" if options["--selector"] == PODS else self._none(options)
 

@@ -139,7 +139,7 @@ def exit_codes() -> set[int]:
                 | ast.Call(func=ast.Attribute(attr="_exit"), args=[ast.Constant(value=int(code))])
             ):
                 codes.add(code)
-    ended = {128 + number for number in (signal.SIGINT, *ending.SIGNALS)}
+    ended = {128 + number for number in (signal.SIGINT, signal.SIGALRM, *ending.SIGNALS)}
     return codes | ended | {process.DEFECT, cli.UNWRITTEN} | set(status.EXIT_CODES.values())
 
 
