@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from floatingip.core.model import Target
 from floatingip.core.settings import shown
 from floatingip.edges import configmap
 
@@ -53,6 +54,12 @@ def like(pattern: str, what: str) -> Callable[[str], str]:
         return text
 
     return taken
+
+
+def without_it(command: str, rest: Iterable[Target]) -> str:
+    """What to do where one of several addresses keeps a command from the ``rest``; empty where there is none."""
+    named = ",".join(map(str, rest))
+    return named and f"to leave it out: `env FLOATING_IP={named} floatingip {command}`"
 
 
 def seconds(text: str) -> float:

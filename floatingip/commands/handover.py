@@ -94,20 +94,22 @@ def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -
     when the interface that has one cannot be read.
     """
     enis = ours.cloud.describe_enis(ours.name)
-    moves = []
-    for target in targets:
-        eni = next(_carriers((each for each in enis if not each.unread), target, ours.carry), None)
-        if eni is None:
+    read = [eni for eni in enis if not eni.unread]
+    having = {target: next(_carriers(read, target, ours.carry), None) for target in targets}
+    moves = {target: Handover(target, eni, to) for target, eni in having.items() if eni is not None and _is_held(eni)}
+    for target in (each for each in having if each not in moves):
+        if having[target] is None:
             read_in_full(enis)  # one that cannot be read may have it
-        if eni is None or eni.attachment is None or eni.attachment.status is not AttachmentStatus.ATTACHED:
-            if otherwise := carried_otherwise(enis, target, ours.carry) or (
-                stranger(ours.cloud, ours.name, target) if eni is None else ""
-            ):
-                raise ConfigurationError(f"{target}: {otherwise}")
-            raise ConfigurationError(f"{target}: no node holds it now; nothing to hand over")
-        if eni.attachment.instance_id != to:
-            moves.append(Handover(target, eni, to))
-    return tuple(moves)
+        otherwise = carried_otherwise(enis, target, ours.carry) or (
+            stranger(ours.cloud, ours.name, target) if having[target] is None else ""
+        )
+        said = f"{target}: {otherwise}" if otherwise else f"{target}: no node holds it now; nothing to hand over"
+        raise ConfigurationError(said, arguments.without_it("handover", moves))
+    return tuple(move for move in moves.values() if move.source != to)
+
+
+def _is_held(eni: Eni) -> bool:
+    return eni.attachment is not None and eni.attachment.status is AttachmentStatus.ATTACHED
 
 
 def instance_named(cloud: Cloud, node: str) -> str:

@@ -89,9 +89,12 @@ def begin(
     for target in targets:
         if not any(eni.carries(target) for eni in enis):
             read_in_full(shown)  # one that cannot be read may have it
-            if otherwise := carried_otherwise(shown, target, carry) or stranger(cloud, name, target):
-                raise ConfigurationError(f"{target}: {otherwise}")
-            raise ConfigurationError(f"{target}: no interface of {name} has it; nothing to pause")
+            otherwise = carried_otherwise(shown, target, carry) or stranger(cloud, name, target)
+            said = (
+                f"{target}: {otherwise}" if otherwise else f"{target}: no interface of {name} has it; nothing to pause"
+            )
+            there = [each for each in targets if any(eni.carries(each) for eni in enis)]
+            raise ConfigurationError(said, arguments.without_it("pause", there))
     before = max(pause.ends_at(eni.tags, wall()) for eni in enis)
     _tag(cloud, enis, str(ends_at), say, sleep)
     for remark in _remarks(shown, enis, targets, carry):

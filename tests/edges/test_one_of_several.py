@@ -1,5 +1,6 @@
-"""One interface of ours that cannot be read, as by an answer of EC2's that is odd: it is neither absent nor free, and
-keeps nobody from what concerns others.
+"""
+What concerns one address keeps nobody from another one: an interface of ours that cannot be read, as by an answer of
+EC2's that is odd, and is neither absent nor free for that; or an address that nobody has.
 """
 
 from collections.abc import Callable
@@ -8,9 +9,10 @@ from dataclasses import replace
 import pytest
 
 from floatingip.commands import pause, status
+from floatingip.commands.handover import plan
 from floatingip.core.decision import pause as pauses
 from floatingip.core.ec2 import Eni
-from floatingip.core.errors import CloudUnavailable
+from floatingip.core.errors import CloudUnavailable, ConfigurationError
 from floatingip.core.model import Carry
 from floatingip.core.overview import Verdict
 from floatingip.core.settings import Settings
@@ -94,3 +96,15 @@ def test_status_does_not_call_down_what_may_be_there(vpc: Vpc, unread: Unread) -
     shown = status.look(settings, None, lambda: vpc.cloud)
     assert shown.verdict is Verdict.UNKNOWN
     assert f"what EC2 says now: {vpc.enis[0]} cannot be read: {ODD}" in shown.unknown
+
+
+def test_an_address_that_nobody_has_need_not_keep_anybody_from_the_others(vpc: Vpc) -> None:
+    """As in the night: which command does without it is said."""
+    nobodys = ADDRESS + 7
+    with pytest.raises(ConfigurationError) as told:
+        plan(vpc.ours, (nobodys, ADDRESS))
+    does = f"to leave it out: `env FLOATING_IP={ADDRESS} floatingip"
+    assert str(told.value) == f"{nobodys}: no node holds it now; nothing to hand over; {does} handover`"
+    with pytest.raises(ConfigurationError) as told:
+        pause.begin(vpc.cloud, NAME, [nobodys, ADDRESS], vpc.carry, 600.0)
+    assert str(told.value) == f"{nobodys}: no interface of {NAME} has it; nothing to pause; {does} pause`"
