@@ -16,7 +16,7 @@ from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.decision.view import attachment_of
 from floatingip.core.ec2 import Eni, Instance, Owner
-from floatingip.core.model import Address, Carry, Target
+from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.core.overview import Ec2View
 from floatingip.core.ports import Cloud
 from floatingip.core.report import AddressReport, OrderReport
@@ -50,7 +50,10 @@ def ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
     seen = list[AddressReport]()
     for target in settings.floating_ips:
         eni = _carrier(target, enis)
-        if eni is not None:
+        if eni is not None and isinstance(target, Allocation) and target.id not in eni.elastic.values():
+            said = f"EC2 says: {eni.id}, which is for it, is not associated with it"
+            seen.append(AddressReport(str(target), answer_age=0.0, sentence=said))
+        elif eni is not None:
             seen.append(_address(target, eni, shown, instances, settings.carry, wall))
         elif not unread:
             said = carried_otherwise(shown, target, settings.carry) or stranger(cloud, name, target, calls.patiently)
@@ -59,7 +62,8 @@ def ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
     nodes = {each.id: each.node for each in instances.values()}
     living = (each for each in instances.values() if not each.state.announces_death)
     asked = {each.id: each.address for each in living if each.address is not None}
-    return Shown(Ec2View(addresses=tuple(seen), nodes=nodes, unread=unread), asked)
+    elastic = frozenset(str(target) for target in settings.floating_ips if isinstance(target, Allocation))
+    return Shown(Ec2View(addresses=tuple(seen), nodes=nodes, unread=unread, elastic=elastic), asked)
 
 
 def _is_unread(eni: Eni) -> bool:

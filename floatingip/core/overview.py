@@ -54,7 +54,7 @@ class Ec2View:
 
     ``is_late``: it got too little time to be sure that it does not answer.  ``nodes`` are the names of nodes by their
     instances' ids.  ``unread`` says in sentences which interfaces cannot be read; an address that may be on one of them
-    is not among the ``addresses``.
+    is not among the ``addresses``.  ``elastic`` are the Elastic IPs: what is probed for one is the private address.
     """
 
     problem: str = ""
@@ -62,6 +62,7 @@ class Ec2View:
     addresses: tuple[AddressReport, ...] = ()
     nodes: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    elastic: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +293,9 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
         wrong = wrong or own.sentence
     if not views and shown is not None and shown.state in ON_THE_WAY:
         wrong = wrong or shown.sentence
-    worst, findings = _judge(picture, time, wrong, [each for each in holding if each != holder], cast)
+    rivals = [each for each in holding if each != holder]
+    unshown = shown.sentence if shown is not None and holder and not shown.holder else ""
+    worst, findings = _judge(picture, time, wrong, unshown, rivals, cast)
     named = tuple(map(cast.named, findings))
     return replace(picture, verdict=worst, findings=named, sentence=cast.named(picture.sentence))
 
@@ -357,11 +360,12 @@ def _lacking(standbys: Sequence[Standby]) -> str:
 
 
 def _judge(
-    picture: Picture, time: float, problem: str, rivals: Sequence[str], cast: _Cast
+    picture: Picture, time: float, problem: str, unshown: str, rivals: Sequence[str], cast: _Cast
 ) -> tuple[Verdict, tuple[str, ...]]:
     """How well the address is, and what is wrong, the worst first.
 
-    ``problem`` is the holder's; ``rivals`` are other instances that say that they hold the address.
+    ``problem`` is the holder's; ``unshown`` is what EC2 says now that shows nobody with the address, whoever said
+    before that he has it; ``rivals`` are other instances that say that they hold the address.
     """
     down, degraded = list[str](), list[str]()
     if not picture.holder:
@@ -370,6 +374,8 @@ def _judge(
         down.append(f"it does not answer: {picture.sentence}")
     if problem:
         (degraded if picture.health is HealthReport.UP else down).append(f"its holder: {problem}")
+    if unshown:
+        (down if picture.address in cast.ec2.elastic else degraded).append(unshown)
     if picture.node_ports and not any(answers is not False for answers in picture.node_ports.values()):
         down.append(f"no NodePort answers there: {', '.join(sorted(picture.node_ports))}")
     blind = [

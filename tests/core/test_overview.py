@@ -187,6 +187,14 @@ def test_a_move_that_several_tell_of_is_one() -> None:
     assert shown.moves_in_ten_minutes == 2
 
 
+def test_whom_ec2_does_not_show_with_the_address_now_is_not_simply_believed() -> None:
+    """Observers look once a minute.  It may answer from its link; an Elastic IP leads elsewhere, whatever answers."""
+    nobody = AddressReport(TARGET, answer_age=0.0, sentence="EC2 says: nobody has it")
+    for elastic, verdict in ((frozenset[str](), Verdict.DEGRADED), (frozenset({TARGET}), Verdict.DOWN)):
+        shown = picture(HOLDS, WATCHES, ec2=Ec2View(addresses=(nobody,), elastic=elastic))
+        assert (shown.holder, shown.verdict, shown.findings) == (A, verdict, ("EC2 says: nobody has it",))
+
+
 def test_the_address_is_there_since_whoever_saw_it_first() -> None:
     """Each observer tells since when it has seen that; what EC2 said to one long ago may be of a stay before."""
     late = watching(since_wall=WALL - 60.0, asked_at=NOW)

@@ -9,8 +9,9 @@ import pytest
 
 from floatingip.commands import status
 from floatingip.core.decision import order, pause, ration
-from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.ec2 import ALLOCATION_TAG, OWNER_TAG
 from floatingip.core.errors import CloudError, MetadataError
+from floatingip.core.model import Allocation
 from floatingip.core.node import Identity
 from floatingip.core.overview import Overview, Verdict
 from floatingip.core.ports import Cloud
@@ -161,3 +162,17 @@ def test_while_ec2_moves_it_the_address_is_not_served(vpc: Vpc) -> None:
     shown = status.look(settings, None, lambda: vpc.cloud)
     assert shown.verdict is Verdict.DOWN
     assert f"EC2 says: detaching from {shown.addresses[0].node} ({vpc.holder})" in shown.addresses[0].findings[0]
+
+
+def test_an_elastic_ip_that_somebody_has_taken_is_down(vpc: Vpc) -> None:
+    """Its interface is on a node that lives; clients are led elsewhere."""
+    allocation = Allocation(vpc.ec2.allocate("203.0.113.100"))
+    vpc.cloud.tag_eni(vpc.eni, {ALLOCATION_TAG: allocation.id})
+    vpc.cloud.associate(allocation.id, vpc.eni, IPv4Address(TARGET))
+    settings = Settings((allocation,), name=NAME)
+    assert status.look(settings, None, lambda: vpc.cloud).verdict is Verdict.HEALTHY
+    vpc.ec2.disassociate(allocation.id)
+    shown = status.look(settings, None, lambda: vpc.cloud)
+    assert shown.verdict is Verdict.DOWN
+    said = f"no node holds it: EC2 says: {vpc.eni}, which is for it, is not associated with it"
+    assert shown.addresses[0].findings == (said,)
