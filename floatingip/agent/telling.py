@@ -39,6 +39,7 @@ class Telling:
         self._last_undone = ""
         self._repairs = TokenBucket(timing.REPAIRS_TOLD, timing.REPAIRS_TOLD / timing.KERNEL_CALM)
         self._unready, self._astray = Trouble(timing.NOT_READY_FOR), Trouble(timing.ASTRAY_FOR)
+        self._is_unready = False
 
     def decided(self, before: Decision, after: Decision, not_ready: str, loss: str, now: float, wall: float) -> None:
         """The decision ``after`` followed ``before``.
@@ -60,8 +61,12 @@ class Telling:
                 self._out.warning("no-device", after.sentence)
             self._warn_kubernetes(after, after.sentence, wall)
         if self._unready.is_due("" if is_loud else not_ready, now):
+            self._is_unready = True
             self._out.warning("not-ready", not_ready)
             self._warn_kubernetes(after, not_ready, wall)
+        if self._is_unready and not not_ready:
+            self._is_unready = False
+            self._out.info("not-ready", "ready again")
 
     def _warn_kubernetes(self, decision: Decision, why: str, wall: float) -> None:
         note = f"{self._address}: {why}"

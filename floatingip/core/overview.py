@@ -88,8 +88,8 @@ class Picture:
 
     ``health`` is UP if any standby sees the address UP, and UNPROBED if there is no standby to see it.  ``sentence`` is
     the decision that tells most, with the node that made it.  ``findings`` say what is wrong, the worst first.
-    ``wrong_since`` is when it stopped answering all of those whom it did answer, or, where it does answer, when its
-    holder began to lack something; None where neither is so.
+    ``wrong_since`` is when it stopped answering all of those whom it did answer, or, where it does answer, or never
+    did, when its holder began to lack something; None where neither is so.
     """
 
     address: str
@@ -321,8 +321,10 @@ def _health(seen: Collection[HealthReport]) -> HealthReport:
 
 def _wrong_since(own: AddressReport | None, others: Sequence[AddressReport]) -> float | None:
     """See `Picture`: one who lost the address before others did was cut off by itself then."""
-    if _health([each.health for each in others]) is HealthReport.DOWN:
-        return max((each.down_since for each in others if each.down_since is not None), default=None)
+    if _health([each.health for each in others]) is HealthReport.DOWN and (
+        lost := [each.down_since for each in others if each.down_since is not None]
+    ):
+        return max(lost)
     if own is None or not own.problem or own.unready_since is None:
         return None
     return max(own.unready_since, own.since or own.unready_since)

@@ -202,6 +202,27 @@ def test_that_nobody_was_reached_makes_the_node_not_ready() -> None:
     assert made.told.log.count('level=warning event=not-ready msg="nobody was reached: no gateway') == 2
 
 
+def test_that_a_node_is_ready_again_is_told_once_where_it_was_told_that_it_is_not() -> None:
+    """Whoever has mended it reads on; also where something else was wrong for a moment before all was well."""
+    made = Node()
+    decision, told_after = made.address.decision, timing.NOT_READY_FOR
+    said = {
+        0.0: "",
+        1.0: "no slot",
+        2.0: "",
+        3.0: "no slot",
+        4.0 + told_after: "no slot",
+        60.0: "blind",
+        61.0: "",
+        62.0: "",
+    }
+    for seconds, not_ready in said.items():
+        made.address._telling.decided(decision, decision, not_ready, "none", 1e6 + seconds, WALL)
+    lines = [line for line in made.told.log.splitlines() if "event=not-ready" in line]
+    assert ["ready again" in line for line in lines] == [False, True]
+    assert "level=info " in lines[1]
+
+
 def test_what_only_a_person_can_mend_is_told_as_an_error_and_again_while_it_lasts() -> None:
     """Not with each decision."""
     made = Node()

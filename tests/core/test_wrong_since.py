@@ -40,6 +40,15 @@ def test_a_holder_is_unwell_since_it_knows() -> None:
     assert f"  since       {clock(WALL - 60.0)}, 1 min ago" in said.splitlines()
 
 
+def test_a_holder_at_which_it_never_answered_is_unwell_since_it_knows() -> None:
+    """Nobody saw it stop: it came there unserved."""
+    held = holder()
+    ill = replace(held.addresses[0], not_ready="nft is missing", unready_since_wall=WALL - 60.0)
+    never = of(standby(replace(FALLEN, down_since_wall=None)), NOW)
+    said = text(of(replace(held, addresses=(ill,)), NOW), never)
+    assert f"  since       {clock(WALL - 60.0)}, 1 min ago" in said.splitlines()
+
+
 def test_a_standby_lacks_something_for_so_long() -> None:
     """In its row, and on the page."""
     lacking = standby(replace(WATCHED, not_ready="no slot", unready_since_wall=WALL - 7200.0))
