@@ -97,11 +97,13 @@ def details(each: Picture, shown: Overview) -> Iterator[tuple[str, str]]:
     if each.node_ports:
         said = {True: "answers", False: "does NOT answer", None: "unknown"}
         yield "NodePorts", ", ".join(f"{port} {said[answers]}" for port, answers in sorted(each.node_ports.items()))
-    move = each.last_move
-    yield "last move", moved(move, shown) if move is not None else "none that anybody saw since it started"
+    move, is_told = each.last_move, any(not observer.problem for observer in shown.observers)
+    none = "none that anybody saw since it started" if is_told else "not known: no observer told anything"
+    yield "last move", moved(move, shown) if move is not None else none
+    at_least = "" if is_told else "at least "  # EC2's tags have those only that counted for the ration
     wait = each.rationed_until - shown.time if each.rationed_until is not None else 0.0
     rationed = f"not before {span(wait)} from now" if wait > 0 else "could be at once"
-    yield "moves", f"{each.moves_in_ten_minutes} in the last ten minutes; the next rationed one {rationed}"
+    yield "moves", f"{at_least}{each.moves_in_ten_minutes} in the last ten minutes; the next rationed one {rationed}"
     yield "EC2", f"answered {span(each.answer_age)} ago" if each.answer_age is not None else "has not answered yet"
     if each.order is not None:
         to = "any standby" if each.order.to == "*" else called(shown, each.order.to)

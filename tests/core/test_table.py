@@ -117,3 +117,11 @@ def test_a_round_trip_is_told_in_milliseconds() -> None:
 def test_what_cannot_be_seen_is_not_printed() -> None:
     """And what can be is left as it is."""
     assert printable("a … ü\t\u200b") == "a … ü��"
+
+
+def test_what_only_observers_see_is_not_known_without_them() -> None:
+    """A handover of a minute ago leaves nothing at EC2: there is none that nobody saw, and not none."""
+    text = "\n".join(lines(overview(WALL, "prod", (TARGET,), (), ec2=Ec2View())))
+    assert "  last move   not known: no observer told anything" in text
+    assert "  moves       at least 0 in the last ten minutes; " in text
+    assert "since it started" not in text
