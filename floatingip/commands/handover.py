@@ -276,6 +276,9 @@ def carry_out(
             say(f"{target}: what was asked for could not be taken back, and may be obeyed until {utc(deadline)}: {why}")
         if unasked := [str(target) for target in left if orders.lasting(target) and target not in stays]:
             say(f"{', '.join(unasked)}: no longer asked for")
+        for target, move in left.items():  # nobody sees to it any more (`_keep_paused`)
+            if orders.lasting(target) and move.eni.standing_for and pause.ends_at(move.eni.tags, wall()) > wall():
+                say(f"{target}: does it move all the same, its pause may end; run `floatingip pause` again")
 
 
 def _keep_paused(

@@ -96,6 +96,22 @@ def test_a_pause_that_is_ended_or_changed_while_it_goes_along_is_so(
     assert (pauses.ends_at(vpc.holder().tags, WALL + vpc.ec2.now) > WALL) == (seconds is not None)
 
 
+@pytest.mark.parametrize("carry", Carry)
+def test_who_ends_a_handover_in_a_pause_is_told_to_see_to_the_pause(carry: Carry) -> None:
+    """The move may be under way, to an interface that is newer than the pause; an address' own one has it along."""
+    vpc = Vpc(carry=carry)
+    begin(vpc)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    vpc.then[12.0] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        vpc.carry_out()
+    said = f"{ADDRESS}: does it move all the same, its pause may end; run `floatingip pause` again"
+    assert (said in vpc.said) == (carry is Carry.ADDRESS)
+
+
 def test_a_pause_that_cannot_go_along_is_told() -> None:
     """The address has moved all the same."""
     vpc = Vpc()
