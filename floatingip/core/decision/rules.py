@@ -107,7 +107,7 @@ def r6_never_answered(situation: Situation) -> Charge | None:
 
 def r7_the_service_is_down(situation: Situation) -> Charge | None:
     """No NodePort answers at the address, though one did, or does on this node."""
-    if served.are_missing(situation.view, situation.settings, situation.attachment):
+    if served.are_missing(situation.memory, situation.view, situation.settings, situation.attachment):
         return Charge(Rule.R7, Reason.SERVICE_DOWN, situation.who)
     return None
 

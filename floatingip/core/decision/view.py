@@ -231,6 +231,9 @@ class Memory:
     unready_at: float = float("-inf")
     """When it was last not known that the API server calls this observer's pod Ready (R5)."""
 
+    refuted: frozenset[int] = frozenset()
+    """NodePorts that do not answer on this node by what others found, whatever its own checks say (R7)."""
+
     # Nobody has the address.
 
     free_since: float | None = None
