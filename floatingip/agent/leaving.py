@@ -34,6 +34,7 @@ class Leaving:
         self._observes = observes
         self._pod = pod.PodMemory()
         self._asked_every: float | None = None
+        self._relieves_since = float("-inf")
         self._notice = ""
         self._ready_since: float | None = None
         self._unheard, self._told = Trouble(), Trouble()
@@ -53,12 +54,14 @@ class Leaving:
         before, shared = self._pod, self._shared
         self._pod = pod.learn(before, own, self.stop_at)
         shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
+        was_owed, shared.told_at = self._is_owed(), pod.told_at(self._pod)
         problem = self._pod.problem
         if self._unheard.is_due(problem, now):
             self._out.warning("kubernetes", f"{UNKNOWN}: {problem}")
         elif self.problem and not problem:
             self._out.info("kubernetes", "the API server tells of this pod again")
-        is_news = problem != self.problem or self.stop_at is not None or self._pod.against != before.against
+        is_awaited = self.stop_at is not None or was_owed
+        is_news = problem != self.problem or is_awaited or self._pod.against != before.against
         self.problem = problem
         return is_news
 
@@ -83,13 +86,15 @@ class Leaving:
             self._out.warning("leaving", why)
         return has_changed
 
-    def ask(self, *, in_doubt: bool) -> None:
-        """Have the API server asked more often when it matters more; ``in_doubt``: an address may not answer.
+    def ask(self, *, in_doubt: bool, relieves_since: float) -> None:
+        """Have the API server asked more often when it matters more; ``in_doubt``: an address may not answer;
+        ``relieves_since``: since when this node has known that a holder is leaving, minus infinity where none is.
 
         While the node is written off, others take its addresses as soon as they may: that it is no longer must be known
         soon.
         """
-        awaited = self.stop_at is not None or pod.is_suspect(self._pod)
+        self._relieves_since = relieves_since
+        awaited = self.stop_at is not None or pod.is_suspect(self._pod) or self._is_owed()
         often = in_doubt or self._shared.written_off
         every = timing.POD_AWAITED if awaited else timing.POD_IN_DOUBT if often else timing.POD_EVERY
         if self._observes and every != self._asked_every:
@@ -104,6 +109,11 @@ class Leaving:
             return not ending.is_obliged(addresses, now - self.stop_at)
         off = bool(self._written_off(now))
         return ending.may_end(addresses, self._pod, self.stop_at, now, self._out, off=off)
+
+    def _is_owed(self) -> bool:
+        """Before this node relieves a holder, it must be told whether it is about to end itself."""
+        told_at = self._shared.told_at
+        return self._relieves_since > (float("-inf") if told_at is None else told_at)
 
     def _written_off(self, now: float) -> str:
         return pod.written_off(self._pod, now, self._ready_since)

@@ -85,6 +85,11 @@ def ready_at(memory: PodMemory) -> float | None:
     return pod.asked_at if pod is not None and pod.ready and not (pod.deleted or pod.gone) else None
 
 
+def told_at(memory: PodMemory) -> float | None:
+    """When the API server was asked for its last answer that told of the pod; None if it never told."""
+    return memory.known.asked_at if memory.known is not None else None
+
+
 def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str:
     """Why Kubernetes has given this node up although it is well; empty where it has not.
 

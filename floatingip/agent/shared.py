@@ -95,6 +95,9 @@ class Shared:
     ready_at: float | None = None
     """The same for the last answer, if that calls this observer's pod Ready."""
 
+    told_at: float | None = None
+    """The same for the last answer that told anything of it."""
+
     # NodePorts.
 
     node_ports: tuple[NodePort, ...] = ()

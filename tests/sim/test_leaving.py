@@ -90,6 +90,36 @@ def test_an_address_is_not_moved_from_one_ending_node_to_another(carry: Carry) -
     assert fleet.stays() == moved(holder, standby)
 
 
+@BOTH
+def test_an_address_is_not_moved_to_a_node_that_is_about_to_learn_that_it_is_emptied_too(carry: Carry) -> None:
+    """The control plane reached neither node, and has evicted both pods; the holder is the first that is told."""
+    fleet = quick(carry)
+    holder, standby = fleet.observers()
+    holder.worker.pod = standby.worker.pod = SILENT
+    fleet.run(fleet.now + 60)
+    holder.worker.delete("DeletionByTaintManager")
+    fleet.run(fleet.now + 2)
+    standby.worker.delete("DeletionByTaintManager")
+    ends(fleet, standby, 1)
+    ends(fleet, holder, 10)
+    assert fleet.stays() == moved(holder)
+
+
+@BOTH
+@pytest.mark.parametrize("pod", [SILENT, DENIED], ids=["silent", "denied"])
+def test_an_evicted_holder_is_relieved_though_the_api_server_tells_the_standby_nothing(
+    carry: Carry, pod: OwnPod
+) -> None:
+    """Its node ends for sure, that of the standby perhaps."""
+    fleet = quick(carry)
+    holder, standby = fleet.observers()
+    standby.worker.pod = pod
+    fleet.run(fleet.now + 10)
+    holder.worker.delete(DRAIN)
+    serves(fleet, standby, 6)
+    assert fleet.stays() == moved(holder, standby)
+
+
 # SIGTERM.
 
 

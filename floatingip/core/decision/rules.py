@@ -58,7 +58,7 @@ def r5_a_handover_was_ordered(situation: Situation) -> Charge | None:
 def r5_the_holder_is_leaving(situation: Situation) -> Charge | None:
     """The holder's node is about to end, by its observer's word."""
     word = situation.view.word
-    if word.state is WordState.LEAVING and not word.written_off and _may_relieve(situation):
+    if word.state is WordState.LEAVING and not word.written_off and _may_relieve(situation) and _is_told(situation):
         return Charge(Rule.R5, Reason.HOLDER_LEAVING, word.detail, rationed=False)
     return None
 
@@ -189,6 +189,17 @@ def _may_relieve(situation: Situation) -> bool:
     """Whether this node may: it is not about to end itself, and no order names another node."""
     order = situation.order
     return not situation.view.leaving and (order is None or order.names(situation.view.me))
+
+
+def _is_told(situation: Situation) -> bool:
+    """
+    The API server has told of this observer's pod since the holder asks to be relieved (R5), if it tells anything.
+
+    What evicts the holder's pod may have evicted this one as well, as the control plane does with all nodes that it did
+    not reach for a while: both are told only once they reach it again, one after the other.
+    """
+    view, since = situation.view, situation.view.word.since
+    return (view.told_at is not None and view.told_at >= since) or view.now - since >= timing.TOLD_WITHIN
 
 
 def _is_ready(situation: Situation) -> bool:

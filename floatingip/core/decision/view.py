@@ -107,6 +107,9 @@ class View:
     ready_at: float | None = None
     """The same for the last answer, if that calls this observer's pod Ready; None if it does not."""
 
+    told_at: float | None = None
+    """The same for the last answer that told anything of this pod."""
+
     unshown: str = ""
     """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has it nor that
     ENI; otherwise empty."""
