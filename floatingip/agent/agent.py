@@ -190,8 +190,8 @@ class Agent:
                 for target, address in self._addresses.items():
                     if address.found_addresses(mac, addresses_shown or frozenset(), asked_at):
                         self._stale.add(target)
-            case Noticed(notice):
-                self._leaving.noticed(notice)
+            case Noticed(notice, asked_at):
+                self._leaving.noticed(notice, asked_at)
                 self._judge_all()
             case MetadataTroubled(problem):
                 self._metadata.troubled(problem, now)

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from floatingip.agent import ending, pod
 from floatingip.agent.address import FloatingAddress
-from floatingip.agent.effects import AskPod
+from floatingip.agent.effects import AskNotice, AskPod
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
@@ -36,6 +36,7 @@ class Leaving:
         self._asked_every: float | None = None
         self._relieves_since = float("-inf")
         self._notice = ""
+        self._noticed_at = float("-inf")
         self._ready_since: float | None = None
         self._unheard, self._told = Trouble(), Trouble()
 
@@ -45,16 +46,18 @@ class Leaving:
         """SIGTERM came; the first one counts, as the container's grace period has run since then."""
         self.stop_at = now if self.stop_at is None else self.stop_at
 
-    def noticed(self, notice: Notice | None) -> None:
+    def noticed(self, notice: Notice | None, asked_at: float) -> None:
         """AWS announces the end of this node, or no longer does (None)."""
+        self._noticed_at = asked_at
+        self._shared.told_at = min(pod.told_at(self._pod), asked_at)
         self._notice = f"{notice.kind}: {notice.detail}" if notice is not None else ""
 
     def shown(self, own: OwnPod, now: float) -> bool:
         """The API server was asked about this pod; return whether its answer is news."""
-        before, shared = self._pod, self._shared
+        before, shared, was_owed = self._pod, self._shared, self._is_owed()
         self._pod = pod.learn(before, own, self.stop_at)
         shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
-        was_owed, shared.told_at = self._is_owed(), pod.told_at(self._pod)
+        shared.told_at = min(pod.told_at(self._pod), self._noticed_at)
         problem = self._pod.problem
         if self._unheard.is_due(problem, now):
             self._out.warning("kubernetes", f"{UNKNOWN}: {problem}")
@@ -93,6 +96,8 @@ class Leaving:
         While the node is written off, others take its addresses as soon as they may: that it is no longer must be known
         soon.
         """
+        if self._observes and relieves_since > max(self._relieves_since, self._noticed_at):
+            self._out.add(AskNotice())
         self._relieves_since = relieves_since
         awaited = self.stop_at is not None or pod.is_suspect(self._pod) or self._is_owed()
         often = in_doubt or self._shared.written_off
@@ -111,9 +116,8 @@ class Leaving:
         return ending.may_end(addresses, self._pod, self.stop_at, now, self._out, off=off)
 
     def _is_owed(self) -> bool:
-        """Before this node relieves a holder, it must be told whether it is about to end itself."""
-        told_at = self._shared.told_at
-        return self._relieves_since > (float("-inf") if told_at is None else told_at)
+        """Before this node relieves a holder, Kubernetes has to tell whether it is about to end itself."""
+        return self._relieves_since > pod.told_at(self._pod)
 
     def _written_off(self, now: float) -> str:
         return pod.written_off(self._pod, now, self._ready_since)

@@ -16,6 +16,7 @@ Pure: each answer of the API server is folded into a :class:`PodMemory`, from wh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 from floatingip.core import timing
 from floatingip.core.node import OwnPod
@@ -85,9 +86,9 @@ def ready_at(memory: PodMemory) -> float | None:
     return pod.asked_at if pod is not None and pod.ready and not (pod.deleted or pod.gone) else None
 
 
-def told_at(memory: PodMemory) -> float | None:
-    """When the API server was asked for its last answer that told of the pod; None if it never told."""
-    return memory.known.asked_at if memory.known is not None else None
+def told_at(memory: PodMemory) -> float:
+    """When the API server was asked for its last answer that told of the pod; minus infinity if it never told."""
+    return memory.known.asked_at if memory.known is not None else -inf
 
 
 def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str:

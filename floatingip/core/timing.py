@@ -128,7 +128,7 @@ READY_KNOWN = 10.0
 """Seconds for which it counts that the Kubernetes API server called this observer's pod Ready (R5)."""
 
 TOLD_WITHIN = 3.0
-"""Seconds for which a standby waits until the API server tells whether its own node is to end as well, before it
+"""Seconds for which a standby waits until Kubernetes and AWS tell whether its own node is to end as well, before it
 relieves a leaving holder (R5): three questions; the holder serves meanwhile."""
 
 CALLED_READY_FOR = 15.0

@@ -68,9 +68,11 @@ def test_a_setting_beside_the_document_is_refused(config_map: ConfigMap) -> None
     watched = Watched(config_map.settings)
     assert watched.changed(environ) == Settings((ADDRESS,), fall=12)
     config_map.hold("fall: 12\n", carry="address", note="somebody's own")
-    for read in (lambda: load(environ, config_map.settings), lambda: watched.changed(environ)):
-        with pytest.raises(ConfigurationError, match=r"^carry: stands beside settings\.yaml .* indent it"):
-            read()
+    refused = r"^carry: stands beside settings\.yaml .* indent it"
+    with pytest.raises(ConfigurationError, match=refused):
+        load(environ, config_map.settings)
+    with pytest.raises(ConfigurationError, match=refused):
+        watched.changed(environ)
 
 
 def test_what_a_start_would_refuse_is_found_out_once(config_map: ConfigMap) -> None:

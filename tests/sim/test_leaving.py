@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from floatingip.core import timing
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Carry
@@ -88,6 +89,26 @@ def test_an_address_is_not_moved_from_one_ending_node_to_another(carry: Carry) -
     standby.worker.notice = None
     serves(fleet, standby, SOON + 3)
     assert fleet.stays() == moved(holder, standby)
+
+
+@BOTH
+@pytest.mark.parametrize("sooner", [0.4, 1.6, 2.8, 4.0])
+def test_an_address_is_not_moved_to_a_node_that_is_about_to_learn_that_it_is_interrupted_too(
+    carry: Carry, sooner: float
+) -> None:
+    """Both at the same moment; but IMDS is asked every few seconds only, the holder's so much sooner."""
+    fleet = quick(carry)
+    one, other = fleet.workers
+    holder = one.start()
+    fleet.run(timing.NOTICE_EVERY + sooner)
+    other.start()
+    fleet.wait_for_peace()
+    fleet.run(timing.NOTICE_EVERY * 10 - 0.1)
+    one.notice = other.notice = SPOT
+    fleet.run(fleet.now + 0.2)
+    assert holder.published.status.leaving, "the holder is the first that knows"
+    stays(fleet, holder, 60)
+    assert fleet.stays() == moved(holder)
 
 
 @BOTH

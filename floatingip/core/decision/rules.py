@@ -193,13 +193,13 @@ def _may_relieve(situation: Situation) -> bool:
 
 def _is_told(situation: Situation) -> bool:
     """
-    The API server has told of this observer's pod since the holder asks to be relieved (R5), if it tells anything.
+    Kubernetes and AWS have told whether this node is to end since the holder asks to be relieved (R5), if they tell.
 
-    What evicts the holder's pod may have evicted this one as well, as the control plane does with all nodes that it did
-    not reach for a while: both are told only once they reach it again, one after the other.
+    What ends the holder's node may end this one as well: the control plane evicts the pods of all nodes that it did not
+    reach for a while, EC2 takes several spot instances at once.  Each node learns of it by itself, one after the other.
     """
     view, since = situation.view, situation.view.word.since
-    return (view.told_at is not None and view.told_at >= since) or view.now - since >= timing.TOLD_WITHIN
+    return view.told_at >= since or view.now - since >= timing.TOLD_WITHIN
 
 
 def _is_ready(situation: Situation) -> bool:

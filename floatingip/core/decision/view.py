@@ -107,8 +107,9 @@ class View:
     ready_at: float | None = None
     """The same for the last answer, if that calls this observer's pod Ready; None if it does not."""
 
-    told_at: float | None = None
-    """The same for the last answer that told anything of this pod."""
+    told_at: float = float("-inf")
+    """When the last answers were asked for by which this node is to end, or is not: the older one, of Kubernetes' and
+    AWS'."""
 
     unshown: str = ""
     """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has it nor that
