@@ -5,6 +5,8 @@ Pure: each answer of the API server is folded into a :class:`PodMemory`, from wh
 
 - A pod that is deleted, by hand or in a rollout, is replaced, most likely on this node.  It ends, and nothing moves.
 - A pod that is disrupted (the condition `DisruptionTarget`) is on a node that is emptied: drained, tainted, or gone.
+  But where the control plane has written the node off before it evicts the pod by a taint of its own, it is the node's
+  kubelet that it does not reach: once that is reached, which ends this pod, the next one comes here.
 - A node that shuts down ends its pods while the API server shows *nothing* of it: kubelet writes its reason,
   `TerminationByKubelet`, only once all containers have ended (mergePodStatus in kubelet's status manager).  So the sign
   is SIGTERM for a pod that nobody has deleted.  A failed liveness probe looks the same; then this observer hung anyway.
@@ -27,6 +29,9 @@ SIGNS = 2
 BY_SCHEDULER = "PreemptionByScheduler"
 """The one disruption that says nothing of the node: a pod of higher priority takes this one's place on it."""
 
+BY_TAINT = "DeletionByTaintManager"
+"""The disruption by a taint, somebody's or the control plane's own for a node that it does not reach."""
+
 
 @dataclass(frozen=True, slots=True)
 class PodMemory:
@@ -37,6 +42,7 @@ class PodMemory:
 
     Counts of answers in a row: ``against`` write this node off; ``unexplained``, asked since SIGTERM, know of no
     deletion; ``failures`` told nothing of the pod.  ``problem`` is why nothing is known, once that has lasted.
+    ``unreached``: the pod was evicted because the control plane did not reach its node.
     """
 
     latest: OwnPod | None = None
@@ -47,6 +53,7 @@ class PodMemory:
     unexplained: int = 0
     failures: int = 0
     problem: str = ""
+    unreached: bool = False
 
 
 def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
@@ -67,6 +74,7 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
         unexplained=memory.unexplained + 1 if is_unexplained or memory.unexplained >= SIGNS else 0,
         failures=0,
         problem="",
+        unreached=memory.unreached or (pod.disruption == BY_TAINT and _is_against(pod)),
     )
 
 
@@ -109,7 +117,7 @@ def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str
 def leaving(memory: PodMemory, stop_at: float | None) -> str:
     """Why this pod's node is about to end; empty where nothing says so."""
     pod = memory.known
-    if pod is None:
+    if pod is None or memory.unreached:
         return ""
     if pod.disruption not in ("", BY_SCHEDULER) and (pod.deleted or stop_at is not None):
         return f"the pod is evicted ({pod.disruption})"

@@ -127,6 +127,27 @@ def test_an_address_is_not_moved_to_a_node_that_is_about_to_learn_that_it_is_emp
 
 
 @BOTH
+def test_an_address_stays_where_it_is_when_all_pods_were_evicted_as_no_node_was_reached(carry: Carry) -> None:
+    """Whoever is reached first gets its new pod first, and that one is not about to end."""
+    fleet, holder, standby = long_ready(carry)
+    holder.worker.pod = standby.worker.pod = SILENT
+    fleet.run(fleet.now + 60)
+    evicted = replace(WRITTEN_OFF, deleted=True, disruption="DeletionByTaintManager")
+    standby.worker.pod = holder.worker.pod = evicted
+    standby.stop()
+    ends(fleet, standby, 1)
+    standby = standby.worker.start()
+    fleet.run(fleet.now + 5)
+    holder.stop()
+    ends(fleet, holder, 1)
+    fleet.run(fleet.now + 3)
+    holder = holder.worker.start()
+    fleet.wait_for_peace()
+    stays(fleet, holder, 30)
+    assert fleet.stays() == moved(holder)
+
+
+@BOTH
 @pytest.mark.parametrize("pod", [SILENT, DENIED], ids=["silent", "denied"])
 def test_an_evicted_holder_is_relieved_though_the_api_server_tells_the_standby_nothing(
     carry: Carry, pod: OwnPod
