@@ -74,8 +74,18 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
         unexplained=memory.unexplained + 1 if is_unexplained or memory.unexplained >= SIGNS else 0,
         failures=0,
         problem="",
-        unreached=memory.unreached or (pod.disruption == BY_TAINT and _is_against(pod)),
+        unreached=memory.unreached or (pod.disruption == BY_TAINT and _was_unreached(memory, pod)),
     )
+
+
+def _was_unreached(memory: PodMemory, pod: OwnPod) -> bool:
+    """Whether the control plane did not reach this node before it evicted the pod.
+
+    It has written the node off. Or the API server has told nothing here for as long: kubelet may have been heard first,
+    and have called the pod Ready again.
+    """
+    known = memory.known
+    return _is_against(pod) or (known is not None and pod.asked_at - known.asked_at >= timing.EVICTED_AFTER)
 
 
 def _is_against(pod: OwnPod) -> bool:

@@ -263,6 +263,10 @@ NOTICE_EVERY = 5.0
 POD_FRESH = 10.0
 """Seconds for which an answer of the API server on the own pod is believed."""
 
+EVICTED_AFTER = 60.0
+"""Seconds after which the control plane evicts the pods of a node that it does not hear of, at least: 40 until the node
+is not ready, and the manifest's toleration of 30, with ten for what differs."""
+
 POD_READY_FOR = 15.0
 """Seconds for which this observer must have been ready by its own account before Kubernetes is wrong to call it not
 Ready: kubelet's readiness probe needs a few."""

@@ -59,6 +59,9 @@ def test_a_pod_that_was_evicted_as_its_node_was_not_reached_is_replaced_once_it_
     back = learn(memory, replace(evicted, asked_at=10.1, ready=True), STOP)
     assert not leaving(back, STOP)
     assert is_replaced(back, STOP)
+    tainted = replace(DELETED, disruption="DeletionByTaintManager")
+    assert not leaving(told((1.0, WELL), (71.0, SILENT), (72.0, tainted)), None), "its kubelet was heard first"
+    assert leaving(told((1.0, WELL), (41.0, SILENT), (42.0, tainted)), None), "that is too soon for the control plane"
     drained = replace(evicted, disruption="EvictionByEvictionAPI")
     assert leaving(told((8.0, UNREADY), (9.0, drained)), None), "a person empties the node"
 

@@ -113,11 +113,11 @@ def test_an_address_is_not_moved_to_a_node_that_is_about_to_learn_that_it_is_int
 
 @BOTH
 def test_an_address_is_not_moved_to_a_node_that_is_about_to_learn_that_it_is_emptied_too(carry: Carry) -> None:
-    """The control plane reached neither node, and has evicted both pods; the holder is the first that is told."""
+    """Somebody has tainted all, while none reached the API server; the holder is the first that is told."""
     fleet = quick(carry)
     holder, standby = fleet.observers()
     holder.worker.pod = standby.worker.pod = SILENT
-    fleet.run(fleet.now + 60)
+    fleet.run(fleet.now + 30)
     holder.worker.delete("DeletionByTaintManager")
     fleet.run(fleet.now + 2)
     standby.worker.delete("DeletionByTaintManager")
@@ -127,12 +127,15 @@ def test_an_address_is_not_moved_to_a_node_that_is_about_to_learn_that_it_is_emp
 
 
 @BOTH
-def test_an_address_stays_where_it_is_when_all_pods_were_evicted_as_no_node_was_reached(carry: Carry) -> None:
+@pytest.mark.parametrize("ready", [False, True], ids=["written off", "kubelet was heard first"])
+def test_an_address_stays_where_it_is_when_all_pods_were_evicted_as_no_node_was_reached(
+    carry: Carry, *, ready: bool
+) -> None:
     """Whoever is reached first gets its new pod first, and that one is not about to end."""
     fleet, holder, standby = long_ready(carry)
     holder.worker.pod = standby.worker.pod = SILENT
     fleet.run(fleet.now + 60)
-    evicted = replace(WRITTEN_OFF, deleted=True, disruption="DeletionByTaintManager")
+    evicted = replace(LIVING, ready=ready, deleted=True, disruption="DeletionByTaintManager")
     standby.worker.pod = holder.worker.pod = evicted
     standby.stop()
     ends(fleet, standby, 1)
