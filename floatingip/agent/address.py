@@ -318,6 +318,7 @@ class FloatingAddress:
             mixed=self._shared.mixed,
             witness_at=self._shared.witness_at,
             ready_at=self._shared.ready_at,
+            told_at=self._shared.told_at,
             mine=standing.eni if standing is not None else None,
             unshown=self.where.unshown(),
             records=self.where.records,

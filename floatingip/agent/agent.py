@@ -190,8 +190,8 @@ class Agent:
                 for target, address in self._addresses.items():
                     if address.found_addresses(mac, addresses_shown or frozenset(), asked_at):
                         self._stale.add(target)
-            case Noticed(notice):
-                self._leaving.noticed(notice)
+            case Noticed(notice, asked_at):
+                self._leaving.noticed(notice, asked_at)
                 self._judge_all()
             case MetadataTroubled(problem):
                 self._metadata.troubled(problem, now)
@@ -301,7 +301,6 @@ class Agent:
         tick = now >= self._tick_due()
         if self._leaving.follow(now):
             self._judge_all()
-        self._leaving.ask(in_doubt=any(address.seeing.health.in_doubt for address in self._addresses.values()))
         self._company.follow(now, tick=tick)
         self._metadata.follow(now)
         if tick:
@@ -312,6 +311,10 @@ class Agent:
             self._standings.step(now)
         if self._stale:
             self._decide(wall)
+        self._leaving.ask(
+            in_doubt=any(address.seeing.health.in_doubt for address in self._addresses.values()),
+            relieves_since=max(address.seeing.relieves_since() for address in self._addresses.values()),
+        )
         if now >= self._look_due():
             self._looking.begin(now)
         if tick and self._observes:

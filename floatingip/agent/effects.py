@@ -121,6 +121,11 @@ class AskPod:
 
 
 @dataclass(frozen=True, slots=True)
+class AskNotice:
+    """Ask IMDS now whether AWS announces the end of this node, which it is asked every few seconds anyway."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Ask EC2; with ``metadata`` also ask IMDS, at the same time, where our addresses are."""
 
@@ -226,6 +231,7 @@ Effect = (
     | AskPeers
     | Described
     | AskPod
+    | AskNotice
     | Look
     | Perform
     | Rehearse

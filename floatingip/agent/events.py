@@ -122,6 +122,7 @@ class Noticed:
     """What AWS announces to the instance through IMDS, None where it announces nothing."""
 
     notice: Notice | None
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)

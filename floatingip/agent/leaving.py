@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from floatingip.agent import ending, pod
 from floatingip.agent.address import FloatingAddress
-from floatingip.agent.effects import AskPod
+from floatingip.agent.effects import AskNotice, AskPod
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
@@ -34,7 +34,9 @@ class Leaving:
         self._observes = observes
         self._pod = pod.PodMemory()
         self._asked_every: float | None = None
+        self._relieves_since = float("-inf")
         self._notice = ""
+        self._noticed_at = float("-inf")
         self._ready_since: float | None = None
         self._unheard, self._told = Trouble(), Trouble()
 
@@ -44,21 +46,25 @@ class Leaving:
         """SIGTERM came; the first one counts, as the container's grace period has run since then."""
         self.stop_at = now if self.stop_at is None else self.stop_at
 
-    def noticed(self, notice: Notice | None) -> None:
+    def noticed(self, notice: Notice | None, asked_at: float) -> None:
         """AWS announces the end of this node, or no longer does (None)."""
+        self._noticed_at = asked_at
+        self._shared.told_at = min(pod.told_at(self._pod), asked_at)
         self._notice = f"{notice.kind}: {notice.detail}" if notice is not None else ""
 
     def shown(self, own: OwnPod, now: float) -> bool:
         """The API server was asked about this pod; return whether its answer is news."""
-        before, shared = self._pod, self._shared
+        before, shared, was_owed = self._pod, self._shared, self._is_owed()
         self._pod = pod.learn(before, own, self.stop_at)
         shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
+        shared.told_at = min(pod.told_at(self._pod), self._noticed_at)
         problem = self._pod.problem
         if self._unheard.is_due(problem, now):
             self._out.warning("kubernetes", f"{UNKNOWN}: {problem}")
         elif self.problem and not problem:
             self._out.info("kubernetes", "the API server tells of this pod again")
-        is_news = problem != self.problem or self.stop_at is not None or self._pod.against != before.against
+        is_awaited = self.stop_at is not None or was_owed
+        is_news = problem != self.problem or is_awaited or self._pod.against != before.against
         self.problem = problem
         return is_news
 
@@ -83,13 +89,17 @@ class Leaving:
             self._out.warning("leaving", why)
         return has_changed
 
-    def ask(self, *, in_doubt: bool) -> None:
-        """Have the API server asked more often when it matters more; ``in_doubt``: an address may not answer.
+    def ask(self, *, in_doubt: bool, relieves_since: float) -> None:
+        """Have the API server asked more often when it matters more; ``in_doubt``: an address may not answer;
+        ``relieves_since``: since when this node has known that a holder is leaving, minus infinity where none is.
 
         While the node is written off, others take its addresses as soon as they may: that it is no longer must be known
         soon.
         """
-        awaited = self.stop_at is not None or pod.is_suspect(self._pod)
+        if self._observes and relieves_since > max(self._relieves_since, self._noticed_at):
+            self._out.add(AskNotice())
+        self._relieves_since = relieves_since
+        awaited = self.stop_at is not None or pod.is_suspect(self._pod) or self._is_owed()
         often = in_doubt or self._shared.written_off
         every = timing.POD_AWAITED if awaited else timing.POD_IN_DOUBT if often else timing.POD_EVERY
         if self._observes and every != self._asked_every:
@@ -104,6 +114,10 @@ class Leaving:
             return not ending.is_obliged(addresses, now - self.stop_at)
         off = bool(self._written_off(now))
         return ending.may_end(addresses, self._pod, self.stop_at, now, self._out, off=off)
+
+    def _is_owed(self) -> bool:
+        """Before this node relieves a holder, Kubernetes has to tell whether it is about to end itself."""
+        return self._relieves_since > pod.told_at(self._pod)
 
     def _written_off(self, now: float) -> str:
         return pod.written_off(self._pod, now, self._ready_since)

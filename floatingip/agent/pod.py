@@ -5,6 +5,8 @@ Pure: each answer of the API server is folded into a :class:`PodMemory`, from wh
 
 - A pod that is deleted, by hand or in a rollout, is replaced, most likely on this node.  It ends, and nothing moves.
 - A pod that is disrupted (the condition `DisruptionTarget`) is on a node that is emptied: drained, tainted, or gone.
+  But where the control plane has written the node off before it evicts the pod by a taint of its own, it is the node's
+  kubelet that it does not reach: once that is reached, which ends this pod, the next one comes here.
 - A node that shuts down ends its pods while the API server shows *nothing* of it: kubelet writes its reason,
   `TerminationByKubelet`, only once all containers have ended (mergePodStatus in kubelet's status manager).  So the sign
   is SIGTERM for a pod that nobody has deleted.  A failed liveness probe looks the same; then this observer hung anyway.
@@ -16,6 +18,7 @@ Pure: each answer of the API server is folded into a :class:`PodMemory`, from wh
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 from floatingip.core import timing
 from floatingip.core.node import OwnPod
@@ -25,6 +28,9 @@ SIGNS = 2
 
 BY_SCHEDULER = "PreemptionByScheduler"
 """The one disruption that says nothing of the node: a pod of higher priority takes this one's place on it."""
+
+BY_TAINT = "DeletionByTaintManager"
+"""The disruption by a taint, somebody's or the control plane's own for a node that it does not reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class PodMemory:
 
     Counts of answers in a row: ``against`` write this node off; ``unexplained``, asked since SIGTERM, know of no
     deletion; ``failures`` told nothing of the pod.  ``problem`` is why nothing is known, once that has lasted.
+    ``unreached``: the pod was evicted because the control plane did not reach its node.
     """
 
     latest: OwnPod | None = None
@@ -46,6 +53,7 @@ class PodMemory:
     unexplained: int = 0
     failures: int = 0
     problem: str = ""
+    unreached: bool = False
 
 
 def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
@@ -66,7 +74,18 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
         unexplained=memory.unexplained + 1 if is_unexplained or memory.unexplained >= SIGNS else 0,
         failures=0,
         problem="",
+        unreached=memory.unreached or (pod.disruption == BY_TAINT and _was_unreached(memory, pod)),
     )
+
+
+def _was_unreached(memory: PodMemory, pod: OwnPod) -> bool:
+    """Whether the control plane did not reach this node before it evicted the pod.
+
+    It has written the node off. Or the API server has told nothing here for as long: kubelet may have been heard first,
+    and have called the pod Ready again.
+    """
+    known = memory.known
+    return _is_against(pod) or (known is not None and pod.asked_at - known.asked_at >= timing.EVICTED_AFTER)
 
 
 def _is_against(pod: OwnPod) -> bool:
@@ -83,6 +102,11 @@ def ready_at(memory: PodMemory) -> float | None:
     """When the API server was asked for its last answer on the pod, if that calls it Ready; otherwise None."""
     pod = memory.known
     return pod.asked_at if pod is not None and pod.ready and not (pod.deleted or pod.gone) else None
+
+
+def told_at(memory: PodMemory) -> float:
+    """When the API server was asked for its last answer that told of the pod; minus infinity if it never told."""
+    return memory.known.asked_at if memory.known is not None else -inf
 
 
 def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str:
@@ -103,7 +127,7 @@ def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str
 def leaving(memory: PodMemory, stop_at: float | None) -> str:
     """Why this pod's node is about to end; empty where nothing says so."""
     pod = memory.known
-    if pod is None:
+    if pod is None or memory.unreached:
         return ""
     if pod.disruption not in ("", BY_SCHEDULER) and (pod.deleted or stop_at is not None):
         return f"the pod is evicted ({pod.disruption})"

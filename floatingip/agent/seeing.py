@@ -10,7 +10,7 @@ from floatingip.core import timing
 from floatingip.core.ec2 import Attachment
 from floatingip.core.health import Health
 from floatingip.core.model import Target
-from floatingip.core.peer import Word
+from floatingip.core.peer import Word, WordState
 from floatingip.core.plumbing import PlumbingReport
 from floatingip.core.settings import Settings
 from floatingip.core.word import Answer, word_on
@@ -57,6 +57,10 @@ class Seeing:
         same = same and (word.refused or not self.word.refused)
         self.word = replace(word, since=self.word.since if same else now)
         self._word_of = judged
+
+    def relieves_since(self) -> float:
+        """Since when the holder has asked to be relieved; minus infinity while it does not."""
+        return self.word.since if self.word.state is WordState.LEAVING else float("-inf")
 
     def look(self, report: PlumbingReport | None, now: float) -> None:
         """Find out whether this node can see, by the last report on its kernel and by what became of its probes.

@@ -95,6 +95,10 @@ class Shared:
     ready_at: float | None = None
     """The same for the last answer, if that calls this observer's pod Ready."""
 
+    told_at: float = float("-inf")
+    """When the last answers were asked for by which this node is to end, or is not: the older one, of Kubernetes' and
+    AWS'; minus infinity while one of them has told nothing."""
+
     # NodePorts.
 
     node_ports: tuple[NodePort, ...] = ()

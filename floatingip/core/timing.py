@@ -127,6 +127,10 @@ QUIET_PAUSE = 1.0
 READY_KNOWN = 10.0
 """Seconds for which it counts that the Kubernetes API server called this observer's pod Ready (R5)."""
 
+TOLD_WITHIN = 3.0
+"""Seconds for which a standby waits until Kubernetes and AWS tell whether its own node is to end as well, before it
+relieves a leaving holder (R5): three questions; the holder serves meanwhile."""
+
 CALLED_READY_FOR = 15.0
 """Seconds for which that must have been so all the time: kubelets tell of themselves every ten."""
 
@@ -258,6 +262,10 @@ NOTICE_EVERY = 5.0
 
 POD_FRESH = 10.0
 """Seconds for which an answer of the API server on the own pod is believed."""
+
+EVICTED_AFTER = 60.0
+"""Seconds after which the control plane evicts the pods of a node that it does not hear of, at least: 40 until the node
+is not ready, and the manifest's toleration of 30, with ten for what differs."""
 
 POD_READY_FOR = 15.0
 """Seconds for which this observer must have been ready by its own account before Kubernetes is wrong to call it not

@@ -62,6 +62,8 @@ def load(environ: Mapping[str, str], path: Path) -> Settings:
             problems.append(f"{key}: {shown(value)} in {path} should be {wanted}{_remedy(field, value)}")
         else:
             values[key] = _as(field.default, value)
+    beside = f"stands beside {path.name} in the ConfigMap, where nobody reads it; indent it as a line of {path.name}"
+    problems.extend(f"{name}: {beside}" for name in _keys_beside(path) if name in FIELDS)
     settings = Settings(targets, **values)
     problems.extend(contradictions(settings))
     if problems:
@@ -89,6 +91,17 @@ class Watched:
         with suppress(OSError, ValueError):  # an older manifest mounts no such file: then the environment's counts
             environ = {**environ, "FLOATING_IP": _text(self._targets)}
         return load(environ, self._path)
+
+
+def _keys_beside(path: Path) -> list[str]:
+    """The keys of the ConfigMap that the document is of; none where it is a file of another kind.
+
+    kubelet mounts each key by a link into a directory, which has the name `..data`.
+    """
+    try:
+        return sorted(key.name for key in (path.parent / "..data").iterdir())
+    except OSError:
+        return []
 
 
 def _identity(path: Path) -> object:

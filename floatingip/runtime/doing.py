@@ -12,6 +12,7 @@ from typing import Protocol
 
 from floatingip.agent.effects import (
     Announce,
+    AskNotice,
     AskPeers,
     AskPod,
     Clear,
@@ -109,6 +110,9 @@ class Crew(Protocol):
     def ask_pod(self, every: float) -> None:
         """Ask the API server about the own pod each ``every`` seconds."""
 
+    def ask_notice(self) -> None:
+        """Ask IMDS for notices now."""
+
     def tell(self, line: Tell) -> None:
         """Write a line to the log."""
 
@@ -169,6 +173,8 @@ class Doer:
                 crew.announce(target)
             case AskPod(every):
                 crew.ask_pod(every)
+            case AskNotice():
+                crew.ask_notice()
             case AskPeers():
                 self._ask_peers(effect)
             case Described(asked_at, instances):

@@ -81,7 +81,7 @@ class Loop:
             edges.metadata,
             self._doer.macs_at_risk,
             lambda *shown: self.post(AddressesShown(*shown)),
-            lambda notice: self.post(Noticed(notice)),
+            lambda *noticed: self.post(Noticed(*noticed)),
             lambda problem: self.post(MetadataTroubled(problem)),
         )
         self._pod = PodLoop(edges.orders, lambda own: self.post(PodShown(own)))
@@ -226,6 +226,10 @@ class Loop:
     def ask_pod(self, every: float) -> None:
         """See `Crew`."""
         self._pod.ask(every=every)
+
+    def ask_notice(self) -> None:
+        """See `Crew`."""
+        self._imds.hurry()
 
     def tell(self, line: Tell) -> None:
         """See `Crew`."""

@@ -19,7 +19,8 @@ class MetadataLoop:
     """Asks IMDS: every second for the addresses of the interfaces with the MACs ``macs()``, now and then for notices.
 
     ``found`` is called with the MAC, the answer (None for an interface that IMDS does not show) and the time of the
-    question; ``noticed`` with what AWS announces; ``failed`` with errors, of which none stops the other questions.
+    question; ``noticed`` with what AWS announces, and that time; ``failed`` with errors, of which none stops the other
+    questions.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class MetadataLoop:
         metadata: Metadata,
         macs: Callable[[], frozenset[str]],
         found: Callable[[str, frozenset[Address] | None, float], None],
-        noticed: Callable[[Notice | None], None],
+        noticed: Callable[[Notice | None, float], None],
         failed: Callable[[str], None],
     ) -> None:
         self._metadata = metadata
@@ -36,10 +37,15 @@ class MetadataLoop:
         self._noticed = noticed
         self._failed = failed
         self._notice_at = float("-inf")
+        self._hurried = threading.Event()
 
     def start(self) -> None:
         """Begin to ask."""
         background.start("imds", self._run)
+
+    def hurry(self) -> None:
+        """Have notices asked for now; called by the deciding thread."""
+        self._hurried.set()
 
     def ask(self, now: float) -> None:
         """Ask everything that is due now."""
@@ -48,10 +54,12 @@ class MetadataLoop:
                 self._found(mac, self._metadata.addresses_of(mac), now)
             except MetadataError as error:
                 self._failed(str(error))
-        if now >= self._notice_at:
+        if now >= self._notice_at or self._hurried.is_set():
+            # Cleared before the question, as in `PodLoop`.
+            self._hurried.clear()
             self._notice_at = now + timing.NOTICE_EVERY
             try:
-                self._noticed(self._metadata.notice())
+                self._noticed(self._metadata.notice(), now)
             except MetadataError as error:
                 self._failed(str(error))
 
@@ -59,7 +67,7 @@ class MetadataLoop:
         while True:
             began = clock.now()
             self.ask(began)
-            time.sleep(max(0.0, began + timing.METADATA_EVERY - clock.now()))
+            self._hurried.wait(max(0.0, began + timing.METADATA_EVERY - clock.now()))
 
 
 class PodLoop:

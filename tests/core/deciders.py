@@ -147,7 +147,7 @@ class Observer:
         told = dict(word.partition(":")[::2] for word in words.split())
         self.api = told.get("api", self.api)
         witness_at = {"none": None, "silent": self.view.witness_at}.get(self.api, now)
-        view = replace(self.view, now=now, wall=wall, me=self.me, witness_at=witness_at)
+        view = replace(self.view, now=now, wall=wall, me=self.me, witness_at=witness_at, told_at=now)
         if "ec2" in told:
             view = replace(
                 view, owner=self._owner(now, told["ec2"], told.get("tag", "").replace(",", " "), told.get("name", NAME))

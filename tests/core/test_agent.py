@@ -279,7 +279,7 @@ DENIED = Denied("ec2:AttachNetworkInterface")
         (MetadataTroubled("IMDS does not answer"), "imds"),
         (PodShown(OwnPod(0.0, problem="the role must allow to get pods")), "kubernetes"),
         (NodePortsUnknown("may not list the Services"), "services"),
-        (Noticed(Notice("spot", "terminate")), "leaving"),
+        (Noticed(Notice("spot", "terminate"), 0.0), "leaving"),
         (Reconciled(ADDRESS, UNSOUND), "plumbing"),
         (Reconciled(ADDRESS, UNSERVED), "nodeports"),
         (PermissionsRehearsed(("ec2:AttachNetworkInterface",)), "rehearsal"),

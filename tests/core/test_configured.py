@@ -29,12 +29,14 @@ class ConfigMap:
         for name in ("settings.yaml", "FLOATING_IP"):
             (path / name).symlink_to(Path("..data", name))
 
-    def hold(self, document: str, address: str | None = "10.0.0.100") -> None:
-        """All files change at once."""
+    def hold(self, document: str, address: str | None = "10.0.0.100", **others: str) -> None:
+        """All files change at once; ``others`` are the texts of more keys."""
         self._generation += 1
         data = self._path / f"..{self._generation}"
         data.mkdir()
         (data / "settings.yaml").write_text(document, encoding="utf-8")
+        for key, text in others.items():
+            (data / key).write_text(text, encoding="utf-8")
         if address is not None:
             (data / "FLOATING_IP").write_text(address, encoding="utf-8")
         (self._path / "..new").symlink_to(data.name)
@@ -57,6 +59,20 @@ def test_the_files_are_read_when_another_takes_their_place(config_map: ConfigMap
     assert watched.changed(environ) is None
     config_map.hold("fall: 13\n", None)
     assert watched.changed(environ) == Settings((ADDRESS,), fall=13), "a manifest that does not mount the address"
+
+
+def test_a_setting_beside_the_document_is_refused(config_map: ConfigMap) -> None:
+    """As where its line was indented too little: it is a key of the ConfigMap of its own then."""
+    environ = {"FLOATING_IP": "10.0.0.100"}
+    config_map.hold("fall: 12\n", note="somebody's own")
+    watched = Watched(config_map.settings)
+    assert watched.changed(environ) == Settings((ADDRESS,), fall=12)
+    config_map.hold("fall: 12\n", carry="address", note="somebody's own")
+    refused = r"^carry: stands beside settings\.yaml .* indent it"
+    with pytest.raises(ConfigurationError, match=refused):
+        load(environ, config_map.settings)
+    with pytest.raises(ConfigurationError, match=refused):
+        watched.changed(environ)
 
 
 def test_what_a_start_would_refuse_is_found_out_once(config_map: ConfigMap) -> None:

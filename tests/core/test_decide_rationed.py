@@ -9,7 +9,7 @@ from floatingip.core.decision.carry_address import ByAddress
 from floatingip.core.decision.decision import Rule
 from floatingip.core.decision.remember import remember
 from floatingip.core.decision.view import Memory
-from tests.core.deciders import ENI, NAME, WALL, Observer
+from tests.core.deciders import ENI, NAME, SETTINGS, WALL, Observer
 from tests.core.scenes import scenes
 
 test_a_move_that_is_rationed = scenes(
@@ -119,7 +119,7 @@ def test_an_older_record_of_the_same_standing_eni_does_not_stand_for_a_move_that
 
     def after(recorded_at: float) -> str:
         records = {ENI: ration.record("", Rule.R3, recorded_at, "a1")}
-        return remember(memory, replace(view, records=records), ByAddress()).unrecorded
+        return remember(memory, replace(view, records=records), ByAddress(), SETTINGS).unrecorded
 
     assert after(moved_at - 300.0) == "a1"
     assert after(moved_at + 1.0) == ""

@@ -50,6 +50,22 @@ def test_every_disruption_of_the_node_is_one_and_a_deletion_is_none(reason: str,
     assert is_replaced(memory, STOP) is not leaves
 
 
+def test_a_pod_that_was_evicted_as_its_node_was_not_reached_is_replaced_once_it_is() -> None:
+    """The control plane taints what it has written off; SIGTERM is the word of a kubelet that it reaches again."""
+    evicted = replace(UNREADY, deleted=True, disruption="DeletionByTaintManager")
+    memory = told((8.0, UNREADY), (9.0, evicted), stop_at=None)
+    assert not leaving(memory, None)
+    assert written_off(memory, 9.0, ready_since=-60.0), "until then it asks to be relieved, if anybody is better"
+    back = learn(memory, replace(evicted, asked_at=10.1, ready=True), STOP)
+    assert not leaving(back, STOP)
+    assert is_replaced(back, STOP)
+    tainted = replace(DELETED, disruption="DeletionByTaintManager")
+    assert not leaving(told((1.0, WELL), (71.0, SILENT), (72.0, tainted)), None), "its kubelet was heard first"
+    assert leaving(told((1.0, WELL), (41.0, SILENT), (42.0, tainted)), None), "that is too soon for the control plane"
+    drained = replace(evicted, disruption="EvictionByEvictionAPI")
+    assert leaving(told((8.0, UNREADY), (9.0, drained)), None), "a person empties the node"
+
+
 def test_an_eviction_counts_before_sigterm_comes() -> None:
     """It may never come: kubelet may be dead, which is why the node is drained."""
     assert leaving(told((1.0, replace(DELETED, disruption="EvictionByEvictionAPI"))), None)

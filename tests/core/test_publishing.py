@@ -36,7 +36,7 @@ def test_what_machines_go_by_is_published_at_once() -> None:
     """A word that differs decides what others do: it waits for no tick."""
     node = watching()
     assert not node.published.status.leaving
-    (published,) = snapshots(node.handle(Noticed(Notice("spot", "is to be interrupted")), after=0.01))
+    (published,) = snapshots(node.handle(Noticed(Notice("spot", "is to be interrupted"), 0.0), after=0.01))
     assert published.status.leaving
 
 

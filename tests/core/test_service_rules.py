@@ -97,6 +97,41 @@ def test_the_own_check_is_enough_where_nobody_else_can_say() -> None:
     assert shown(decision).startswith("doubt SERVICE_DOWN R7 tag:R7@")
 
 
+ALONE_AT = NOW + 12.0
+"""By then nothing that the holder said at NOW counts any more."""
+
+
+@pytest.mark.parametrize(
+    ("found", "lost_at", "reason"),
+    [
+        # A NetworkPolicy that lets in clients alone keeps no node from its own pods.
+        (False, LOST_AT, ELSEWHERE),
+        (True, LOST_AT, MOVES),
+        # Its last pod has come here after the holder's observer was gone: what that found is of the past.
+        (False, NOW - 2.0, MOVES),
+    ],
+)
+def test_the_own_check_is_not_enough_where_others_found_it_wrong(lost_at: float, reason: str, *, found: bool) -> None:
+    """Not even once these are silent, as the holder's observer is while it is restarted."""
+    observer, word = Observer(ME), peer(HOLDER, NOW, served={ME: {WEB: found}})
+    services, served = {WEB: lost(since=lost_at)}, on(ME, lacking=(HOLDER,))
+    observer.see(0.0, f"ec2:a1@{HOLDER} word:sound probe:AA")
+    observer.see(NOW, f"ec2:a1@{HOLDER} probe:A", services=services, served=served, peers=(word,))
+    decision = observer.see(ALONE_AT, f"ec2:a1@{HOLDER} word:silent probe:A", services=services, served=served)
+    assert decision.reason.name == reason
+
+
+def test_what_others_found_wrong_is_forgotten_once_it_answers_at_the_address() -> None:
+    """Or one of them finds it right: then the own check is as good as before."""
+    for well in ({"services": {WEB: up()}}, {"peers": (peer(HOLDER, NOW + 1.0, served=on(ME)),)}):
+        observer, services = Observer(ME), {WEB: lost()}
+        observer.see(0.0, f"ec2:a1@{HOLDER} word:sound probe:AA")
+        observer.see(NOW, f"ec2:a1@{HOLDER} probe:A", services=services, served=on(ME), peers=(DEAF,))
+        observer.see(NOW + 1.0, f"ec2:a1@{HOLDER} probe:A", **{"peers": (), **well})
+        decision = observer.see(ALONE_AT, f"ec2:a1@{HOLDER} word:silent probe:A", services=services, served=on(ME))
+        assert decision.reason is Reason.SERVICE_DOWN
+
+
 def test_a_loss_is_judged_only_once_what_is_known_of_the_nodes_is_newer() -> None:
     """What has just ended everywhere answered everywhere a moment ago."""
     fast = replace(SETTINGS, service_fall=1, service_interval=0.1)

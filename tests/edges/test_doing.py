@@ -78,6 +78,9 @@ class Crew:
     def ask_pod(self, every: float) -> None:
         """See `Crew`."""
 
+    def ask_notice(self) -> None:
+        """See `Crew`."""
+
     def tell(self, line: Tell) -> None:
         """See `Crew`."""
 

@@ -63,16 +63,17 @@ class Asked:
     noticed: "queue.SimpleQueue[Notice | None]" = field(default_factory=queue.SimpleQueue)
     failed: "queue.SimpleQueue[str]" = field(default_factory=queue.SimpleQueue)
 
-    def start(self) -> None:
+    def start(self) -> MetadataLoop:
         """Begin."""
         loop = MetadataLoop(
             self.imds,
             lambda: self.macs,
             lambda *found: self.found.put(found),
-            self.noticed.put,
+            lambda notice, _asked_at: self.noticed.put(notice),
             self.failed.put,
         )
         loop.start()
+        return loop
 
 
 @pytest.fixture(name="asked")
@@ -82,6 +83,17 @@ def _asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
     asked = Asked()
     yield asked
     asked.imds.over.set()
+
+
+def test_notices_are_asked_for_at_once_where_that_is_wanted(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though neither they nor anything else is due for long."""
+    monkeypatch.setattr(timing, "METADATA_EVERY", 1000.0)
+    monkeypatch.setattr(timing, "NOTICE_EVERY", 1000.0)
+    loop = asked.start()
+    for _ in range(2):
+        assert asked.noticed.get(timeout=PATIENCE) is asked.imds.told
+        loop.hurry()
+    asked.noticed.get(timeout=PATIENCE)
 
 
 def test_the_addresses_of_an_interface_at_risk_are_asked_for_again_and_again(asked: Asked) -> None:

@@ -232,7 +232,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.sampled_from([MAC, "zz"]), st.one_of(st.none(), st.frozensets(st.sampled_from(ADDRESSES)))).map(
         lambda shown: lambda node: node.tell(AddressesShown(*shown, node.now))
     ),
-    st.one_of(st.none(), st.builds(Notice, short, short)).map(lambda notice: told(Noticed(notice))),
+    st.one_of(st.none(), st.builds(Notice, short, short)).map(lambda notice: told(Noticed(notice, 0.0))),
     st.tuples(st.booleans(), short, st.booleans(), st.booleans(), short, flags, flags).map(
         lambda pod: lambda node: node.tell(PodShown(OwnPod(node.now, *pod)))
     ),

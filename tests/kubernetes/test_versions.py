@@ -71,6 +71,15 @@ def test_a_manifest_is_taken_without_a_warning_and_means_what_it_says(plane: Con
     assert (compared.returncode, compared.stdout, compared.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_a_manifest_that_was_applied_can_be_applied_by_the_server(plane: ControlPlane, name: str) -> None:
+    """Without a conflict: what `kubectl apply` has written belongs to another manager, but is the same."""
+    text = manifest(name)
+    assert plane.kubectl("apply", "-f", "-", stdin=text).returncode == 0
+    done = plane.kubectl("apply", "--server-side", "-f", "-", stdin=text)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 POD = {
     "apiVersion": "v1",
     "kind": "Pod",

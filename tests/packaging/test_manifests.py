@@ -139,6 +139,12 @@ def test_what_a_container_said_last_is_in_the_pods_status(containers: list[Objec
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
+def test_the_server_can_apply_what_kubectl_has_applied(containers: list[Object]) -> None:
+    """The API server adds the version to a reference, which is one whole to it: without it each is in conflict."""
+    sources = [variable["valueFrom"] for container in containers for variable in container["env"]]
+    assert {source["fieldRef"].get("apiVersion") for source in sources if "fieldRef" in source} == {"v1"}
+
+
 def test_both_containers_may_do_two_things(containers: list[Object]) -> None:
     """NET_ADMIN to plumb and NET_RAW to ping; nothing else, and no way to more."""
     for container in containers:
@@ -246,14 +252,12 @@ def test_whatever_the_pod_refers_to_is_there(
     assert pod["serviceAccountName"] == manifest["ServiceAccount"]["metadata"]["name"]
     config_map = manifest["ConfigMap"]
     [volume] = pod["volumes"]
-    item, targets = volume["configMap"]["items"]
-    assert volume["configMap"]["name"] == config_map["metadata"]["name"]
-    assert {item["key"], targets["key"]} == set(config_map["data"])
-    assert targets["path"] == "FLOATING_IP", "where the product looks whether it has changed"
+    assert volume["configMap"] == {"name": config_map["metadata"]["name"]}, "all keys, under their own names"
+    assert set(config_map["data"]) == {configmap.DEFAULT_PATH.name, "FLOATING_IP"}
     for container in containers:
         [mount] = container["volumeMounts"]
         assert mount["name"] == volume["name"]
-        assert Path(mount["mountPath"], item["path"]) == configmap.DEFAULT_PATH
+        assert Path(mount["mountPath"]) == configmap.DEFAULT_PATH.parent
         [reference] = [e["valueFrom"]["configMapKeyRef"] for e in container["env"] if e["name"] == "FLOATING_IP"]
         assert reference == {"name": config_map["metadata"]["name"], "key": "FLOATING_IP"}
     assert config_map["data"]["FLOATING_IP"] == "10.0.0.100"

@@ -111,7 +111,7 @@ class Observer:
             kernel,
             self._doer.macs_at_risk,
             lambda *shown: self.post(AddressesShown(*shown)),
-            lambda notice: self.post(Noticed(notice)),
+            lambda *noticed: self.post(Noticed(*noticed)),
             lambda problem: self.post(MetadataTroubled(problem)),
         )
 
@@ -369,6 +369,11 @@ class Observer:
         if not before or every < before:
             self._pod_questions += 1
             self._ask_pod(self._pod_questions)
+
+    def ask_notice(self) -> None:
+        """See `Crew`."""
+        self._imds.hurry()
+        self._imds.ask(self._fleet.now)
 
     def _ask_pod(self, questions: int) -> None:
         if questions == self._pod_questions:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from floatingip.core import timing
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Carry
@@ -87,6 +88,80 @@ def test_an_address_is_not_moved_from_one_ending_node_to_another(carry: Carry) -
     stays(fleet, holder, 60)
     standby.worker.notice = None
     serves(fleet, standby, SOON + 3)
+    assert fleet.stays() == moved(holder, standby)
+
+
+@BOTH
+@pytest.mark.parametrize("sooner", [0.4, 1.6, 2.8, 4.0])
+def test_an_address_is_not_moved_to_a_node_that_is_about_to_learn_that_it_is_interrupted_too(
+    carry: Carry, sooner: float
+) -> None:
+    """Both at the same moment; but IMDS is asked every few seconds only, the holder's so much sooner."""
+    fleet = quick(carry)
+    one, other = fleet.workers
+    holder = one.start()
+    fleet.run(timing.NOTICE_EVERY + sooner)
+    other.start()
+    fleet.wait_for_peace()
+    fleet.run(timing.NOTICE_EVERY * 10 - 0.1)
+    one.notice = other.notice = SPOT
+    fleet.run(fleet.now + 0.2)
+    assert holder.published.status.leaving, "the holder is the first that knows"
+    stays(fleet, holder, 60)
+    assert fleet.stays() == moved(holder)
+
+
+@BOTH
+def test_an_address_is_not_moved_to_a_node_that_is_about_to_learn_that_it_is_emptied_too(carry: Carry) -> None:
+    """Somebody has tainted all, while none reached the API server; the holder is the first that is told."""
+    fleet = quick(carry)
+    holder, standby = fleet.observers()
+    holder.worker.pod = standby.worker.pod = SILENT
+    fleet.run(fleet.now + 30)
+    holder.worker.delete("DeletionByTaintManager")
+    fleet.run(fleet.now + 2)
+    standby.worker.delete("DeletionByTaintManager")
+    ends(fleet, standby, 1)
+    ends(fleet, holder, 10)
+    assert fleet.stays() == moved(holder)
+
+
+@BOTH
+@pytest.mark.parametrize("ready", [False, True], ids=["written off", "kubelet was heard first"])
+def test_an_address_stays_where_it_is_when_all_pods_were_evicted_as_no_node_was_reached(
+    carry: Carry, *, ready: bool
+) -> None:
+    """Whoever is reached first gets its new pod first, and that one is not about to end."""
+    fleet, holder, standby = long_ready(carry)
+    holder.worker.pod = standby.worker.pod = SILENT
+    fleet.run(fleet.now + 60)
+    evicted = replace(LIVING, ready=ready, deleted=True, disruption="DeletionByTaintManager")
+    standby.worker.pod = holder.worker.pod = evicted
+    standby.stop()
+    ends(fleet, standby, 1)
+    standby = standby.worker.start()
+    fleet.run(fleet.now + 5)
+    holder.stop()
+    ends(fleet, holder, 1)
+    fleet.run(fleet.now + 3)
+    holder = holder.worker.start()
+    fleet.wait_for_peace()
+    stays(fleet, holder, 30)
+    assert fleet.stays() == moved(holder)
+
+
+@BOTH
+@pytest.mark.parametrize("pod", [SILENT, DENIED], ids=["silent", "denied"])
+def test_an_evicted_holder_is_relieved_though_the_api_server_tells_the_standby_nothing(
+    carry: Carry, pod: OwnPod
+) -> None:
+    """Its node ends for sure, that of the standby perhaps."""
+    fleet = quick(carry)
+    holder, standby = fleet.observers()
+    standby.worker.pod = pod
+    fleet.run(fleet.now + 10)
+    holder.worker.delete(DRAIN)
+    serves(fleet, standby, 6)
     assert fleet.stays() == moved(holder, standby)
 
 

@@ -41,7 +41,7 @@ from floatingip.core.writes import Assign, AssignAny, Associate, Create, Detach,
 def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Decision]:
     """The next memory, and what to do about the view."""
     way = way_to(settings.carry)
-    memory = remember_rivals(remember(memory, view, way), view, settings)
+    memory = remember_rivals(remember(memory, view, way, settings), view, settings)
     decision = _judge(memory, view, settings)
     if decision.due != (memory.due_since is not None):
         memory = replace(memory, due_since=view.now if decision.due else None)

@@ -124,7 +124,7 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
         return replace(
             doubtful, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + timing.LOOK_IN_PEACE
         )
-    if charge.rule is Rule.R7 and not served.missed_here(view, attachment.instance_id):
+    if charge.rule is Rule.R7 and not served.missed_here(memory, view, attachment.instance_id):
         return replace(
             doubtful, state=State.STANDBY, reason=Reason.NOT_SERVED_HERE, look_at=owner.asked_at + timing.LOOK_IN_PEACE
         )

@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import inf
 
 from floatingip.core import timing
-from floatingip.core.decision import ration
+from floatingip.core.decision import ration, served
 from floatingip.core.decision.carry import Way
 from floatingip.core.decision.evidence import is_witness, witnesses
 from floatingip.core.decision.turns import rivals
@@ -19,6 +19,7 @@ from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Eni, Owner
 from floatingip.core.health import HealthState
 from floatingip.core.peer import Peer, WordState
 from floatingip.core.plumbing import PlumbingState
+from floatingip.core.settings import Settings
 from floatingip.core.writes import Assign, AssignAny, Associate, Create
 
 
@@ -30,7 +31,7 @@ def _with(memory: Memory, **changes: object) -> Memory:
     return memory
 
 
-def remember(memory: Memory, view: View, way: Way) -> Memory:
+def remember(memory: Memory, view: View, way: Way, settings: Settings) -> Memory:
     """The memory after this view; each answer of EC2 is folded in only once."""
     memory = _remember_link(memory, view)
     memory = _remember_readiness(memory, view)
@@ -45,6 +46,7 @@ def remember(memory: Memory, view: View, way: Way) -> Memory:
         memory = _remember_answer(memory, view, owner, way)
     memory = _remember_vouching(memory, view, way)
     memory = _remember_refusals(memory, view)
+    memory = _with(memory, refuted=served.refuted(memory.refuted, view, settings))
     situation = _situation(memory, view)
     if situation != memory.situation:
         memory = replace(memory, situation=situation, changed_at=view.now)

@@ -58,7 +58,7 @@ def r5_a_handover_was_ordered(situation: Situation) -> Charge | None:
 def r5_the_holder_is_leaving(situation: Situation) -> Charge | None:
     """The holder's node is about to end, by its observer's word."""
     word = situation.view.word
-    if word.state is WordState.LEAVING and not word.written_off and _may_relieve(situation):
+    if word.state is WordState.LEAVING and not word.written_off and _may_relieve(situation) and _is_told(situation):
         return Charge(Rule.R5, Reason.HOLDER_LEAVING, word.detail, rationed=False)
     return None
 
@@ -107,7 +107,7 @@ def r6_never_answered(situation: Situation) -> Charge | None:
 
 def r7_the_service_is_down(situation: Situation) -> Charge | None:
     """No NodePort answers at the address, though one did, or does on this node."""
-    if served.are_missing(situation.view, situation.settings, situation.attachment):
+    if served.are_missing(situation.memory, situation.view, situation.settings, situation.attachment):
         return Charge(Rule.R7, Reason.SERVICE_DOWN, situation.who)
     return None
 
@@ -189,6 +189,17 @@ def _may_relieve(situation: Situation) -> bool:
     """Whether this node may: it is not about to end itself, and no order names another node."""
     order = situation.order
     return not situation.view.leaving and (order is None or order.names(situation.view.me))
+
+
+def _is_told(situation: Situation) -> bool:
+    """
+    Kubernetes and AWS have told whether this node is to end since the holder asks to be relieved (R5), if they tell.
+
+    What ends the holder's node may end this one as well: the control plane evicts the pods of all nodes that it did not
+    reach for a while, EC2 takes several spot instances at once.  Each node learns of it by itself, one after the other.
+    """
+    view, since = situation.view, situation.view.word.since
+    return view.told_at >= since or view.now - since >= timing.TOLD_WITHIN
 
 
 def _is_ready(situation: Situation) -> bool:

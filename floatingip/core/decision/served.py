@@ -3,14 +3,16 @@ On which nodes NodePorts answer, and whether the holder is the one that lacks th
 
 Pure.  What others see of a node counts more than what it sees of itself: for a Service with `externalTrafficPolicy:
 Local`, kube-proxy sends what comes from the node itself to pods of the whole cluster (Kubernetes documentation,
-"Virtual IPs and service proxies").  So a node's own check counts only for ports that nobody else has checked there.
+"Virtual IPs and service proxies"), and a NetworkPolicy that lets in clients alone does not keep a node from its own
+pods.  So a node's own check counts only for ports that nobody else has checked there, and where they have, not because
+they are silent now.
 """
 
 from __future__ import annotations
 
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
-from floatingip.core.decision.view import View
+from floatingip.core.decision.view import Memory, View
 from floatingip.core.ec2 import Attachment
 from floatingip.core.health import Health, HealthState
 from floatingip.core.peer import Peer
@@ -35,14 +37,33 @@ def ports_on(view: View, instance_id: str) -> frozenset[int]:
     return frozenset(port for port, answers in {**by_itself, **by_others}.items() if answers)
 
 
-def missed_here(view: View, holder: str) -> frozenset[int]:
+def refuted(before: frozenset[int], view: View, settings: Settings) -> frozenset[int]:
+    """The NodePorts that do not answer on this node, by what another observer found since they are lost at the address.
+
+    They stay so, ``before`` included, when all others fall silent, until one says otherwise or they answer there: only
+    this node's own check is left then, and that one has been wrong.  What was found before they were lost is of the
+    past.
+    """
+    found = set[int]()
+    for port, service in view.services.items():
+        if service.state is not HealthState.DOWN or service.first_lost_at is None:
+            continue
+        since = service.first_lost_at + _known_after(settings) + settings.service_timeout
+        here = (peer.served.get(view.me, {}) for peer in view.peers if _counts(view, peer) and peer.asked_at >= since)
+        said = [answers[port] for answers in here if port in answers]
+        if not any(said) and (said or port in before):
+            found.add(port)
+    return frozenset(found)
+
+
+def missed_here(memory: Memory, view: View, holder: str) -> frozenset[int]:
     """The NodePorts that answer on this node, and would answer at the address if that were here.
 
     Without those that have never answered at the address though they do at its holder's own: kube-proxy, or a security
     group, keeps them from the address on every node.
     """
     kept_off = {port for port in ports_on(view, holder) if port in view.services and not view.services[port].ever_up}
-    return ports_on(view, view.me).intersection(view.services) - kept_off
+    return ports_on(view, view.me).intersection(view.services) - kept_off - memory.refuted
 
 
 def astray(view: View, holder: str) -> frozenset[int]:
@@ -52,7 +73,7 @@ def astray(view: View, holder: str) -> frozenset[int]:
     return ports_on(view, holder) & {port for port, each in view.services.items() if each.state is HealthState.DOWN}
 
 
-def are_missing(view: View, settings: Settings, attachment: Attachment) -> bool:
+def are_missing(memory: Memory, view: View, settings: Settings, attachment: Attachment) -> bool:
     """No NodePort answers at the address, which itself answers; and one did, or does on this node."""
     if view.health.state is not HealthState.UP or view.health.in_doubt or view.health.changed_at is None:
         return False
@@ -61,15 +82,19 @@ def are_missing(view: View, settings: Settings, attachment: Attachment) -> bool:
     seen_as = way_to(settings.carry).of_one(attachment.id, view.target)
     if any(any(peer.served.get(seen_as, {}).values()) for peer in view.peers if _counts(view, peer)):
         return False
-    return any(service.fell for service in view.services.values()) or bool(missed_here(view, attachment.instance_id))
+    return any(service.fell for service in view.services.values()) or bool(
+        missed_here(memory, view, attachment.instance_id)
+    )
 
 
 def _is_lost(view: View, settings: Settings, service: Health) -> bool:
     """Checks of it have been lost while the address answers, for so long that what is known of the nodes is newer."""
     if service.state is not HealthState.DOWN or service.first_lost_at is None or view.health.changed_at is None:
         return False
-    interval = settings.service_interval
-    judged = max(
-        (settings.service_fall - 1) * interval, max(timing.SERVED_CHECK_EVERY, interval) + timing.SERVED_TOLD_WITHIN
-    )
+    judged = max((settings.service_fall - 1) * settings.service_interval, _known_after(settings))
     return view.now - max(service.first_lost_at, view.health.changed_at) >= judged + settings.service_timeout
+
+
+def _known_after(settings: Settings) -> float:
+    """Seconds after which all observers have looked at a node anew, and told each other."""
+    return max(timing.SERVED_CHECK_EVERY, settings.service_interval) + timing.SERVED_TOLD_WITHIN

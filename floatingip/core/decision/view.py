@@ -107,6 +107,10 @@ class View:
     ready_at: float | None = None
     """The same for the last answer, if that calls this observer's pod Ready; None if it does not."""
 
+    told_at: float = float("-inf")
+    """When the last answers were asked for by which this node is to end, or is not: the older one, of Kubernetes' and
+    AWS'."""
+
     unshown: str = ""
     """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has it nor that
     ENI; otherwise empty."""
@@ -230,6 +234,9 @@ class Memory:
 
     unready_at: float = float("-inf")
     """When it was last not known that the API server calls this observer's pod Ready (R5)."""
+
+    refuted: frozenset[int] = frozenset()
+    """NodePorts that do not answer on this node by what others found, whatever its own checks say (R7)."""
 
     # Nobody has the address.
 

@@ -157,6 +157,7 @@ def _variable(fields: Fields) -> tuple[str, str | ConfigMapKey | FieldRef]:
         with fields.child("valueFrom") as source:
             if "fieldRef" in source:
                 with source.child("fieldRef") as field:
+                    field.only("apiVersion", "v1")
                     path = field.text("fieldPath")
                     if path not in FIELDS:
                         raise ManifestError(f"{field.path}.fieldPath: {path!r} is not known to the lab")
