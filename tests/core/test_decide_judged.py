@@ -1,14 +1,46 @@
-"""R2, R3, R4 and R6: what convicts a holder that has ended, fell silent, or does not answer, and what does not."""
+"""R2, R3, R4 and R6: what convicts a holder that has ended, fell silent, or does not answer, and what does not; and
+whose an ENI is that has no tags yet.
+"""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
+from floatingip.core.decision.decision import Reason
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Owner
 from floatingip.core.health import Health, HealthState
 from floatingip.core.peer import Word, WordState
 from floatingip.core.timing import LOOK_IN_PEACE
-from tests.core.deciders import Observer, shown
+from tests.core.deciders import ENI, WALL, Observer, eni, shown
 from tests.core.scenes import replay, scenes
+
+ATTACHED = AttachmentStatus.ATTACHED
+
+
+# Whose ENI it is: EC2 may show a new one before its tags.
+
+
+def test_a_new_eni_without_tags_in_the_place_of_another_one_may_be_ours() -> None:
+    """Somebody deleted the one that had the address, and another observer made this one between two looks."""
+    observer = Observer()
+    observer.see(0.0, observer.began_by)
+    new = replace(eni(Attachment("a2", "i-c", 1, ATTACHED, WALL + 58.0)), id="eni-2", tags={})
+    assert shown(observer.see(60.0, owner=Owner(60.0, new))) == "claiming UNTAGGED R1"
+    assert shown(observer.see(69.9, owner=Owner(69.9, new))) == "claiming UNTAGGED R1"
+    assert shown(observer.see(70.1, owner=Owner(70.1, new))) == "refused NOT_OURS R1"
+
+
+@pytest.mark.parametrize(
+    ("eni_id", "age"), [(ENI, 1.0), ("eni-2", 11.0)], ids=["its tags were taken off", "an old one"]
+)
+def test_an_eni_without_tags_that_cannot_be_new_is_not_ours(eni_id: str, age: float) -> None:
+    """At once: what was there before has had its tags shown."""
+    observer = Observer()
+    observer.see(0.0, observer.began_by)
+    bare = replace(eni(Attachment("a1", "i-c", 1, ATTACHED, WALL + 60.0 - age)), id=eni_id, tags={})
+    assert observer.see(60.0, owner=Owner(60.0, bare)).reason is Reason.NOT_OURS
+
 
 # R2: EC2 announces the holder's death.
 

@@ -3,10 +3,11 @@
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
-from floatingip.core.decision.decision import Reason, State
+from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import Extent
@@ -311,6 +312,18 @@ def test_whether_another_observer_is_waited_for_that(other: Peer, waits: str) ->
     """Nodes that stay, on which the service was seen, with fewer addresses, then in the order of their ids."""
     decision = Mover().fall().see(10.1, "ec2:i-a probe:L", peers=(other,))
     assert shown(decision) == (f"doubt {waits} R3" if waits else "takeover SILENT_HOLDER R3 move:eni-b")
+
+
+def test_one_that_came_first_and_has_got_another_address_since_is_waited_for_no_more() -> None:
+    """It waits for this node by then, as it has more addresses now: both would wait, and then both take it."""
+    mover, burden = Mover().fall(), {"10.0.0.101": "at-9"}
+
+    def seen(now: float, **first: Any) -> Decision:
+        return mover.see(now, "ec2:i-a probe:L", peers=(peer("i-a9", now, **first), peer("i-z", now)))
+
+    assert (seen(10.1).reason, seen(10.2).detail) == (Reason.LATER, "i-a9")
+    assert seen(10.6, holds=burden, unsure=(HERE,)).detail == "i-a9", "restarted: it does not know what it has claimed"
+    assert shown(seen(11.1, holds=burden)) == "takeover SILENT_HOLDER R3 move:eni-b"
 
 
 # Promises: EC2 accepted the address for somebody, but nobody sees it there yet.

@@ -17,7 +17,7 @@ from math import inf
 
 from floatingip.agent.effects import Tell
 from floatingip.core import pace
-from floatingip.core.decision import order
+from floatingip.core.decision import ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, Attachment, Eni
 from floatingip.core.model import Address, Carry, Target
@@ -73,7 +73,7 @@ RATIONED, RATIONED_WORDS = ("R4", "R6", "R7"), ("relieved: Kubernetes has writte
 """Rules by which a move is rationed, and what is said of moves by R5 that are."""
 
 ORDER_KNOWN = 8.0
-"""Seconds after the end of an order, for which what was decided by it may be under way."""
+"""Seconds after the end of an order, or after it was taken back, for which what was decided by it may be under way."""
 
 
 class Invariants:
@@ -104,9 +104,14 @@ class Invariants:
         """Note what is so now, and that nobody has an address configured that another one has had for long."""
         self._lately.note()
         for address in self._addresses:
-            if not self._fleet.enis(address):
+            if not self._fleet.enis(address) or self._is_disowned(address):
                 self._rationed.pop(address, None)  # With its interface went what was recorded there.
             self._look_for_doubles(address)
+
+    def _is_disowned(self, address: Target) -> bool:
+        """An interface on which moves of the address are recorded is called somebody else's."""
+        key, name = self._way.of_one(ration.TAG, address), self._fleet.settings.name
+        return any(key in eni.tags and eni.tags.get(OWNER_TAG) != name for eni in self._fleet.ec2.state.enis.values())
 
     def _look_for_doubles(self, target: Target) -> None:
         """Where EC2 has it elsewhere, whoever has it configured and can know better must remove it."""
@@ -250,12 +255,7 @@ class Invariants:
         """Somebody has asked for a handover from where the address is, and its time is not over, or was not just now;
         whatever the time is, by a wall clock that jumps.
         """
-        key, wall = self._way.of_one(order.TAG, address), self._fleet.wall - ORDER_KNOWN
-        wall = -inf if self._lately.has_jumped() else wall
-        return any(
-            eni.attachment is not None and order.parse(eni.tags.get(key, ""), eni.attachment.id, wall)
-            for eni in self._fleet.enis(address)
-        )
+        return self._lately.since(self._lately.ordered[address]) <= ORDER_KNOWN
 
     def _is_late(self) -> bool:
         """EC2 shows what was, or did a moment ago: a verdict may be about that."""

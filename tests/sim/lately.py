@@ -12,7 +12,7 @@ from math import inf
 
 from floatingip.agent.pod import BY_SCHEDULER
 from floatingip.core import timing
-from floatingip.core.decision import pause
+from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Target
 from tests.sim.fleet import Fleet
@@ -94,6 +94,7 @@ class Lately:
         self.pairs = {(a, b): OfPair() for a in names for b in names if a != b}
         self.places = {(name, address): OfPlace() for name in names for address in self._addresses}
         self.unpaused = dict.fromkeys(self._addresses, -inf)
+        self.ordered = dict.fromkeys(self._addresses, -inf)
         self.lagged = self.imds_lagged = self.disturbed = self.wall_jumped = -inf
 
     def since(self, time: float) -> float:
@@ -159,6 +160,8 @@ class Lately:
         at, serving, sighting = fleet.at(address), fleet.serving(address), self.sighting(address)
         if not self.is_paused(address):
             self.unpaused[address] = now
+        if self.is_ordered(address):
+            self.ordered[address] = now
         for worker in fleet.workers:
             place, observer = self.places[worker.name, address], worker.observer
             if worker is not at or worker is not serving:
@@ -177,6 +180,14 @@ class Lately:
         """The interface that has it says so, and all clocks agree on when that ends."""
         ends = (float(eni.tags.get(pause.TAG) or 0.0) for eni in self._fleet.enis(address))
         return not self.has_jumped() and any(end > self._fleet.wall for end in ends)
+
+    def is_ordered(self, address: Target) -> bool:
+        """Somebody has asked for a handover from where it is, and by some clock the time of that is not over."""
+        key, wall = self._way.of_one(order.TAG, address), -inf if self.has_jumped() else self._fleet.wall
+        return any(
+            eni.attachment is not None and order.parse(eni.tags.get(key, ""), eni.attachment.id, wall)
+            for eni in self._fleet.enis(address)
+        )
 
     def has_jumped(self) -> bool:
         """A wall clock was wrong a moment ago: what is decided now may be about a time by that one."""

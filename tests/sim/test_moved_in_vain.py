@@ -2,8 +2,12 @@
 
 import pytest
 
+from floatingip.core import timing
 from floatingip.core.model import Carry
 from tests.sim.fleet import ADDRESS, INSTANT, Fleet
+
+TAGGED_AFTER = timing.REACHED_FOR + 5.0
+"""Seconds after which the address' tag tells that observers reach each other."""
 
 LATER = 300.0
 """Seconds after which all that is ever tried has been: another move would come after three minutes."""
@@ -13,6 +17,7 @@ def moved_in_vain(carry: Carry) -> Fleet:
     """Three workers: the holder reaches nobody any more, nor does the one that takes the address from it (R4)."""
     fleet = Fleet(1, workers=3, profile=INSTANT, carry=carry)
     fleet.observers()
+    fleet.run(fleet.now + TAGGED_AFTER)
     first, *others = fleet.workers
     first.is_mute = True
     fleet.wait(lambda: fleet.at(ADDRESS) in others, fleet.settings.patience + 10.0, "another one takes it")
@@ -41,3 +46,15 @@ def test_where_it_reaches_nobody_anywhere_it_is_not_moved_for_ever(carry: Carry)
         worker.is_mute = True
     fleet.run(fleet.now + LATER)
     assert len(fleet.stays(ADDRESS)) == 3
+
+
+def test_it_is_moved_once_more_where_all_observers_are_restarted_meanwhile() -> None:
+    """As whoever is called does first: nobody has seen it answer any more, but the tags tell that it did."""
+    fleet = moved_in_vain(Carry.ENI)
+    fleet.workers[0].is_mute = False
+    fleet.run(fleet.now + 5.0)
+    for worker in fleet.workers:
+        worker.kill()
+        worker.start()
+    fleet.holds_for(lambda: len(fleet.stays()) == 2, fleet.settings.settle, "no move")
+    fleet.wait(lambda: fleet.serving() is not None, 30.0, "one of the others takes it")

@@ -45,7 +45,8 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     decision = _judge(memory, view, settings)
     if decision.due != (memory.due_since is not None):
         memory = replace(memory, due_since=view.now if decision.due else None)
-    ahead = (decision.ahead or memory.ahead) if decision.due else ()
+    known = memory.ahead if decision.ahead is None else decision.ahead
+    ahead = known if decision.due else ()
     if ahead != memory.ahead:
         memory = replace(memory, ahead=ahead)
     extent = way.extent(memory, view, decision.extent)

@@ -118,9 +118,9 @@ class Decision:
     be written now, if anything, and ``awaiting`` what will be once EC2 has answered (STALE).  ``extent`` is how
     much of the plumbing there should be, if the link is there.  ``attachment_id`` is the attachment that was
     judged, empty for none.  ``due``: a takeover is due, and only others who come first keep this node from it;
-    ``ahead`` are those of whose claims EC2 would not tell this node.  ``leaving`` is why this node, as the holder,
-    asks to be relieved.  ``obliged``: this node is between fencing and claiming, so that ending now would leave the
-    address with nobody.
+    ``ahead`` are those of whose claims EC2 would not tell this node, None where they are as before.  ``leaving`` is
+    why this node, as the holder, asks to be relieved.  ``obliged``: this node is between fencing and claiming, so that
+    ending now would leave the address with nobody.
     """
 
     state: State
@@ -133,7 +133,7 @@ class Decision:
     extent: Extent = Extent.ALL
     attachment_id: str = ""
     due: bool = False
-    ahead: tuple[str, ...] = ()
+    ahead: tuple[str, ...] | None = None
     leaving: str = ""
     obliged: bool = False
 

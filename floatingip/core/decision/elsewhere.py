@@ -21,6 +21,7 @@ from floatingip.core.decision.evidence import (
     reached_by_tag,
     should_answer,
     was_reached,
+    witnesses,
 )
 from floatingip.core.decision.free import free, is_fresh
 from floatingip.core.decision.rules import Charge, charge_against, r13_force
@@ -157,10 +158,14 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
             soon = owner.asked_at + timing.LOOK_WHILE_MOVING
             known = ", ".join(rivals(view, attachment))
             return replace(doubtful, reason=Reason.LATER, detail=known, look_at=soon)
-        ahead = {*memory.ahead, *ranked_before(memory, view, settings, judged=attachment.instance_id)}
+        due_since = view.now if memory.due_since is None else memory.due_since
+        about = {situation.way.of_one(attachment.id, view.target), str(view.target)}
+        # Whoever has told since that it comes later, as it has got another address, waits for this node itself.
+        told = {peer.instance_id for peer in witnesses(view.peers, due_since, about, view.now)}
+        ranked = ranked_before(memory, view, settings, judged=attachment.instance_id)
+        ahead = {*ranked, *(each for each in memory.ahead if each not in told)}
         doubtful = replace(doubtful, ahead=tuple(sorted(ahead)))
         before = sorted(ahead | unmet_before(memory, view, judged=attachment.instance_id))
-        due_since = view.now if memory.due_since is None else memory.due_since
         turn_at = due_since + taking_step(memory) * len(before)
         if before and view.now < turn_at:
             return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)

@@ -53,7 +53,7 @@ def should_answer(situation: Situation) -> bool:
     was before the only move since, and has had time enough here, though its holder is heard.
 
     Otherwise it may not be there yet, or be reached nowhere.  That it has answered another observer there, or this one
-    before it was restarted, the tag tells.
+    before it was restarted, the tag tells, and of where it answered before, with the moves that are recorded.
     """
     memory, view = situation.memory, situation.view
     if view.health.ever_up or memory.vouched_at is not None:
@@ -65,8 +65,12 @@ def should_answer(situation: Situation) -> bool:
     told = memory.moves_since_seen == 1 and held_for >= settle + timing.PEER_EXISTS
     if (seen or told) and not situation.is_silent:
         return True
-    seen_at = view.wall - (view.now - memory.moved_at)
-    return answered_by_tag(situation) and reached_by_tag(situation.eni) > seen_at
+    seen_at, reached_at = view.wall - (view.now - memory.moved_at), reached_by_tag(situation.eni)
+    if answered_by_tag(situation) and reached_at > seen_at:
+        return True
+    # Whoever saw it answer elsewhere may have been restarted since; the tags of the ENI have not.
+    is_old = view.now - memory.attachment_since >= settle + timing.PEER_EXISTS and not situation.is_silent
+    return is_old and reached_at > -inf and situation.moves_since(reached_at) <= 1
 
 
 def gap_in_evidence(situation: Situation) -> str:

@@ -124,9 +124,8 @@ def _others(view: View) -> list[Peer]:
 
 
 def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
-    is_first = memory.asked_at == -inf
     memory = _with(memory, asked_at=owner.asked_at, answered_at=view.now)
-    memory = _remember_tags(memory, view, owner, way, is_first=is_first)
+    memory = _remember_tags(memory, view, owner, way)
     token = memory.token
     memory = _with(memory, token=token.shown(owner.asked_at) if owner.eni is not None else token.lacked(owner.asked_at))
     attachment = attachment_of(owner)
@@ -237,16 +236,16 @@ def _remember_readiness(memory: Memory, view: View) -> Memory:
     return memory if is_ready else _with(memory, unready_at=view.now)
 
 
-def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way, *, is_first: bool) -> Memory:
+def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
     """Since when the ENI has been somebody else's, or has had no tag though it may be new, which moves are recorded,
-    and whether the last takeover is.  ``is_first``: no answer before has shown who had the address.
+    and whether the last takeover is.
     """
     if owner.eni is None:
         return _with(memory, untagged_since=None)
     if owner.eni.tags:
         memory = _with(memory, untagged_since=None)
     elif memory.untagged_since is None and (
-        memory.nobody_since is not None or (is_first and _may_be_new(owner.eni, view.wall))
+        memory.nobody_since is not None or (owner.eni.id != memory.eni_id and _may_be_new(owner.eni, view.wall))
     ):
         memory = _with(memory, untagged_since=owner.asked_at)
     foreign_since = memory.foreign_since if memory.foreign_since is not None else owner.asked_at
@@ -254,6 +253,7 @@ def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way, *, is_fir
     is_recorded = ration.recorded(recorded, memory.unrecorded, unrecorded_since(memory, view))
     return _with(
         memory,
+        eni_id=owner.eni.id,
         foreign_since=foreign_since if view.name and owner.eni.tags.get(OWNER_TAG) != view.name else None,
         moves_shown=recorded,
         moves_grew_at=view.now if ration.has_grown(memory.moves_shown, recorded) else memory.moves_grew_at,

@@ -65,9 +65,18 @@ class Situation:
 
         Records of moves away from the judged attachment, while that has had the address, do not count: none succeeded.
         """
+        return ration.last_at(self.recorded, self.attachment.id, self._tried_since, wall=self.view.wall)
+
+    def moves_since(self, reached_at: float) -> int:
+        """How many moves before this one are recorded that were made after this time, in Unix seconds."""
         view = self.view
-        tried_since = min(self.move_since, view.wall - (view.now - self.memory.attachment_since))
-        return ration.last_at(self.recorded, self.attachment.id, tried_since, wall=view.wall)
+        return ration.times_since(reached_at, self.recorded, self.attachment.id, self._tried_since, wall=view.wall)
+
+    @property
+    def _tried_since(self) -> float:
+        """From when on (Unix seconds) a record of the judged attachment is of a move that has not succeeded."""
+        view = self.view
+        return min(self.move_since, view.wall - (view.now - self.memory.attachment_since))
 
     @property
     def came_at(self) -> float | None:

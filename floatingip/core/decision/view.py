@@ -246,9 +246,12 @@ class Memory:
     nobody_since: float | None = None
     """When the question was asked whose answer was the first of those in a row that show no ENI with the address."""
 
+    eni_id: str = ""
+    """The ENI that EC2 showed with the address last."""
+
     untagged_since: float | None = None
     """When the question was asked whose answer was the first of those in a row that show the address on an ENI without
-    any tag, where the answer before them showed nobody, or there was none: it may be new."""
+    any tag, where the answer before them showed nobody or another ENI, or there was none: it may be new."""
 
     taken_since: float | None = None
     """Since when EC2 has refused all claims although it shows no ENI with the address."""
