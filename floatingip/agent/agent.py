@@ -256,7 +256,8 @@ class Agent:
         unread = "; ".join(sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)}))
         self._looking.answered(seen.asked_at, unread, seen.undescribed, now)
         self._out.add(Described(seen.asked_at, shared.describe(seen.instances, seen.asked_at)))
-        shared.subnets = shared.subnets if seen.subnets is None else seen.subnets
+        if seen.subnets is not None:
+            shared.found_subnets(seen.subnets, (*seen.enis.values(), *seen.standing))
         me = shared.me.instance_id
         if not shared.name and me in shared.instances:
             shared.name = cluster_name(shared.instances[me].tags)
