@@ -276,7 +276,7 @@ class Agent:
                 address.asked_in_vain()
                 continue
             if target in seen.allocations:
-                address.where.found_allocation(seen.allocations[target])
+                address.where.found_allocation(seen.allocations[target], seen.asked_at)
             key = way.of_one(ration.TAG, target)
             records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
             address.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls), now, records)
