@@ -31,7 +31,7 @@ from floatingip.core.node import Interface
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
-from floatingip.core.timing import LOOK_IN_PEACE, LOOK_UNWITNESSED
+from floatingip.core.timing import LOOK_IN_DOUBT, LOOK_IN_PEACE, LOOK_UNWITNESSED
 from floatingip.core.word import Answer, Held
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write, is_upkeep
 
@@ -273,6 +273,8 @@ class FloatingAddress:
         look_at, owner = self.decision.look_at, self.where.owner
         if owner is not None and self.lacks_witness():
             return min(look_at, owner.asked_at + LOOK_UNWITNESSED)
+        if owner is not None and self.where.awaits_tags():
+            return min(look_at, owner.asked_at + LOOK_IN_DOUBT)
         in_peace = owner is not None and look_at >= owner.asked_at + LOOK_IN_PEACE
         return look_at + (self._jitter if in_peace and self.decision.reason in CALM else 0.0)
 

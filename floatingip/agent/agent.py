@@ -256,7 +256,8 @@ class Agent:
         unread = "; ".join(sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)}))
         self._looking.answered(seen.asked_at, unread, seen.undescribed, now)
         self._out.add(Described(seen.asked_at, shared.describe(seen.instances, seen.asked_at)))
-        shared.subnets = shared.subnets if seen.subnets is None else seen.subnets
+        if seen.subnets is not None:
+            shared.found_subnets(seen.subnets, (*seen.enis.values(), *seen.standing))
         me = shared.me.instance_id
         if not shared.name and me in shared.instances:
             shared.name = cluster_name(shared.instances[me].tags)
@@ -275,7 +276,7 @@ class Agent:
                 address.asked_in_vain()
                 continue
             if target in seen.allocations:
-                address.where.found_allocation(seen.allocations[target])
+                address.where.found_allocation(seen.allocations[target], seen.asked_at)
             key = way.of_one(ration.TAG, target)
             records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
             address.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls), now, records)

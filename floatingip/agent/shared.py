@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from floatingip.agent.standing import Standing
@@ -156,6 +156,12 @@ class Shared:
         if instance.address is not None or before is None or instance.state.announces_death:
             return instance
         return replace(instance, address=before.address)
+
+    def found_subnets(self, subnets: tuple[Subnet, ...], enis: Iterable[Eni]) -> None:
+        """EC2 showed these subnets.  One that it did not, but an interface in it, was not deleted."""
+        shown, used = {subnet.id for subnet in subnets}, {eni.subnet_id for eni in enis}
+        kept = (each for each in self.subnets or () if each.id in used - shown)
+        self.subnets = (*subnets, *kept)
 
     def is_full(self, now: float) -> None:
         """EC2 has just said that this instance has no room: nothing is attached to it for a while."""

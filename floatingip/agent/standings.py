@@ -52,6 +52,7 @@ class Standings:
                 self.by_subnet[subnet.id] = StandingEni(
                     subnet, self._settings, self._shared, self._out, now=now, chance=self._chance
                 )
+            self.by_subnet[subnet.id].subnet = subnet  # which may have other networks by now
         # An ENI that could not be read may be this node's own: it must not be taken for one that is gone.
         if any(eni.standing_for in ("", self._shared.me.instance_id) for eni in seen.unread):
             return

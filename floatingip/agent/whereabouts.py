@@ -9,6 +9,7 @@ from floatingip.agent import obstacles
 from floatingip.agent.shared import Shared
 from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.standing import Standing
+from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import attachment_of
@@ -42,6 +43,7 @@ class Whereabouts:
         self.records: Mapping[str, str] = {}
         self.allocation: AllocationFacts | None = None
         self.allocation_known = False
+        self._associated: tuple[str, float] = ("", float("-inf"))
         self._interface: Interface | None = None
         self._subnet: tuple[Owner | None, tuple[Subnet, ...] | None, Subnet | None] = (None, None, None)
         self._held: Owner | None = None
@@ -59,9 +61,14 @@ class Whereabouts:
             self._held = owner if self.holder() == self._shared.me.instance_id else None
             self._private = owner.eni.address_of(self.target)
 
-    def found_allocation(self, facts: AllocationFacts | None) -> None:
-        """EC2 told of the Elastic IP, or that there is no such Elastic IP (None)."""
+    def found_allocation(self, facts: AllocationFacts | None, asked_at: float = float("-inf")) -> None:
+        """EC2 told of the Elastic IP, or that there is no such Elastic IP (None); where it is asked again, it was asked
+        now at ``asked_at``.
+        """
         self.allocation, self.allocation_known = facts, True
+        eni_id = facts.eni_id if facts is not None else ""
+        if eni_id != self._associated[0]:
+            self._associated = eni_id, asked_at
 
     def expect_at(self, interface: Interface) -> None:
         """IMDS shows the address on a link of this node: that counts until EC2 has answered for the first time."""
@@ -117,8 +124,15 @@ class Whereabouts:
 
     def is_known(self) -> bool:
         """EC2 has told all that an obstacle depends on."""
-        is_told = not isinstance(self.target, Allocation) or self.allocation_known
+        is_told = not isinstance(self.target, Allocation) or (self.allocation_known and not self.awaits_tags())
         return self.owner is not None and self._shared.subnets is not None and is_told
+
+    def awaits_tags(self) -> bool:
+        """An Elastic IP is associated with an interface that EC2 does not show as ours, but may: it shows tags late."""
+        eni_id, since = self._associated
+        if self.owner is None or self.owner.eni is not None or not eni_id or eni_id in self._shared.ours:
+            return False
+        return self.owner.asked_at - since < timing.TAGGED_WITHIN
 
     def subnet(self) -> Subnet | None:
         """The subnet of the address' ENI, or the one in which it would be created; None where none is known.
@@ -198,6 +212,8 @@ class Whereabouts:
         if isinstance(self.target, Allocation) and not (eni is not None and self.target.id in eni.elastic.values()):
             if not self.allocation_known:
                 return f"{self.target} is not known yet"
+            if self.awaits_tags():
+                return f"{self.target} is associated with {self._associated[0]}, and it is not known yet whose that is"
             if unusable := obstacles.unusable(self.target, self.allocation, eni, self._shared):
                 return unusable
         return obstacles.misplaced(self.target, self.subnet(), self._shared)

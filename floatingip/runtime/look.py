@@ -188,16 +188,17 @@ def cannot_be_read(eni: Eni) -> str:
 
 
 def _all_known(settings: Settings, question: Question, answer: Future[tuple[Subnet, ...]]) -> tuple[Subnet, ...] | None:
-    """The subnets that can be read; None where they are only wanted, and not told.
-
-    Raises ``CloudError``, also when an address may belong to one that cannot be read.
-    """
+    """`_read_subnets`; None where they are only wanted, and not told.  Raises ``CloudError``."""
     try:
-        subnets = answer.result()
+        return _read_subnets(settings, answer.result())
     except CloudError:
         if question.need_subnets:
             raise
         return None
+
+
+def _read_subnets(settings: Settings, subnets: tuple[Subnet, ...]) -> tuple[Subnet, ...]:
+    """The subnets that can be read.  Raises ``CloudUnavailable`` when an address may belong to one of the others."""
     read = tuple(subnet for subnet in subnets if not subnet.unread)
     addresses = [target for target in settings.floating_ips if not isinstance(target, Allocation)]
     if len(read) < len(subnets) and not all(any(s.network_of(address) for s in read) for address in addresses):

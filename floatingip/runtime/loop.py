@@ -97,6 +97,9 @@ class Loop:
         """
         if self._observes:
             self._server = self._serve()
+            if self._server is None:
+                self._log.info("stopped")
+                return 0
             self._imds.start()
             if self._edges.settings is not None:
                 SettingsLoop(self._edges.settings, lambda *found: self.post(SettingsFound(*found))).start()
@@ -139,7 +142,8 @@ class Loop:
         except Empty:
             return events
 
-    def _serve(self) -> StatusServer:
+    def _serve(self) -> StatusServer | None:
+        """The server, which has begun; None where SIGTERM came while its port was in use.  Raises ``HostError``."""
         # Imported late: `attach` does not need it, and it takes most of the time to load.
         from floatingip.edges.prometheus import Metrics  # noqa: PLC0415
 
@@ -171,6 +175,8 @@ class Loop:
         except OSError as error:
             said = f"cannot listen on port {port} of {where}: {error.strerror}"
             raise HostError(said, LISTENING_HINTS.get(error.errno or 0, "")) from error
+        if server is None:
+            return None
         if server.absent is not None:
             self._log.warning(
                 "node-address",

@@ -265,18 +265,20 @@ class StatusServer:
 
 def once_free(
     make: Callable[[], StatusServer], told: Callable[[OSError], None], is_over: Callable[[], bool]
-) -> StatusServer:
-    """The server, as soon as its port is not in use any more.
+) -> StatusServer | None:
+    """The server, as soon as its port is not in use any more; None where nobody waits for that (``is_over``).
 
-    ``told`` is called once, with what keeps the port from being had; ``is_over``: nobody wants to wait any longer.
-    Raises OSError where it cannot be had for another reason, or not in time.
+    ``told`` is called once, with what keeps the port from being had.  Raises OSError where it cannot be had for another
+    reason, or not in time.
     """
     deadline, is_told = clock.now() + IN_USE_AT_MOST, False
     while True:
         try:
             return make()
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or clock.now() >= deadline or is_over():
+            if error.errno == errno.EADDRINUSE and is_over():
+                return None
+            if error.errno != errno.EADDRINUSE or clock.now() >= deadline:
                 raise
             if not is_told:
                 told(error)

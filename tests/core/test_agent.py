@@ -39,9 +39,18 @@ from floatingip.agent.events import (
 )
 from floatingip.agent.looks import Seen
 from floatingip.core import timing
-from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Instance, InstanceState, Subnet
+from floatingip.core.ec2 import (
+    OWNER_TAG,
+    STANDING_TAG,
+    Attachment,
+    AttachmentStatus,
+    Eni,
+    Instance,
+    InstanceState,
+    Subnet,
+)
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
-from floatingip.core.model import Carry
+from floatingip.core.model import Carry, Target
 from floatingip.core.node import Identity, Notice, OwnPod
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
@@ -202,6 +211,44 @@ def test_a_standing_eni_is_made_in_the_subnet_that_is_there_now() -> None:
     assert [effect.writer for effect in node.told.effects if isinstance(effect, Perform)] == ["subnet-2"]
     assert set(node.agent._shared.standings) == {"subnet-2"}
     node.handle(Wrote(SUBNET.id, Create()), after=0.1)  # what was asked for before
+
+
+def test_a_subnet_that_has_the_addresss_interface_is_there() -> None:
+    """Whatever an answer lacks, as where of several subnets one could not be read: it cannot have been deleted."""
+    node = Node()
+    node.handle()
+    node.looked(OTHER)
+    address = node.agent._addresses[ADDRESS]
+    shown = address.where.owner
+    assert shown is not None
+    assert shown.eni is not None
+    another = Subnet("subnet-2", (ip_network("10.0.2.0/24"),), ZONE)
+    for eni, found in ((shown.eni, {SUBNET.id, another.id}), (None, {another.id})):
+        enis: dict[Target, Eni] = {} if eni is None else {ADDRESS: eni}
+        seen = Seen(node.now, enis, (), frozenset(), frozenset(), "", {}, (another,), {})
+        node.handle(Looked(seen), after=1.0)
+        assert {subnet.id for subnet in node.agent._shared.subnets or ()} == found
+
+
+def test_a_standing_eni_whose_subnet_has_a_new_network_is_that_subnets_still() -> None:
+    """Its device, which is not there, was taken for one that is: the address would have been claimed in vain."""
+    node = Node(carry=Carry.ADDRESS)
+    node.handle()
+    mine = Eni(
+        *("eni-me", MAC, IPv4Address("10.0.0.61"), SUBNET.id, ZONE),
+        Attachment("a1", ME, 1, AttachmentStatus.ATTACHED),
+        {OWNER_TAG: NAME, STANDING_TAG: ME},
+        security_groups=("sg-1",),
+    )
+    instances = {ME: Instance(ME, InstanceState.RUNNING, IPv4Address("10.0.0.11"), ZONE, frozenset({0}))}
+    anew = replace(SUBNET, networks=(*SUBNET.networks, ip_network("2001:db8:0:1::/64")))
+    for subnet in (SUBNET, anew):
+        seen = Seen(node.now, {}, (mine,), frozenset({mine.id}), frozenset(), "", instances, (subnet,), {})
+        node.handle(Looked(seen), after=1.0)
+        node.handle(Reconciled(ADDRESS, PlumbingReport(PlumbingState.NO_LINK, extent=Extent.AHEAD)), after=1.0)
+        node.handle(after=1.0)
+        assert "is not there yet" in node.agent._shared.standings[SUBNET.id].problem, subnet
+    assert node.agent._standings.by_subnet[SUBNET.id].subnet == anew
 
 
 def test_what_came_of_a_standing_eni_s_write_reaches_that_one() -> None:

@@ -194,6 +194,23 @@ def test_where_the_address_is_counts_without_subnets_that_are_known(world: World
         look(ThrottledCloud(world.ec2, subnets="LL"), SETTINGS, replace(question, need_subnets=True))
 
 
+class UnreadCloud(FakeCloud):
+    """The only subnet that it shows cannot be read."""
+
+    def describe_subnets(self) -> tuple[Subnet, ...]:
+        """See above."""
+        return (Subnet("subnet-9", (), "", unread="CidrBlock is 7"),)
+
+
+def test_where_the_address_is_counts_though_a_new_subnet_cannot_be_read(world: World) -> None:
+    """What was known of the others is known still; only at the start an address may belong to that one."""
+    question = replace(world.question(known="me holder"), want_subnets=True)
+    seen = look(UnreadCloud(world.ec2), SETTINGS, question)
+    assert (seen.enis[ADDRESS].id, seen.subnets) == (world.eni.id, None)
+    with pytest.raises(CloudUnavailable, match="subnet-9: CidrBlock is 7"):
+        look(UnreadCloud(world.ec2), SETTINGS, replace(question, need_subnets=True))
+
+
 @pytest.mark.usefixtures("_retries_at_once")
 def test_without_the_interfaces_there_is_no_answer(world: World) -> None:
     """A call is not made a third time: agents that ask on and on are what a throttled account suffers from."""

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from floatingip.core.ec2 import Eni
-from floatingip.core.errors import AddressTaken
-from floatingip.core.model import Address, Carry
+from floatingip.core.errors import AddressTaken, ConfigurationError
+from floatingip.core.model import Address, Allocation, Carry
 from tests.fakes.cloud import FakeCloud
 from tests.sim.fleet import ADDRESS, INSTANT, Fleet
 
@@ -61,6 +61,45 @@ def test_whoever_begins_right_after_it_was_made_waits_for_its_tags_too(observes:
     assert second.logged(reason="UNTAGGED")
     assert not second.logged(reason="NOT_OURS")
     assert second.end is None or second.end.error is None
+
+
+@pytest.mark.parametrize("carry", Carry)
+@pytest.mark.parametrize("observes", [True, False], ids=["observe", "attach"])
+def test_an_elastic_ip_that_is_with_an_interface_without_tags_is_not_somebody_elses_at_once(
+    carry: Carry, observes: bool
+) -> None:
+    """One worker is shown the tags sooner than another, and has associated it with that interface by then."""
+    fleet = late(1.0, carry)
+    fleet.retarget(Allocation(fleet.ec2.allocate("203.0.113.100")))
+    fleet.workers[0].start()
+    fleet.run(fleet.now + 2.5)
+    fleet.workers[1].cloud = cloud = LateTags(fleet.ec2, ("sg-1",))
+    cloud.late = 8.0
+    second = fleet.workers[1].start(observes=observes)
+    fleet.run(fleet.now + 12.0)
+    told = [str(line) for line in second.lines]
+    assert any("not known yet whose that is" in line for line in told)
+    assert not any("not ours" in line for line in told)
+    if observes:
+        assert not second.published.not_ready()
+    else:
+        assert second.end is not None
+        assert second.end.error is None
+
+
+def test_an_elastic_ip_that_stays_with_an_interface_without_tags_is_somebody_elses() -> None:
+    """`attach` says so, and ends."""
+    fleet = late(0.0)
+    allocation = Allocation(fleet.ec2.allocate("203.0.113.100"))
+    fleet.retarget(allocation)
+    theirs = fleet.ec2.create(None, fleet.subnet, (), {}, "theirs")
+    assert theirs.address is not None
+    fleet.ec2.associate(allocation.id, theirs.id, theirs.address)
+    attach = fleet.workers[0].start(observes=False)
+    fleet.wait(lambda: attach.end is not None, 15, "it ends")
+    assert attach.end is not None
+    assert isinstance(attach.end.error, ConfigurationError)
+    assert fleet.now >= 10.0
 
 
 def test_an_interface_that_gets_no_tag_is_refused_in_the_end() -> None:
