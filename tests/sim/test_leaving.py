@@ -183,6 +183,23 @@ def test_an_evicted_holder_is_relieved_though_the_api_server_tells_the_standby_n
     assert fleet.stays() == moved(holder, standby)
 
 
+@BOTH
+def test_the_api_server_is_not_asked_for_ever_what_it_does_not_tell(
+    carry: Carry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all nodes are to end, as by a rebalance recommendation, nobody relieves anybody for hours."""
+    fleet = quick(carry)
+    holder, standby = fleet.observers()
+    holder.worker.notice = standby.worker.notice = SPOT
+    standby.worker.pod = DENIED
+    paces = list[float]()
+    ask_pod = standby.ask_pod
+    monkeypatch.setattr(standby, "ask_pod", lambda every: (paces.append(every), ask_pod(every)))
+    fleet.run(fleet.now + SOON + 2 * timing.TOLD_WITHIN)
+    assert holder.published.status.leaving
+    assert paces == [timing.POD_AWAITED, timing.POD_EVERY]
+
+
 # SIGTERM.
 
 
