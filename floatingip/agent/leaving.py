@@ -119,7 +119,7 @@ class Leaving:
         """Before this node relieves a holder, Kubernetes has to tell whether it is about to end itself; as long as that
         is waited for.
         """
-        return self._relieves_since > max(pod.told_at(self._pod), now - timing.TOLD_WITHIN)
+        return self._relieves_since > max(pod.told_at(self._pod), now - timing.END_TOLD_WITHIN)
 
     def _written_off(self, now: float) -> str:
         return pod.written_off(self._pod, now, self._ready_since)

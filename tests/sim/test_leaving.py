@@ -195,7 +195,7 @@ def test_the_api_server_is_not_asked_for_ever_what_it_does_not_tell(
     paces = list[float]()
     ask_pod = standby.ask_pod
     monkeypatch.setattr(standby, "ask_pod", lambda every: (paces.append(every), ask_pod(every)))
-    fleet.run(fleet.now + SOON + 2 * timing.TOLD_WITHIN)
+    fleet.run(fleet.now + SOON + 2 * timing.END_TOLD_WITHIN)
     assert holder.published.status.leaving
     assert paces == [timing.POD_AWAITED, timing.POD_EVERY]
 
