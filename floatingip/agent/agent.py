@@ -313,6 +313,7 @@ class Agent:
         if self._stale:
             self._decide(wall)
         self._leaving.ask(
+            now,
             in_doubt=any(address.seeing.health.in_doubt for address in self._addresses.values()),
             relieves_since=max(address.seeing.relieves_since() for address in self._addresses.values()),
         )

@@ -54,7 +54,7 @@ class Leaving:
 
     def shown(self, own: OwnPod, now: float) -> bool:
         """The API server was asked about this pod; return whether its answer is news."""
-        before, shared, was_owed = self._pod, self._shared, self._is_owed()
+        before, shared, was_owed = self._pod, self._shared, self._is_owed(now)
         self._pod = pod.learn(before, own, self.stop_at)
         shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
         shared.told_at = min(pod.told_at(self._pod), self._noticed_at)
@@ -89,7 +89,7 @@ class Leaving:
             self._out.warning("leaving", why)
         return has_changed
 
-    def ask(self, *, in_doubt: bool, relieves_since: float) -> None:
+    def ask(self, now: float, *, in_doubt: bool, relieves_since: float) -> None:
         """Have the API server asked more often when it matters more; ``in_doubt``: an address may not answer;
         ``relieves_since``: since when this node has known that a holder is leaving, minus infinity where none is.
 
@@ -99,7 +99,7 @@ class Leaving:
         if self._observes and relieves_since > max(self._relieves_since, self._noticed_at):
             self._out.add(AskNotice())
         self._relieves_since = relieves_since
-        awaited = self.stop_at is not None or pod.is_suspect(self._pod) or self._is_owed()
+        awaited = self.stop_at is not None or pod.is_suspect(self._pod) or self._is_owed(now)
         often = in_doubt or self._shared.written_off
         every = timing.POD_AWAITED if awaited else timing.POD_IN_DOUBT if often else timing.POD_EVERY
         if self._observes and every != self._asked_every:
@@ -115,9 +115,11 @@ class Leaving:
         off = bool(self._written_off(now))
         return ending.may_end(addresses, self._pod, self.stop_at, now, self._out, off=off)
 
-    def _is_owed(self) -> bool:
-        """Before this node relieves a holder, Kubernetes has to tell whether it is about to end itself."""
-        return self._relieves_since > pod.told_at(self._pod)
+    def _is_owed(self, now: float) -> bool:
+        """Before this node relieves a holder, Kubernetes has to tell whether it is about to end itself; as long as that
+        is waited for.
+        """
+        return self._relieves_since > max(pod.told_at(self._pod), now - timing.END_TOLD_WITHIN)
 
     def _written_off(self, now: float) -> str:
         return pod.written_off(self._pod, now, self._ready_since)

@@ -53,6 +53,8 @@ class Seeing:
         word = word_on(answer, self._shared.name, self._target, attachment, unreachable=unreachable)
         judged = attachment.id if attachment is not None else ""
         same = word.state is self.word.state and word.ending is self.word.ending and judged == self._word_of
+        # That Kubernetes has given its node up is another reason to be relieved than that it ends.
+        same = same and word.written_off is self.word.written_off
         # A node that has just refused was alive: that it says nothing at all begins now.
         same = same and (word.refused or not self.word.refused)
         self.word = replace(word, since=self.word.since if same else now)

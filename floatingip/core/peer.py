@@ -37,7 +37,8 @@ class Sight(StrEnum):
 class Word:
     """The holder's word about the judged attachment.
 
-    ``since`` is when it got into this ``state``; infinite while that is not known, so that it has lasted no time.
+    ``since`` is when it got into this ``state``, and ``written_off`` was as it is; infinite while that is not known, so
+    that it has lasted no time.
     ``sight`` is whether the holder reaches this node from the address.  ``detail`` is its problem, or why it asks to be
     relieved.  ``refused``: its node refused the connection, so the node is alive, without an observer.
     ``written_off``: it asks to be relieved only because Kubernetes has given its node up.  ``ending``: its observer is

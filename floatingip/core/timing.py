@@ -127,7 +127,7 @@ QUIET_PAUSE = 1.0
 READY_KNOWN = 10.0
 """Seconds for which it counts that the Kubernetes API server called this observer's pod Ready (R5)."""
 
-TOLD_WITHIN = 3.0
+END_TOLD_WITHIN = 3.0
 """Seconds for which a standby waits until Kubernetes and AWS tell whether its own node is to end as well, before it
 relieves a leaving holder (R5): three questions; the holder serves meanwhile."""
 

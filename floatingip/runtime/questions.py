@@ -49,14 +49,16 @@ class MetadataLoop:
 
     def ask(self, now: float) -> None:
         """Ask everything that is due now."""
+        if self._hurried.is_set():
+            # Cleared before any question, as in `PodLoop`: their time is when they began.
+            self._hurried.clear()
+            self._notice_at = float("-inf")
         for mac in self._macs():
             try:
                 self._found(mac, self._metadata.addresses_of(mac), now)
             except MetadataError as error:
                 self._failed(str(error))
-        if now >= self._notice_at or self._hurried.is_set():
-            # Cleared before the question, as in `PodLoop`.
-            self._hurried.clear()
+        if now >= self._notice_at:
             self._notice_at = now + timing.NOTICE_EVERY
             try:
                 self._noticed(self._metadata.notice(), now)

@@ -294,6 +294,15 @@ def test_only_the_command_line_prints_or_exits() -> None:
             assert not guilty, f"{path}: {[ast.unparse(node) for node in guilty]}"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=module)
+def test_no_constant_has_two_meanings(path: Path) -> None:
+    """The second one would hold for whoever meant the first; mypyc compiles no such module."""
+    statements = ast.parse(path.read_text(encoding="utf-8")).body
+    targets = [target for each in statements if isinstance(each, ast.Assign) for target in each.targets]
+    names = [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
+    assert len(names) == len(set(names))
+
+
 def test_every_module_says_what_it_is_for() -> None:
     """The docstring is the map of the house, and a folder's is its sign."""
     for path in PRODUCT.rglob("*.py"):

@@ -102,22 +102,29 @@ ALONE_AT = NOW + 12.0
 
 
 @pytest.mark.parametrize(
-    ("found", "lost_at", "reason"),
+    ("found", "lost_at", "passing_at", "reason"),
     [
         # A NetworkPolicy that lets in clients alone keeps no node from its own pods.
-        (False, LOST_AT, ELSEWHERE),
-        (True, LOST_AT, MOVES),
+        (False, LOST_AT, 0.0, ELSEWHERE),
+        (True, LOST_AT, 0.0, MOVES),
         # Its last pod has come here after the holder's observer was gone: what that found is of the past.
-        (False, NOW - 2.0, MOVES),
+        (False, NOW - 2.0, 0.0, MOVES),
+        # So it is where this node found the same until then.
+        (False, LOST_AT, NOW - 2.0, MOVES),
+        (False, LOST_AT, NOW + 5.0, MOVES),
     ],
 )
-def test_the_own_check_is_not_enough_where_others_found_it_wrong(lost_at: float, reason: str, *, found: bool) -> None:
+def test_the_own_check_is_not_enough_where_others_found_it_wrong(
+    lost_at: float, passing_at: float, reason: str, *, found: bool
+) -> None:
     """Not even once these are silent, as the holder's observer is while it is restarted."""
-    observer, word = Observer(ME), peer(HOLDER, NOW, served={ME: {WEB: found}})
-    services, served = {WEB: lost(since=lost_at)}, on(ME, lacking=(HOLDER,))
-    observer.see(0.0, f"ec2:a1@{HOLDER} word:sound probe:AA")
-    observer.see(NOW, f"ec2:a1@{HOLDER} probe:A", services=services, served=served, peers=(word,))
-    decision = observer.see(ALONE_AT, f"ec2:a1@{HOLDER} word:silent probe:A", services=services, served=served)
+    observer, services = Observer(ME), {WEB: lost(since=lost_at)}
+    observer.see(0.0, f"ec2:a1@{HOLDER} word:sound probe:AA", served=on(ME))
+    for now in sorted({1.0, passing_at, NOW, ALONE_AT}):
+        served = on(ME, lacking=(HOLDER,)) if now >= passing_at else on(lacking=(ME, HOLDER))
+        peers = (peer(HOLDER, min(now, NOW), served={ME: {WEB: found}}),)
+        word = "word:silent" if now > NOW else ""
+        decision = observer.see(now, f"ec2:a1@{HOLDER} {word} probe:A", services=services, served=served, peers=peers)
     assert decision.reason.name == reason
 
 
@@ -125,7 +132,7 @@ def test_what_others_found_wrong_is_forgotten_once_it_answers_at_the_address() -
     """Or one of them finds it right: then the own check is as good as before."""
     for well in ({"services": {WEB: up()}}, {"peers": (peer(HOLDER, NOW + 1.0, served=on(ME)),)}):
         observer, services = Observer(ME), {WEB: lost()}
-        observer.see(0.0, f"ec2:a1@{HOLDER} word:sound probe:AA")
+        observer.see(0.0, f"ec2:a1@{HOLDER} word:sound probe:AA", served=on(ME))
         observer.see(NOW, f"ec2:a1@{HOLDER} probe:A", services=services, served=on(ME), peers=(DEAF,))
         observer.see(NOW + 1.0, f"ec2:a1@{HOLDER} probe:A", **{"peers": (), **well})
         decision = observer.see(ALONE_AT, f"ec2:a1@{HOLDER} word:silent probe:A", services=services, served=on(ME))

@@ -96,6 +96,26 @@ def test_notices_are_asked_for_at_once_where_that_is_wanted(asked: Asked, monkey
     asked.noticed.get(timeout=PATIENCE)
 
 
+def test_a_notice_that_is_wanted_while_imds_is_asked_is_asked_for_by_a_later_question() -> None:
+    """Its time is that at which all questions began: an answer to one from before says nothing of what is wanted."""
+
+    class Hurried(Imds):
+        def addresses_of(self, mac: str) -> frozenset[Address] | None:
+            loop.hurry()
+            return super().addresses_of(mac)
+
+    macs, noticed = {MAC}, list[float]()
+    loop = MetadataLoop(
+        Hurried({}), lambda: frozenset(macs), print, lambda _, asked_at: noticed.append(asked_at), print
+    )
+    loop.ask(1.0)
+    loop.ask(2.0)
+    macs.clear()
+    loop.ask(3.0)
+    loop.ask(4.0)
+    assert noticed == [1.0, 2.0, 3.0]
+
+
 def test_the_addresses_of_an_interface_at_risk_are_asked_for_again_and_again(asked: Asked) -> None:
     """With the time of the question: an answer speaks of no later one."""
     before = clock.now()

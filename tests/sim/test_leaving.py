@@ -112,6 +112,24 @@ def test_an_address_is_not_moved_to_a_node_that_is_about_to_learn_that_it_is_int
 
 
 @BOTH
+def test_what_was_asked_while_its_holder_was_only_written_off_does_not_relieve_it(carry: Carry) -> None:
+    """It has asked to be relieved for long, but not because its node ends: the other one's may end with it."""
+    fleet = quick(carry)
+    one, other = fleet.workers
+    holder = one.start()
+    fleet.run(timing.NOTICE_EVERY + 2.0)
+    other.start()
+    fleet.wait_for_peace()
+    one.pod, other.pod = WRITTEN_OFF, replace(LIVING, ready=False, containers_ready=False)
+    fleet.run(timing.NOTICE_EVERY * 10 - 0.1)
+    assert holder.published.status.leaving
+    stays(fleet, holder, 0.0)
+    one.notice = other.notice = SPOT
+    stays(fleet, holder, 60)
+    assert fleet.stays() == moved(holder)
+
+
+@BOTH
 def test_an_address_is_not_moved_to_a_node_that_is_about_to_learn_that_it_is_emptied_too(carry: Carry) -> None:
     """Somebody has tainted all, while none reached the API server; the holder is the first that is told."""
     fleet = quick(carry)
@@ -163,6 +181,23 @@ def test_an_evicted_holder_is_relieved_though_the_api_server_tells_the_standby_n
     holder.worker.delete(DRAIN)
     serves(fleet, standby, 6)
     assert fleet.stays() == moved(holder, standby)
+
+
+@BOTH
+def test_the_api_server_is_not_asked_for_ever_what_it_does_not_tell(
+    carry: Carry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all nodes are to end, as by a rebalance recommendation, nobody relieves anybody for hours."""
+    fleet = quick(carry)
+    holder, standby = fleet.observers()
+    holder.worker.notice = standby.worker.notice = SPOT
+    standby.worker.pod = DENIED
+    paces = list[float]()
+    ask_pod = standby.ask_pod
+    monkeypatch.setattr(standby, "ask_pod", lambda every: (paces.append(every), ask_pod(every)))
+    fleet.run(fleet.now + SOON + 2 * timing.END_TOLD_WITHIN)
+    assert holder.published.status.leaving
+    assert paces == [timing.POD_AWAITED, timing.POD_EVERY]
 
 
 # SIGTERM.

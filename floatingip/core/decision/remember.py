@@ -46,7 +46,8 @@ def remember(memory: Memory, view: View, way: Way, settings: Settings) -> Memory
         memory = _remember_answer(memory, view, owner, way)
     memory = _remember_vouching(memory, view, way)
     memory = _remember_refusals(memory, view)
-    memory = _with(memory, refuted=served.refuted(memory.refuted, view, settings))
+    memory = _with(memory, passing_since=served.passing_since(memory.passing_since, view))
+    memory = _with(memory, refuted=served.refuted(memory, view, settings))
     situation = _situation(memory, view)
     if situation != memory.situation:
         memory = replace(memory, situation=situation, changed_at=view.now)

@@ -199,7 +199,7 @@ def _is_told(situation: Situation) -> bool:
     reach for a while, EC2 takes several spot instances at once.  Each node learns of it by itself, one after the other.
     """
     view, since = situation.view, situation.view.word.since
-    return view.told_at >= since or view.now - since >= timing.TOLD_WITHIN
+    return view.told_at >= since or view.now - since >= timing.END_TOLD_WITHIN
 
 
 def _is_ready(situation: Situation) -> bool:

@@ -10,6 +10,8 @@ they are silent now.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.view import Memory, View
@@ -37,21 +39,27 @@ def ports_on(view: View, instance_id: str) -> frozenset[int]:
     return frozenset(port for port, answers in {**by_itself, **by_others}.items() if answers)
 
 
-def refuted(before: frozenset[int], view: View, settings: Settings) -> frozenset[int]:
-    """The NodePorts that do not answer on this node, by what another observer found since they are lost at the address.
+def passing_since(before: Mapping[int, float], view: View) -> Mapping[int, float]:
+    """Since when this node's own check of each NodePort on itself has passed, where it does."""
+    return {port: before.get(port, view.now) for port, answers in view.served.get(view.me, {}).items() if answers}
 
-    They stay so, ``before`` included, when all others fall silent, until one says otherwise or they answer there: only
-    this node's own check is left then, and that one has been wrong.  What was found before they were lost is of the
-    past.
+
+def refuted(memory: Memory, view: View, settings: Settings) -> frozenset[int]:
+    """The NodePorts of which another observer found that they do not answer on this node, whose own check passes.
+
+    They stay so when all others fall silent, until one says otherwise, the own check fails, or they answer at the
+    address: only the own check is left then, and that one has been wrong.  What was found before they were lost at the
+    address, or before the own check passed, is of the past.
     """
     found = set[int]()
-    for port, service in view.services.items():
-        if service.state is not HealthState.DOWN or service.first_lost_at is None:
+    for port, passing_at in memory.passing_since.items():
+        service = view.services.get(port)
+        if service is None or service.state is not HealthState.DOWN or service.first_lost_at is None:
             continue
-        since = service.first_lost_at + _known_after(settings) + settings.service_timeout
+        since = max(service.first_lost_at, passing_at) + _known_after(settings) + settings.service_timeout
         here = (peer.served.get(view.me, {}) for peer in view.peers if _counts(view, peer) and peer.asked_at >= since)
         said = [answers[port] for answers in here if port in answers]
-        if not any(said) and (said or port in before):
+        if not any(said) and (said or port in memory.refuted):
             found.add(port)
     return frozenset(found)
 

@@ -235,8 +235,11 @@ class Memory:
     unready_at: float = float("-inf")
     """When it was last not known that the API server calls this observer's pod Ready (R5)."""
 
+    passing_since: Mapping[int, float] = field(default_factory=dict)
+    """Since when this node's own check of each NodePort on itself has passed."""
+
     refuted: frozenset[int] = frozenset()
-    """NodePorts that do not answer on this node by what others found, whatever its own checks say (R7)."""
+    """NodePorts that do not answer on this node by what others found, though its own check passes (R7)."""
 
     # Nobody has the address.
 
