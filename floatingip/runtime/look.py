@@ -44,6 +44,9 @@ throttled again.
 THROTTLED_WITHIN = 0.5
 """Seconds within which EC2 must have throttled a write for it to be made again: what it was decided by gets old."""
 
+WANTED_WITHIN = 1.0
+"""Seconds for which subnets that are only wanted are waited for, once all else is known: that gets old meanwhile."""
+
 T = TypeVar("T")
 
 
@@ -188,10 +191,10 @@ def cannot_be_read(eni: Eni) -> str:
 
 
 def _all_known(settings: Settings, question: Question, answer: Future[tuple[Subnet, ...]]) -> tuple[Subnet, ...] | None:
-    """`_read_subnets`; None where they are only wanted, and not told.  Raises ``CloudError``."""
+    """`_read_subnets`; None where they are only wanted, and not told, or not soon.  Raises ``CloudError``."""
     try:
-        return _read_subnets(settings, answer.result())
-    except CloudError:
+        return _read_subnets(settings, answer.result(None if question.need_subnets else WANTED_WITHIN))
+    except (CloudError, TimeoutError):
         if question.need_subnets:
             raise
         return None

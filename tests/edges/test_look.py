@@ -194,6 +194,31 @@ def test_where_the_address_is_counts_without_subnets_that_are_known(world: World
         look(ThrottledCloud(world.ec2, subnets="LL"), SETTINGS, replace(question, need_subnets=True))
 
 
+class SlowCloud(FakeCloud):
+    """Tells no subnets before ``asked_on``."""
+
+    def __init__(self, ec2: FakeEc2, asked_on: threading.Event) -> None:
+        super().__init__(ec2, ("sg-1",))
+        self._asked_on = asked_on
+
+    def describe_subnets(self) -> tuple[Subnet, ...]:
+        """See above."""
+        assert self._asked_on.wait(PATIENCE)
+        return super().describe_subnets()
+
+
+def test_where_the_address_is_does_not_wait_long_for_subnets_that_are_known(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known would be too old to judge by where one kind of question hangs."""
+    monkeypatch.setattr(looking, "WANTED_WITHIN", 0.01)
+    asked_on = threading.Event()
+    question = replace(world.question(known="me holder"), want_subnets=True)
+    seen = look(SlowCloud(world.ec2, asked_on), SETTINGS, question)
+    asked_on.set()
+    assert (seen.enis[ADDRESS].id, seen.subnets) == (world.eni.id, None)
+
+
 class UnreadCloud(FakeCloud):
     """The only subnet that it shows cannot be read."""
 
