@@ -219,11 +219,13 @@ def _unattached(memory: StandingMemory, view: StandingView, mine: Eni | None) ->
 def _attaching(memory: StandingMemory, view: StandingView, mine: Eni, attachment: Attachment) -> Standing:
     """EC2 attaches the ENI: where that has no end, detach it, to try again.
 
-    Not while it has a floating address, as in `_without_device`.
+    Not while it has a floating address, as in `_without_device`, nor while this node carries one, and the ENI's device
+    is here: then it may be that EC2 tells of before.
     """
     limit = pace.doubled(timing.STANDING_ATTACHING_FOR, memory.vain, timing.STANDING_DEVICE_FOR_AT_MOST)
     is_late = memory.attaching_since is not None and view.asked_at - memory.attaching_since >= limit
-    detach = Detach(attachment.id) if is_late and mine.id not in view.in_use else None
+    is_used = mine.id in view.in_use or (view.holds and view.device)
+    detach = Detach(attachment.id) if is_late and not is_used else None
     problem = f"its standing ENI {mine.id} is being attached"
     return Standing(view.asked_at + timing.STANDING_LOOK_SOON, problem=problem, write=detach)
 

@@ -277,6 +277,13 @@ def test_a_standing_eni_with_a_floating_address_stays_though_ec2_goes_on_attachi
     assert all(each.write is None for each in decided)
 
 
+def test_a_standing_eni_by_which_the_node_carries_an_address_stays_though_ec2_goes_on_attaching_it() -> None:
+    """What EC2 shows for so long may be of before: its device is here, and it would be shown without the address."""
+    keeper, hanging = Keeper(), standing("i-b", status=AttachmentStatus.ATTACHING)
+    decided = [keeper.see(now, hanging, device=True, holds=True) for now in (0.0, 100.0, 300.0)]
+    assert all(each.write is None for each in decided)
+
+
 def test_a_standing_eni_that_stays_detaching_is_forced() -> None:
     """Whoever began it: the guest may never let go of a device that it never got."""
     keeper, detaching = Keeper(), standing("i-b", status=AttachmentStatus.DETACHING)
