@@ -1,0 +1,53 @@
+"""What tests of planned moves have in common: a fleet, what its nodes are told, and what it does then."""
+
+from dataclasses import replace
+
+import pytest
+
+from floatingip.core.model import Carry
+from floatingip.core.node import Notice, OwnPod
+from tests.fakes.ec2 import Delays
+from tests.sim.fleet import INSTANT, Fleet
+from tests.sim.observer import Observer
+from tests.sim.worker import LIVING
+
+QUICK = replace(INSTANT, delays=Delays(attach=0.2, detach=0.2, assign=0.2, unassign=0.1, shutdown=30.0, release=20.0))
+BOTH = pytest.mark.parametrize("carry", Carry)
+SPOT = Notice("spot instance-action", "terminate at 2026-01-01T00:00:00Z")
+DRAIN = "EvictionByEvictionAPI"
+SILENT = OwnPod(0.0, problem="no answer in time")
+DENIED = OwnPod(0.0, answered=True, problem="403 for default/floating-ip: the role must allow to get pods")
+WRITTEN_OFF = replace(LIVING, ready=False)
+GONE = OwnPod(0.0, answered=True, gone=True)
+SOON = 7.0
+"""Seconds within which what IMDS or the API server tells is known."""
+
+RELIEVED_KNOWN = 3.0
+"""Seconds within which a former holder knows that it is relieved: by two answers of EC2, 2 s apart."""
+
+
+def quick(carry: Carry, workers: int = 2) -> Fleet:
+    """A fleet whose EC2 is quick, but not as quick as a call."""
+    return Fleet(1, workers=workers, profile=QUICK, carry=carry)
+
+
+def serves(fleet: Fleet, observer: Observer, within: float) -> None:
+    """Wait until that one's worker does."""
+    fleet.wait(lambda: fleet.serving() is observer.worker, within, f"{observer.worker.name} serves")
+
+
+def stays(fleet: Fleet, observer: Observer, seconds: float) -> None:
+    """It serves all that time."""
+    fleet.holds_for(lambda: fleet.serving() is observer.worker, seconds, f"{observer.worker.name} serves")
+
+
+def ends(fleet: Fleet, observer: Observer, within: float) -> None:
+    """With 0."""
+    fleet.wait(lambda: observer.end is not None, within, "it ends")
+    assert observer.end is not None
+    assert (observer.end.code, observer.end.error) == (0, None)
+
+
+def moved(*observers: Observer) -> list[str]:
+    """The names of their workers."""
+    return [observer.worker.name for observer in observers]
