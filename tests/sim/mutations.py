@@ -169,8 +169,8 @@ MUTATIONS = (
         "floatingip.runtime.performing",
         "late > timing.DECIDED_FOR",
         "late > 1_000_000",
-        172,
-        ("a node stands still during a move", "a machine is without power", "a machine hangs"),
+        507,
+        ("a node stands still during a move", "a machine is without power"),
     ),
     Mutation(
         "an error of IMDS is taken for `it has no addresses`",
