@@ -46,8 +46,8 @@ class Seen:
 
     ``subnets`` is None when they were not asked for, or wanted in vain; ``allocations`` has those Elastic IPs of which
     more had to be known than their ENI shows.  ``unknown`` has the targets of which nothing was learned, with the
-    reason; ``undescribed`` says why some instances could not be described, empty where all were.  ``calls`` is how many
-    calls to EC2 all of it took.
+    reason; ``undescribed`` says why some instances, or an Elastic IP of which the ENI is known, could not be described,
+    empty where all were.  ``calls`` is how many calls to EC2 all of it took.
     """
 
     asked_at: float

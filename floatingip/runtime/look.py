@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -98,8 +98,8 @@ class Calls:
 def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | None = None) -> Seen:
     """Ask EC2; tests pass ``calls`` that need no threads.
 
-    Raises CloudError for the first call that fails, unless that only leaves instances undescribed: where the address is
-    can be known without them.
+    Raises CloudError for the first call that fails, but where EC2 cannot answer one that only some of this depends on:
+    where an address is can be known without what is told of its holder's instance, of an Elastic IP, or of others.
     """
     me, known, calls = question.me, question.known, calls or Calls()
     foreseen = question.judged | (frozenset((me,)) - known)
@@ -122,14 +122,15 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
     unknown = {**_shown_twice(settings, ours), **unknown}
     standing = tuple(eni for eni in ours if eni.standing_for)
     usable = way_to(settings.carry).usable(ours)
-    enis = _by_target(cloud, calls, settings, usable, unknown)
-    allocations: dict[Target, AllocationFacts | None] = {
-        target: calls.patiently(functools.partial(cloud.describe_allocation, target.id))
+    enis = _by_target(settings, usable, unknown)
+    asked = {
+        target: calls.begin(functools.partial(cloud.describe_allocation, target.id))
         for target in settings.floating_ips
         if isinstance(target, Allocation)
         and target not in unknown
         and (target not in enis or target.id not in enis[target].elastic.values())
     }
+    enis.update(_occupants(cloud, calls, settings, enis, unknown))
     holders = frozenset(eni.attachment.instance_id for eni in enis.values() if eni.attachment is not None) - {""}
     ended = frozenset(eni.standing_for for eni in standing if eni.attachment is None)
     wanted = holders | ended | {me}
@@ -145,6 +146,15 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
             instances.update(calls.patiently(lambda: cloud.describe_instances(lacking)))
     except CloudUnavailable as error:
         undescribed = str(error)
+    allocations: dict[Target, AllocationFacts | None] = {}
+    for target, answer in asked.items():
+        try:
+            allocations[target] = answer.result()
+        except CloudUnavailable as error:
+            if target in enis:
+                undescribed = str(error)
+            else:
+                unknown[target] = str(error)
     return Seen(
         asked_at=question.asked_at,
         enis=enis,
@@ -210,23 +220,35 @@ def _read_subnets(settings: Settings, subnets: tuple[Subnet, ...]) -> tuple[Subn
     return read
 
 
-def _by_target(
-    cloud: Cloud, calls: Calls, settings: Settings, usable: tuple[Eni, ...], unknown: dict[Target, str]
-) -> dict[Target, Eni]:
-    """The ENI that carries each target: a usable one, or else any that has its address.  Adds to ``unknown``."""
+def _by_target(settings: Settings, usable: tuple[Eni, ...], unknown: Mapping[Target, str]) -> dict[Target, Eni]:
+    """The ENI of ours by which each target is carried, for those that have one, and of which that is known."""
     # Should an allocation have two, all observers choose the same one.
     ranked = sorted(usable, key=lambda eni: (not eni.elastic, eni.attachment is None, eni.id), reverse=True)
-    enis = {target: eni for target in settings.floating_ips for eni in ranked if eni.carries(target)}
+    known = [target for target in settings.floating_ips if target not in unknown]
+    return {target: eni for target in known for eni in ranked if eni.carries(target)}
+
+
+def _occupants(
+    cloud: Cloud, calls: Calls, settings: Settings, enis: Mapping[Target, Eni], unknown: dict[Target, str]
+) -> dict[Target, Eni]:
+    """The ENI that has each address which none of ours carries.  Adds to ``unknown``."""
+    found: dict[Target, Eni] = {}
     absent = [target for target in settings.floating_ips if target not in enis and target not in unknown]
     addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
-    if addresses:
-        # Whatever has such an address is not ours, or is ours with a tag that EC2 does not show yet.
-        for eni in calls.patiently(lambda: cloud.find_occupants(addresses)):
-            has = {target for target in addresses if eni.occupies(target)}
-            enis.update(dict.fromkeys(has, eni))
-            if not has or (eni.unread and OWNER_TAG in eni.tags):
-                # EC2 shows this one because it has one of the addresses: only which one, and whose it is, matter here.
-                unread = eni.unread or "no address that it is shown for"
-                said = f"{eni.id or 'the interface that has it'} cannot be read: {unread}"
-                unknown.update(dict.fromkeys(has or addresses, said))
-    return {target: eni for target, eni in enis.items() if target not in unknown}
+    if not addresses:
+        return found
+    try:
+        occupants = calls.patiently(lambda: cloud.find_occupants(addresses))
+    except CloudUnavailable as error:
+        unknown.update(dict.fromkeys(addresses, str(error)))
+        return found
+    # Whatever has such an address is not ours, or is ours with a tag that EC2 does not show yet.
+    for eni in occupants:
+        has = {target for target in addresses if eni.occupies(target)}
+        found.update(dict.fromkeys(has, eni))
+        if not has or (eni.unread and OWNER_TAG in eni.tags):
+            # EC2 shows this one because it has one of the addresses: only which one, and whose it is, matter here.
+            unread = eni.unread or "no address that it is shown for"
+            said = f"{eni.id or 'the interface that has it'} cannot be read: {unread}"
+            unknown.update(dict.fromkeys(has or addresses, said))
+    return {target: eni for target, eni in found.items() if target not in unknown}
