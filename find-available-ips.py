@@ -13,7 +13,8 @@ that asks for it, and to nobody who does not.  Left out are therefore:
   reservation and gets its free addresses.
 
 In a subnet shared between accounts, EC2 shows a participant no interfaces but its own: ask with the owner's account.
-Where EC2's own count of what a subnet has left says so, a line on stderr tells it.
+Where EC2's own count of what a subnet has left says so, a line on stderr tells it.  Those that an AWS service manages
+are asked for, too, as an account may have them hidden ("Managed resource visibility", EC2 API Reference).
 
 Runs on Python 3.8 and newer, unlike the product: CloudShell and Amazon Linux have old ones.  On 3.6 and 3.7 it says so,
 for which it must be readable to them: annotations with newer names stand in quotes.
@@ -260,11 +261,20 @@ def kept_by_aws(block: "Network") -> "Iterator[Network]":
         yield ip_network(block[index])
 
 
+def also_hidden(ec2: "EC2Client") -> "dict[str, bool]":
+    """What has EC2 show the interfaces, too, that an AWS service manages, as EKS Auto Mode does: an account may have
+    these hidden from who does not ask for them.  Older SDKs do not know how to ask.
+    """
+    asked = ec2.meta.service_model.operation_model("DescribeNetworkInterfaces").input_shape
+    known = asked.members if asked is not None else {}
+    return {name: True for name in ("IncludeManagedResources",) if name in known}
+
+
 def held_by_interfaces(ec2: "EC2Client", subnet_id: str) -> "Iterator[Network]":
     """Yield the addresses and delegated prefixes of all network interfaces in the subnet, of both families."""
     filters = [{"Name": "subnet-id", "Values": [subnet_id]}]
     size = {"PageSize": 1000}  # the most that EC2 gives at once
-    for page in pages(ec2, "describe_network_interfaces", Filters=filters, PaginationConfig=size):
+    for page in pages(ec2, "describe_network_interfaces", Filters=filters, PaginationConfig=size, **also_hidden(ec2)):
         for eni in page["NetworkInterfaces"]:
             if eni.get("PrivateIpAddress"):  # also first in the list, as a rule
                 yield ip_network(eni["PrivateIpAddress"])
@@ -278,8 +288,8 @@ def held_by_interfaces(ec2: "EC2Client", subnet_id: str) -> "Iterator[Network]":
                 yield ip_network(ipv6_prefix["Ipv6Prefix"])
 
 
-def reserved(ec2: "EC2Client", subnet: Subnet, wanted: "Network") -> "Iterator[Network]":
-    """Yield the CIDR reservations of the subnet, but not the explicit one that was asked for."""
+def reservations(ec2: "EC2Client", subnet: Subnet) -> "Iterator[tuple[Network, str]]":
+    """Yield the CIDR reservations of the subnet, with their types."""
     request: GetSubnetCidrReservationsRequestTypeDef = {"SubnetId": subnet.subnet_id}
     for _ in range(MOST_PAGES):  # botocore has no paginator for this call
         page = ec2.get_subnet_cidr_reservations(**request)
@@ -287,10 +297,7 @@ def reserved(ec2: "EC2Client", subnet: Subnet, wanted: "Network") -> "Iterator[N
         if not kinds:  # a proxy's page, say: that is not to have none
             raise ValueError("no list of reservations")
         for reservation in (each for kind in kinds for each in kind):
-            cidr = ip_network(reservation["Cidr"])
-            meant = reservation["ReservationType"] == "explicit" and wanted != subnet.block and contains(cidr, wanted)
-            if not meant:
-                yield cidr
+            yield ip_network(reservation["Cidr"]), reservation["ReservationType"]
         if not page.get("NextToken"):
             return
         request["NextToken"] = page["NextToken"]
@@ -353,22 +360,26 @@ def find(arguments: argparse.Namespace) -> "Iterator[Address]":
     if __name__ == "__main__":
         bound_memory()
     subnet = find_subnet(ec2, wanted, arguments.vpc_id, arguments.subnet_id)
-    taken = [
-        *kept_by_aws(subnet.block),
-        *held_by_interfaces(ec2, subnet.subnet_id),
-        *reserved(ec2, subnet, wanted),
-    ]
-    if wanted == subnet.block and subnet.unused is not None:
-        unseen = sum(1 for _ in free(wanted, taken)) - subnet.unused
+    held = [*kept_by_aws(subnet.block), *held_by_interfaces(ec2, subnet.subnet_id)]
+    reserved = [*reservations(ec2, subnet)]
+    is_part = wanted != subnet.block
+    # Not the explicit one that was asked for.
+    barred = [each for each, kind in reserved if not (is_part and kind == "explicit" and contains(each, wanted))]
+    if subnet.unused is not None:
+        unseen = sum(1 for _ in free(subnet.block, [*held, *(each for each, _ in reserved)])) - subnet.unused
         if unseen > 0:
+            left = f"{subnet.subnet_id} has {subnet.unused} left, as EC2 counts them"
+            said = (
+                f"some of these may not be free: {left}, {unseen} fewer than it shows, and not who has those"
+                if is_part
+                else f"{unseen} of these are not free: {left}, but it does not show who has the others"
+            )
             print(
-                f"find-available-ips.py: {unseen} of these are not free: {subnet.subnet_id} has {subnet.unused} left,"
-                " as EC2 counts them, but it does not show who has the others; if the subnet is shared, ask with its"
-                " owner's account",
+                f"find-available-ips.py: {said}; if the subnet is shared, ask with its owner's account",
                 file=sys.stderr,
             )
     limit = arguments.limit or (IPV6_LIMIT if wanted.version == VERSIONS["IPV6"] else None)
-    return islice(free(wanted, taken), limit)
+    return islice(free(wanted, [*held, *barred]), limit)
 
 
 def one_line(error: Exception) -> str:

@@ -54,7 +54,9 @@ def test_primary_and_secondary_addresses_of_interfaces_are_left_out(ec2: EC2Clie
 
 def test_interfaces_on_every_page_and_prefixes_are_left_out(script: ModuleType, moto_client: EC2Client) -> None:
     """moto neither pages nor delegates: the answers are canned, the requests checked."""
-    asked = {"Filters": [{"Name": "subnet-id", "Values": ["subnet-1"]}], "MaxResults": 1000}
+    asked = {"Filters": [{"Name": "subnet-id", "Values": ["subnet-1"]}], "MaxResults": 1000} | {
+        "IncludeManagedResources": True
+    }
     first = {"PrivateIpAddresses": [{"PrivateIpAddress": "10.0.0.5"}], "Ipv4Prefixes": [{"Ipv4Prefix": "10.0.0.16/28"}]}
     second = {
         "Ipv6Addresses": [{"Ipv6Address": "2001:db8::5"}],
@@ -79,7 +81,7 @@ def test_reservations_on_every_page_are_left_out(script: ModuleType, moto_client
         call, asked, more = "get_subnet_cidr_reservations", {"SubnetId": "subnet-1"}, {"NextToken": "more"}
         stub.add_response(call, page("10.0.0.16/28") | more, asked)
         stub.add_response(call, page("10.0.0.32/28"), asked | more)
-        found = list(script.reserved(moto_client, subnet, subnet.block))
+        found = [cidr for cidr, _ in script.reservations(moto_client, subnet)]
     assert found == [ip_network("10.0.0.16/28"), ip_network("10.0.0.32/28")]
 
 

@@ -61,6 +61,53 @@ def test_addresses_that_are_taken_unseen_are_told(
 
 
 @pytest.mark.parametrize(
+    ("unused", "unseen"),
+    [("<availableIpAddressCount>4</availableIpAddressCount>", "has 4 left, as EC2 counts them, 7 fewer than it shows"),
+     ("<availableIpAddressCount>11</availableIpAddressCount>", "")],
+    ids=["some unseen", "none unseen"],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["", "explicit"])
+def test_addresses_of_a_part_that_may_be_taken_unseen_are_told(
+    server: Server,
+    main: Callable[[list[str]], int],
+    capsys: pytest.CaptureFixture[str],
+    unused: str,
+    unseen: str,
+    kind: str,
+) -> None:
+    """EC2 counts for the subnet as a whole; what is reserved there may be counted as left, or not."""
+    server.replies["DescribeSubnets"] = shared(unused)
+    item = f"<item><cidr>10.0.0.8/30</cidr><reservationType>{kind}</reservationType></item>" if kind else ""
+    sets = f"<subnetIpv4CidrReservationSet>{item}</subnetIpv4CidrReservationSet><subnetIpv6CidrReservationSet/>"
+    server.replies["GetSubnetCidrReservations"] = answer("GetSubnetCidrReservations", sets)
+    assert main(["IPV4", "10.0.0.8/30"]) == 0
+    said = capsys.readouterr()
+    assert said.out.split() == ["10.0.0.8", "10.0.0.9", "10.0.0.10", "10.0.0.11"]
+    assert ("may not be free" in said.err) == bool(unseen)
+    assert (unseen if not kind else unseen.replace("7", "3")) in said.err
+
+
+def test_interfaces_that_a_service_of_aws_has_are_asked_for(server: Server, main: Callable[[list[str]], int]) -> None:
+    """An account may have them hidden, as those of EKS Auto Mode's nodes."""
+    server.replies["DescribeSubnets"] = shared("")
+    assert main(["IPV4", "10.0.0.0/28"]) == 0
+    assert any("DescribeNetworkInterfaces" in said and "IncludeManagedResources=true" in said for said in server.asked)
+
+
+def test_an_sdk_that_cannot_ask_for_those_asks_for_the_others(
+    server: Server, main: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CloudShell's may be older than that."""
+    client = script().connect("us-west-2")
+    members = client.meta.service_model.operation_model("DescribeNetworkInterfaces").input_shape.members
+    monkeypatch.delitem(members, "IncludeManagedResources")
+    monkeypatch.setattr(script(), "connect", lambda _: client)
+    server.replies["DescribeSubnets"] = shared("")
+    assert main(["IPV4", "10.0.0.0/28"]) == 0
+    assert not any("IncludeManagedResources" in said for said in server.asked)
+
+
+@pytest.mark.parametrize(
     "last", [["--region", "us-west-2\r"], ["--subnet-id", "subnet-1\r"], ["--vpc-id", "vpc-1\r"], ["--limit", "11\r"]]
 )
 def test_the_line_end_of_windows_is_no_part_of_the_last_argument(
