@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from floatingip.agent.backoff import Chance
+from floatingip.agent.claims import Claims
 from floatingip.agent.effects import Making, Wanted
 from floatingip.agent.events import Wrote
 from floatingip.agent.moves import Moves
@@ -66,6 +67,7 @@ class FloatingAddress:
         self.where = Whereabouts(target, index, settings, shared)
         self.seeing = Seeing(target, settings, shared, now)
         self._writing, self._tending = (Writing(self.text, out, shared.is_full, chance) for _ in range(2))
+        self._claims = Claims()
         self.now = now
         self._chance = chance
         self.memory = Memory()
@@ -174,6 +176,7 @@ class FloatingAddress:
         self._writer_of(wrote.write).wrote(wrote, now)
         if wrote.error is None:
             self._writing.final = self._tending.final = None
+            self._claims.accepted(wrote.write)
 
     def _writer_of(self, write: Write) -> Writing:
         """Upkeep has one of its own: a move does not wait until EC2 has answered that."""
@@ -192,6 +195,7 @@ class FloatingAddress:
         self._jitter = self._chance(0.0, timing.PEACE_JITTER)
         attachment = self.where.attachment()
         self.moves.shown(attachment, now)
+        self._claims.shown(attachment)
         attachment_id = attachment.id if attachment is not None else ""
         self.seeing.answers.are_under(attachment_id, now)
         self.seeing.answers.probe(self.where.address())
@@ -399,5 +403,5 @@ class FloatingAddress:
             self._shared,
             blind=self.seeing.blind,
             unsound_before=self.memory.unsound_here,
-            refused=str(self.final or ""),
+            refused=str(self.final or self._claims.problem),
         )

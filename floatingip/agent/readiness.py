@@ -23,7 +23,8 @@ def shortcoming(
 
     ``obstacle`` is why this node could not carry the address at all, or not now.  ``blind`` is why it cannot probe the
     address, empty where it can; ``unsound_before`` is why it did not carry the address when it held it last, empty
-    where it did; ``refused`` is for what lasting cause EC2 refused its last write, empty where it did not.
+    where it did; ``refused`` is for what lasting cause EC2 refused its last write, or did not do what it had accepted,
+    empty where it did.
     """
     name = decision.reason.name
     if decision.reason is Reason.EC2_SILENT and shared.unanswered:

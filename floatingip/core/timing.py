@@ -166,6 +166,9 @@ BACKOFF_DENIED = 60.0
 BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING = 0.5, 15.0, 2.0
 """Seconds to wait after EC2 failed: at first, at most, and at most while something is wrong that EC2 did not refuse."""
 
+CLAIMS_IN_VAIN = 3
+"""Claims in a row that EC2 accepts, and that come to nothing, which are no accident."""
+
 REFUSED_AGAIN = 90.0
 """Seconds within which two refusals of one kind of write are no two accidents: longer than the pause between two looks
 in peace, after which the same write may be tried again."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from floatingip.agent.effects import Moved
+from floatingip.agent.events import Wrote
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
 from floatingip.core.ec2 import Attachment, AttachmentStatus
@@ -15,6 +16,7 @@ from floatingip.core.move import Result
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Lack
+from floatingip.core.writes import Assign, Attach
 from tests.core.nodes import (
     ADDRESS,
     ME,
@@ -27,7 +29,9 @@ from tests.core.nodes import (
     Node,
     eni,
     held_by,
+    mover,
     now,
+    others,
 )
 
 
@@ -144,6 +148,27 @@ def test_a_node_whose_claim_ec2_refuses_is_not_ready_by_a_name_of_its_own() -> N
     made.looked(eni(holder=OTHER))
     made.step()
     assert made.address.shortcoming().name == ""
+
+
+@pytest.mark.parametrize("carry", list(Carry))
+def test_a_node_whose_claims_ec2_accepts_in_vain_is_not_ready(carry: Carry) -> None:
+    """An attach may end as detached, and somebody may take away at once what was assigned: it is told, as a refusal
+    is, once that is no accident, and until the address is anybody's.
+    """
+    made, claim = (Node(), Attach("eni-1")) if carry is Carry.ENI else (mover(), Assign("eni-b", ADDRESS))
+    free, held = (eni(), eni(holder=OTHER)) if carry is Carry.ENI else (None, others(ADDRESS))
+
+    def try_once() -> str:
+        made.address.wrote(Wrote(str(ADDRESS), claim, None, 1), now())
+        made.looked(free)
+        made.found(NO_LINK if carry is Carry.ENI else NOTHING)
+        return made.address.shortcoming().name
+
+    assert [try_once() for _ in range(timing.CLAIMS_IN_VAIN)] == ["", "", Lack.CLAIM_REFUSED]
+    assert "accepted that again and again" in made.address.not_ready()
+    assert made.address.final is None  # attach goes on
+    made.looked(held)
+    assert try_once() == ""
 
 
 @pytest.mark.parametrize("carry", list(Carry))

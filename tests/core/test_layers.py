@@ -37,7 +37,7 @@ core/decision     turns evidence
 core/decision     remember free rules
 core/decision     here elsewhere
 core/decision     decide
-agent             backoff trouble shortcoming standing pod looks peers shown_by_imds recent
+agent             backoff trouble shortcoming standing pod looks peers shown_by_imds recent claims
 agent             shared effects
 agent             outbox events serving obstacles answers
 agent             whereabouts seeing
