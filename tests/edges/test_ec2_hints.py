@@ -10,7 +10,7 @@ from botocore.utils import ContainerMetadataFetcher
 from floatingip.core.errors import CloudUnavailable, ConfigurationError
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2.cloud import Ec2Cloud
-from tests.edges.ec2_server import Become, Server, http
+from tests.edges.ec2_server import Become, Server, error, http
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
@@ -47,6 +47,28 @@ def test_keys_that_cannot_be_used_are_not_blamed_on_their_end(told: Told, keys: 
     said = told(**keys, AWS_CREDENTIAL_EXPIRATION=LATER)
     assert "correct AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN" in said
     assert "EXPIRATION" not in said
+
+
+def test_temporary_keys_without_their_token_are_not_blamed_on_the_clock(told: Told, server: Server) -> None:
+    """EC2 would not accept them, as if it were wrong: they were copied in part."""
+    said = told(AWS_ACCESS_KEY_ID="ASIAIOSFODNN7EXAMPLE", AWS_SECRET_ACCESS_KEY="secret")
+    assert "they are temporary, and have no token; correct AWS_ACCESS_KEY_ID" in said
+    assert not server.asked
+
+
+@pytest.mark.parametrize("beside", ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_what_stands_without_its_access_key_is_named(told: Told, beside: str) -> None:
+    """In the place of a role that nobody meant."""
+    assert f"AWS_ACCESS_KEY_ID is missing beside {beside} in the environment" in told(**{beside: "secret"})
+
+
+@pytest.mark.parametrize("code", ["InvalidAction", "MissingAuthenticationToken"])
+def test_an_endpoint_for_all_that_is_ec2s_is_not_blamed_on_the_role(told: Told, server: Server, code: str) -> None:
+    """In a VPC without a way out somebody names EC2's, and STS is asked there."""
+    server.replies["AssumeRoleWithWebIdentity"] = error(400, code)
+    said = told(AWS_ENDPOINT_URL=server.url, AWS_ROLE_ARN=ROLE, AWS_WEB_IDENTITY_TOKEN_FILE="TOKEN")
+    assert code in said
+    assert f"AWS_ENDPOINT_URL={server.url} counts for STS, too" in said
 
 
 def test_an_end_without_keys_is_nobodys(told: Told) -> None:

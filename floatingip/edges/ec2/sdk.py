@@ -52,6 +52,9 @@ LONGEST = 20.0
 
 _KEY = re.compile(r"[!-~]+")
 
+TEMPORARY = "ASIA"
+"""How the access key of temporary credentials begins ("IAM identifiers", IAM User Guide)."""
+
 IMDS = ("169.254.169.254", "[fd00:ec2::254]")
 """The hosts in the URLs of IMDS."""
 
@@ -285,6 +288,9 @@ def _read(source: botocore.credentials.Credentials) -> _Credentials:
     for what, key in (("access key", keys.access_key), ("secret", keys.secret_key), ("token", keys.token)):
         if not (key is None and what == "token") and not (isinstance(key, str) and _KEY.fullmatch(key)):
             raise _UnusableKeys(f"their {what} is empty, or has blanks, line breaks or other characters of no key")
+    if keys.token is None and str(keys.access_key).startswith(TEMPORARY):
+        # EC2 would say the same of them as of a wrong clock.
+        raise _UnusableKeys("they are temporary, and have no token")
     return _Credentials(keys, source)
 
 
@@ -312,6 +318,8 @@ def _credentials_hint(error: Exception | None = None) -> str:
     said, role, token = str(error), os.environ.get("AWS_ROLE_ARN"), os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
     if os.environ.get("AWS_ACCESS_KEY_ID"):  # with them in the environment the SDK looks nowhere else
         return _environments_hint(error)
+    if beside := [key for key in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if os.environ.get(key)]:
+        return f"AWS_ACCESS_KEY_ID is missing beside {' and '.join(beside)} in the environment; or unset these"
     if "still expired" in said:
         return CLOCK_HINT
     # What only was not reached is quoted, too, and mostly right.
@@ -362,6 +370,9 @@ def _assuming_hint(role: str, code: str) -> str:
             return f"is the cluster's OIDC provider in IAM, and its audience sts.amazonaws.com, for {role}?"
         case "ExpiredTokenException":
             return f"{CLOCK_HINT[:-1]}, and does the kubelet renew {os.environ.get('AWS_WEB_IDENTITY_TOKEN_FILE')}?"
+        case "InvalidAction" | "MissingAuthenticationToken" if os.environ.get("AWS_ENDPOINT_URL"):
+            url = os.environ["AWS_ENDPOINT_URL"]
+            return f"AWS_ENDPOINT_URL={url} counts for STS, too: name EC2's endpoint by AWS_ENDPOINT_URL_EC2"
         case "RegionDisabledException":
             return f"activate STS for this Region in the account's settings in IAM, for {role}"
         case "ValidationError":
