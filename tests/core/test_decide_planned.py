@@ -11,6 +11,7 @@ from floatingip.core.ec2 import Attachment, AttachmentStatus, Owner
 from floatingip.core.model import Carry
 from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.plumbing import Extent
+from floatingip.core.timing import TAKING_STEP
 from floatingip.core.writes import Detach
 from tests.core.deciders import WALL, Observer, eni, shown
 from tests.core.scenes import scenes
@@ -141,6 +142,30 @@ def test_an_order_is_obeyed_by_whom_it_names(to: str, detaches: bool) -> None:
     decision = observer.see(30.1, owner=ordered(30.1, to))
     assert (observer.memory.last_write == Detach("a1")) == detaches
     assert decision.state is (State.TAKEOVER if detaches else State.STANDBY)
+
+
+def test_an_order_that_is_not_obeyed_keeps_no_leaving_holder_from_being_relieved() -> None:
+    """Whom it names may have died, or be about to end as well: it has its turn, and then the others have theirs."""
+    observer = beginning()
+    observer.see(29.0, "word:leaving", owner=ordered(29.0, "i-c"))
+    assert observer.see(29.0 + TAKING_STEP - 0.1, owner=ordered(32.9, "i-c")).write is None
+    decision = observer.see(29.0 + TAKING_STEP + 0.1, owner=ordered(33.1, "i-c"))
+    assert shown(decision) == "takeover HOLDER_LEAVING R5 detach:a1"
+
+
+def test_a_written_off_holder_is_not_left_to_whom_an_order_names_for_ever() -> None:
+    """The same, but that the move is recorded first."""
+    observer = beginning(ready_at=0.0)
+    observer.see(29.0, word=replace(OFF, since=29.0), ready_at=29.0, owner=ordered(29.0, "i-c"))
+    decision = observer.see(33.1, ready_at=33.1, owner=ordered(33.1, "i-c"))
+    assert shown(decision).startswith("doubt WRITTEN_OFF R5 tag:R5@")
+
+
+def test_an_order_alone_is_obeyed_by_nobody_else() -> None:
+    """However long whom it names does nothing: the holder serves, and its deadline comes."""
+    observer = beginning()
+    for now in (30.0, 40.0, 60.0):
+        assert observer.see(now, "word:sound probe:A", owner=ordered(now, "i-c")).write is None
 
 
 def test_an_ordered_holder_serves_on_until_it_is_relieved() -> None:

@@ -224,8 +224,8 @@ MUTATIONS = (
     Mutation(
         "a node that is about to end relieves another one",
         f"{DECISION}.rules",
-        "return not situation.view.leaving and (order is None",
-        "return (order is None",
+        "if view.leaving:\n        return False\n    is_ours",
+        "is_ours",
         108,
         ("the end of a machine is announced",),
     ),

@@ -16,6 +16,7 @@ from floatingip.core.decision import served
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import answered_by_tag, should_answer, was_reached, witnessed_since
 from floatingip.core.decision.situation import Situation
+from floatingip.core.decision.turns import taking_step
 from floatingip.core.decision.view import is_down
 from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.peer import WordState
@@ -50,7 +51,8 @@ def r3_attaching_for_too_long(situation: Situation) -> Charge | None:
 
 def r5_a_handover_was_ordered(situation: Situation) -> Charge | None:
     """Somebody ordered a handover to this node, or to any."""
-    if situation.order is not None and _may_relieve(situation):
+    view, order = situation.view, situation.order
+    if order is not None and order.names(view.me) and not view.leaving:
         return Charge(Rule.R5, Reason.HANDOVER_ASKED, situation.who, rationed=False)
     return None
 
@@ -186,9 +188,14 @@ def _a3_is_too_new(situation: Situation) -> bool:
 
 
 def _may_relieve(situation: Situation) -> bool:
-    """Whether this node may: it is not about to end itself, and no order names another node."""
-    order = situation.order
-    return not situation.view.leaving and (order is None or order.names(situation.view.me))
+    """Whether this node may: it is not about to end itself, and if an order names another one, that has had its turn:
+    it may have died since, or be about to end as well.
+    """
+    view, order = situation.view, situation.order
+    if view.leaving:
+        return False
+    is_ours = order is None or order.names(view.me)
+    return is_ours or view.now - view.word.since >= taking_step(situation.memory)
 
 
 def _is_told(situation: Situation) -> bool:
