@@ -98,7 +98,7 @@ class FloatingAddress:
         return self._writing.final or self._tending.final
 
     def fail(self, error: CloudError) -> None:
-        """EC2 refused, for good, what all addresses need."""
+        """EC2 refused, for good, what this address needs."""
         self._writing.final = error
 
     # What is known.

@@ -98,10 +98,16 @@ class Looking:
         self._requested_at = self._wanted_at = now
         return True
 
-    def answered(self, asked_at: float, unread: str, undescribed: str, now: float) -> None:
-        """EC2 answered; ``unread`` is why some of it could not be read, ``undescribed`` why instances are missing."""
-        self._looking, self._answered, self.denied, self.answered_at = False, True, "", asked_at
-        if unread:
+    def answered(self, asked_at: float, unread: str, undescribed: str, denied: Denied | None, now: float) -> None:
+        """EC2 answered; ``unread`` is why some of it could not be read, ``undescribed`` why instances are missing, and
+        ``denied`` what IAM did not let be asked.
+        """
+        self._looking, self._answered, self.answered_at = False, True, asked_at
+        self.denied = denied.action if denied is not None else ""
+        if denied is not None:
+            self._complain_of_denial(denied, now)
+            self._put_off(timing.BACKOFF_LAST, now)
+        elif unread:
             # Of a part of the answer nothing is known (R9): ask again, with growing pauses.
             self._again_later(unread, now)
         else:
@@ -121,9 +127,7 @@ class Looking:
         if not isinstance(error, Denied):
             self._again_later(str(error), now)
             return
-        if self._complaint.is_due(str(error), now):
-            self._out.error("denied", str(error), action=error.action)
-        self._shared.unanswered = str(error)
+        self._complain_of_denial(error, now)
         self._put_off(timing.BACKOFF_DENIED, now)
 
     def _again_later(self, problem: str, now: float) -> None:
@@ -135,6 +139,11 @@ class Looking:
         if self._complaint.is_due(problem, now):
             self._out.warning("ec2", f"{problem}; trying again")
         self._shared.unanswered = problem
+
+    def _complain_of_denial(self, error: Denied, now: float) -> None:
+        if self._complaint.is_due(str(error), now):
+            self._out.error("denied", str(error), action=error.action)
+        self._shared.unanswered = str(error)
 
     def _recovered(self) -> None:
         """EC2 answers as it should: say so, if it was complained about."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from floatingip.core.ec2 import AllocationFacts, Eni, Instance, Subnet
+from floatingip.core.errors import Denied
 from floatingip.core.model import Target
 
 CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
@@ -46,8 +47,9 @@ class Seen:
 
     ``subnets`` is None when they were not asked for, or wanted in vain; ``allocations`` has those Elastic IPs of which
     more had to be known than their ENI shows.  ``unknown`` has the targets of which nothing was learned, with the
-    reason; ``undescribed`` says why some instances, or an Elastic IP of which the ENI is known, could not be described,
-    empty where all were.  ``calls`` is how many calls to EC2 all of it took.
+    reason; ``refused`` those of which IAM does not let be asked what has to be known; ``undescribed`` says why some
+    instances, or an Elastic IP of which the ENI is known, could not be described, empty where all were.  ``calls`` is
+    how many calls to EC2 all of it took.
     """
 
     asked_at: float
@@ -60,6 +62,7 @@ class Seen:
     subnets: tuple[Subnet, ...] | None
     allocations: Mapping[Target, AllocationFacts | None]
     unknown: Mapping[Target, str] = field(default_factory=dict)
+    refused: Mapping[Target, Denied] = field(default_factory=dict)
     unread: tuple[Eni, ...] = ()
     undescribed: str = ""
     calls: int = 1

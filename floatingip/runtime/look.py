@@ -21,7 +21,7 @@ from typing import TypeVar
 from floatingip.agent.looks import Question, Seen, cluster_name
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Eni, Instance, InstanceState, Subnet
-from floatingip.core.errors import CloudError, CloudUnavailable, Throttled
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied, Throttled
 from floatingip.core.model import Allocation, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
@@ -98,8 +98,9 @@ class Calls:
 def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | None = None) -> Seen:
     """Ask EC2; tests pass ``calls`` that need no threads.
 
-    Raises CloudError for the first call that fails, but where EC2 cannot answer one that only some of this depends on:
-    where an address is can be known without what is told of its holder's instance, of an Elastic IP, or of others.
+    Raises CloudError for the first call that fails, but where EC2 cannot answer one that only some of this depends on,
+    or does not let that of an Elastic IP be made: where an address is can be known without what is told of its holder's
+    instance, of an Elastic IP, or of others.
     """
     me, known, calls = question.me, question.known, calls or Calls()
     foreseen = question.judged | (frozenset((me,)) - known)
@@ -147,10 +148,13 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
     except CloudUnavailable as error:
         undescribed = str(error)
     allocations: dict[Target, AllocationFacts | None] = {}
+    refused: dict[Target, Denied] = {}
     for target, answer in asked.items():
         try:
             allocations[target] = answer.result()
-        except CloudUnavailable as error:
+        except (CloudUnavailable, Denied) as error:
+            if isinstance(error, Denied):
+                refused[target] = error
             if target in enis:
                 undescribed = str(error)
             else:
@@ -166,6 +170,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
         subnets=_all_known(settings, question, subnets) if subnets is not None else None,
         allocations=allocations,
         unknown=unknown,
+        refused=refused,
         unread=unread,
         undescribed=undescribed,
         calls=len(calls.made),

@@ -50,7 +50,7 @@ from floatingip.core.ec2 import (
     Subnet,
 )
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
-from floatingip.core.model import Carry, Target
+from floatingip.core.model import Allocation, Carry, Target
 from floatingip.core.node import Identity, Notice, OwnPod
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
@@ -70,9 +70,10 @@ CHURN = (Probe, Keep, Announce, AskPod, Perform, Rehearse, ListNodePorts)
 class Node:
     """A worker, the time there, and what its agent asked for."""
 
-    def __init__(self, *, observes: bool = True, seed: int = 1, carry: Carry = Carry.ENI) -> None:
+    def __init__(self, *others: Target, observes: bool = True, seed: int = 1, carry: Carry = Carry.ENI) -> None:
         self.now = 100.0
-        settings, chance = Settings((ADDRESS,), name=NAME, service="", carry=carry), random.Random(seed).uniform
+        settings = Settings((ADDRESS, *others), name=NAME, service="", carry=carry)
+        chance = random.Random(seed).uniform
         self.agent = Agent(settings, IDENTITY, observes=observes, started_at=self.now, chance=chance)
         self.told = Told()
 
@@ -313,6 +314,20 @@ def test_a_token_of_ours_is_not_spent_by_what_was_refused() -> None:
         asked = [effect for effect in node.told.effects if isinstance(effect, Perform)][-1]
         assert asked.write == Create()
         node.handle(Wrote(asked.writer, asked.write, Denied("ec2:CreateNetworkInterface")), after=0.1)
+
+
+@pytest.mark.parametrize("others", [(), (Allocation("eipalloc-1"),)], ids=["alone", "beside another one"])
+def test_a_permission_that_only_one_address_lacks_ends_no_attach_of_the_others(others: tuple[Target, ...]) -> None:
+    """Whoever has just added an Elastic IP may lack it, and the pods with all the others would come up no more."""
+    node, denied = Node(*others, observes=False), Denied("ec2:DescribeAddresses")
+    node.handle()
+    target = (ADDRESS, *others)[-1]
+    unknown, refused = {target: str(denied)}, {target: denied}
+    seen = Seen(node.now, {}, (), frozenset(), frozenset(), "", {}, (SUBNET,), {}, unknown, refused)
+    effects = node.handle(Looked(seen), after=1.0)
+    assert node.told.log.count("event=denied ") == 1
+    assert [effect.error for effect in effects if isinstance(effect, End)] == ([] if others else [denied])
+    assert any(isinstance(effect, Perform) for effect in effects) == bool(others)
 
 
 UNSOUND = PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing")
