@@ -162,7 +162,7 @@ class Whereabouts:
             return Shortcoming(Lack.IMPOSSIBLE, impossible)
         if self.holder() == self._shared.me.instance_id:
             return Shortcoming()
-        if self._way.needed.intersection(self._shared.denied):
+        if self._way.needs(self.target).intersection(self._shared.denied):
             return Shortcoming(Lack.DENIED, self._shared.denial())
         no_room = self._no_room(now)
         return Shortcoming(Lack.NO_ROOM, no_room) if no_room else Shortcoming()

@@ -300,3 +300,23 @@ def test_only_permissions_that_a_move_needs_keep_a_node_from_it() -> None:
     assert made.address.obstacle() == ""
     made.shared.denied = ("ec2:AssignPrivateIpAddresses",)
     assert "ec2:AssignPrivateIpAddresses" in made.address.obstacle()
+
+
+@pytest.mark.parametrize(
+    ("target", "action", "other"),
+    [
+        (ADDRESS, "ec2:AssignPrivateIpAddresses", "ec2:UnassignIpv6Addresses"),
+        (IPV6, "ec2:UnassignIpv6Addresses", "ec2:AssignPrivateIpAddresses"),
+        (ELASTIC, "ec2:AssignPrivateIpAddresses", "ec2:UnassignIpv6Addresses"),
+    ],
+    ids=str,
+)
+def test_a_permission_for_the_other_family_keeps_no_address_from_being_taken_over(
+    target: Target, action: str, other: str
+) -> None:
+    """Each address is watched by itself: a policy that lets IPv4 alone be moved lets it be moved."""
+    made = mover(target)
+    made.shared.denied = (other,)
+    assert made.address.obstacle() == ""
+    made.shared.denied = (other, action)
+    assert action in made.address.obstacle()

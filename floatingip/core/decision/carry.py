@@ -24,7 +24,7 @@ from floatingip.core.writes import Write
 class Way(Protocol):
     """How an address is claimed and taken, what tells of that, and what a node needs for it.
 
-    ``needed`` are the IAM actions without which no takeover is possible, and ``lacks_room`` says in words that a node
+    ``needed`` are the IAM actions without which takeovers are impossible, and ``lacks_room`` says in words that a node
     has no room.  ``first_wins``: of several nodes that take the address from a judged holder EC2 itself refuses all but
     the first.  ``has_standing_enis``: each node has an ENI attached ahead of time.  ``detaches_without_device`` (R14):
     a node lets go of an ENI whose device never comes.  ``barred_pause`` is after how many seconds EC2 is asked again
@@ -97,6 +97,9 @@ class Way(Protocol):
         """From when on (Unix seconds) what a tag of the ENI says is of this attachment; None while unknown."""
 
     # What a node needs.
+
+    def needs(self, target: Target) -> frozenset[str]:
+        """Those of ``needed`` without which this one cannot be taken over."""
 
     def usable(self, enis: Iterable[Eni]) -> tuple[Eni, ...]:
         """Those of our ENIs that can carry an address; the rest belong to the other way."""

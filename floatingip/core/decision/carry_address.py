@@ -135,6 +135,11 @@ class ByAddress:
         """Minus infinity: a standing ENI outlasts moves, so its tags are never of another attachment."""
         return -inf
 
+    def needs(self, target: Target) -> frozenset[str]:
+        """Each family has its own (A5); an Elastic IP rides along with an IPv4 address."""
+        action = "ec2:UnassignIpv6Addresses" if isinstance(target, IPv6Address) else "ec2:AssignPrivateIpAddresses"
+        return frozenset({action})
+
     def usable(self, enis: Iterable[Eni]) -> tuple[Eni, ...]:
         """The standing ENIs."""
         return tuple(eni for eni in enis if eni.standing_for)

@@ -109,6 +109,10 @@ class ByEni:
         """When EC2 made the attachment."""
         return attachment.since_wall
 
+    def needs(self, target: Target) -> frozenset[str]:
+        """All, whatever the ENI carries."""
+        return self.needed
+
     def usable(self, enis: Iterable[Eni]) -> tuple[Eni, ...]:
         """All but the standing ENIs."""
         return tuple(eni for eni in enis if not eni.standing_for)
