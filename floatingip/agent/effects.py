@@ -163,14 +163,14 @@ class Rehearse:
     """
     Find out these ``parts`` of whether a takeover by this node, the instance ``me``, would be possible.
 
-    ``eni`` is the one by which ``target`` would move, None while there is none, in ``subnet``; ``tags`` are those by
-    which an ENI is ours, ``needed`` the IAM actions without which there is no takeover; ``slots`` is how many ENIs the
-    instance may have, None while that is not known.
+    ``eni`` is the one by which one of ``targets`` would move, None while there is none, in ``subnet``; ``tags`` are
+    those by which an ENI is ours, ``needed`` the IAM actions without which there is no takeover; ``slots`` is how many
+    ENIs the instance may have, None while that is not known.
     """
 
     parts: tuple[Part, ...]
     eni: Eni | None
-    target: Target
+    targets: tuple[Target, ...]
     subnet: Subnet
     me: Instance
     tags: Mapping[str, str]

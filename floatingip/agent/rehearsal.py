@@ -48,7 +48,7 @@ class Rehearsal:
     def follow(self, now: float) -> None:
         """Ask for a rehearsal, when it is time and enough is known."""
         shared = self._shared
-        eni, target = self._moving()
+        eni, targets = self._moving()
         if self._denied_with is not None and self._denied_with not in self._places():
             self._denied_with, self._due[Part.PERMISSIONS] = _place_of(eni), now
         me = shared.instances.get(shared.me.instance_id)
@@ -59,12 +59,14 @@ class Rehearsal:
         self._due.update(dict.fromkeys(due, now + timing.REHEARSE_EVERY))
         self._asking = True
         tags = {OWNER_TAG: shared.name}
-        self._out.add(Rehearse(due, eni, target, subnet, me, tags, shared.slots, self._way.needed, now))
+        self._out.add(Rehearse(due, eni, targets, subnet, me, tags, shared.slots, self._way.needed, now))
 
-    def _moving(self) -> tuple[Eni | None, Target]:
-        """What would move, and by which ENI; None while there is none."""
+    def _moving(self) -> tuple[Eni | None, tuple[Target, ...]]:
+        """By which ENI something would move, None while there is none; and what."""
         found = [(eni, each.target) for each in self._addresses if (eni := each.where.own_eni()) is not None]
-        return found[0] if found else (None, self._addresses[0].target)
+        eni = found[0][0] if found else None
+        moving = tuple(target for own, target in found if own == eni)
+        return eni, moving or tuple(each.target for each in self._addresses)
 
     def _places(self) -> set[Place]:
         """With what permissions could be tried now; nothing at all where no address has an ENI."""

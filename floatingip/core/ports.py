@@ -7,7 +7,7 @@ Every method may block, so the runtime calls them from threads of their own.  Ea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from ipaddress import IPv4Address
 from typing import Protocol
 
@@ -104,13 +104,19 @@ class Cloud(Protocol):
         """Switch the ENI's source/destination check on."""
 
     def rehearse(
-        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
+        self,
+        eni: Eni | None,
+        subnet: Subnet,
+        me: str,
+        tags: Mapping[str, str],
+        targets: Collection[Target],
+        needed: frozenset[str],
     ) -> tuple[str, ...]:
-        """The IAM actions of a takeover that are denied, found out by dry runs: nothing is changed.
+        """The IAM actions of takeovers that are denied, found out by dry runs: nothing is changed.
 
         ``tags`` are those that our ENIs have, since a policy may depend on them; ``eni`` is the one by which this node,
-        the instance ``me``, would take ``target``, None while there is none; ``needed`` are the actions without which
-        there is no takeover.
+        the instance ``me``, would take one of ``targets``, None while there is none; ``needed`` are the actions without
+        which there is no takeover.
         """
 
 

@@ -121,7 +121,7 @@ def _slots(cloud: Cloud, asked: Rehearse) -> Event:
 
 
 def _permissions(cloud: Cloud, asked: Rehearse) -> Event:
-    denied = cloud.rehearse(asked.eni, asked.subnet, asked.me.id, asked.tags, asked.target, asked.needed)
+    denied = cloud.rehearse(asked.eni, asked.subnet, asked.me.id, asked.tags, asked.targets, asked.needed)
     return PermissionsRehearsed(denied, asked.eni)
 
 

@@ -331,9 +331,9 @@ def test_what_iam_denies_is_named_by_the_rehearsal_and_the_call(
     world.settle()
     before = show(cloud, eni)
     needed = way_to(Carry.ENI).needed
-    assert cloud.rehearse(before, here, worker, TAGS, FLOATING, needed) == ()
+    assert cloud.rehearse(before, here, worker, TAGS, (FLOATING,), needed) == ()
     world.deny(action)
-    assert cloud.rehearse(before, here, worker, TAGS, FLOATING, needed) == (f"ec2:{action}",)
+    assert cloud.rehearse(before, here, worker, TAGS, (FLOATING,), needed) == (f"ec2:{action}",)
     calls: dict[str, Callable[[], object]] = {
         "CreateNetworkInterface": lambda: create(cloud, here, IPv4Address("10.0.0.101")),
         "AttachNetworkInterface": lambda: cloud.attach_eni(eni.id, worker, frozenset()),

@@ -242,9 +242,11 @@ def test_a_denied_move_is_named_by_the_rehearsal_and_the_call(
     """For the target that needs it; nothing is changed by either."""
     eni = standing(world, cloud, here)
     target = FLOATING_IPV6 if "Ipv6" in action else FLOATING
-    assert cloud.rehearse(eni, here, eni.standing_for, TAGS, target, way_to(Carry.ADDRESS).needed) == ()
+    assert cloud.rehearse(eni, here, eni.standing_for, TAGS, (target,), way_to(Carry.ADDRESS).needed) == ()
     world.deny(action)
-    assert cloud.rehearse(eni, here, eni.standing_for, TAGS, target, way_to(Carry.ADDRESS).needed) == (f"ec2:{action}",)
+    assert cloud.rehearse(eni, here, eni.standing_for, TAGS, (target,), way_to(Carry.ADDRESS).needed) == (
+        f"ec2:{action}",
+    )
     calls: dict[str, Callable[[], object]] = {
         "AssignPrivateIpAddresses": lambda: cloud.assign(eni.id, FLOATING, reassign=True),
         "UnassignIpv6Addresses": lambda: cloud.unassign(eni.id, FLOATING_IPV6),

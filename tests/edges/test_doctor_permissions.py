@@ -8,6 +8,7 @@ import pytest
 from floatingip.commands.doctor.examine import examine
 from floatingip.commands.doctor.facts import Facts
 from floatingip.commands.doctor.finding import PERMISSIONS, Verdict
+from floatingip.core.model import Allocation, Target
 from floatingip.core.node import Identity
 from floatingip.core.settings import Settings
 from tests.edges.ec2_server import ADDRESS, Become, Server, answer, error, instances, interface, interfaces, subnets
@@ -37,6 +38,7 @@ ANSWERS = {
     "DescribeSubnets": subnets(SUBNET),
     "DescribeInstanceTypes": answer("DescribeInstanceTypes", f"<instanceTypeSet>{SLOTS}</instanceTypeSet>"),
     "GetSubnetCidrReservations": answer("GetSubnetCidrReservations", "<subnetIpv4CidrReservationSet/>"),
+    "DescribeAddresses": answer("DescribeAddresses", "<addressesSet/>"),
     "CreateTags": error(403, "UnauthorizedOperation"),
     "": error(412, "DryRunOperation"),
 }
@@ -49,9 +51,11 @@ def told(server: Server, environment: Become) -> Told:
     """The actions that the doctor calls denied, where EC2 refuses these by these codes, and CreateTags."""
     environment(AWS_ENDPOINT_URL_EC2=server.url, **KEYS)
 
-    def tell(**refused: str) -> list[str]:
-        server.replies |= ANSWERS | {action: error(400, code) for action, code in refused.items()}
-        found = examine(OnWorker(Settings((ADDRESS,), name="lab"), {}, None), [PERMISSIONS], within=10)
+    def tell(*others: Target, **refused: str) -> list[str]:
+        # Before what is answered to all else, which is last.
+        server.replies |= {action: error(400, code) for action, code in refused.items()}
+        server.replies |= {action: reply for action, reply in ANSWERS.items() if action not in refused}
+        found = examine(OnWorker(Settings((ADDRESS, *others), name="lab"), {}, None), [PERMISSIONS], within=10)
         assert {each.verdict for each in found} == {Verdict.FAIL}, found
         return [each.what.removeprefix("IAM denies ") for each in found]
 
@@ -76,3 +80,8 @@ def test_one_denial_hides_no_other(told: Told) -> None:
     lookups = ["ec2:DescribeInstanceTypes", "ec2:GetSubnetCidrReservations"]
     denied = dict.fromkeys((each.removeprefix("ec2:") for each in lookups), "UnauthorizedOperation")
     assert told(**denied) == ["ec2:CreateTags", *lookups]
+
+
+def test_a_permission_that_the_second_address_needs_is_tried_as_well(told: Told) -> None:
+    """That the first one needs none of it says nothing of an Elastic IP."""
+    assert "ec2:AssociateAddress" in told(Allocation("eipalloc-1"), AssociateAddress="UnauthorizedOperation")

@@ -311,7 +311,7 @@ def test_a_rehearsal_names_what_is_denied_and_changes_nothing(endpoint: Endpoint
     endpoint.ended.callback(events.unregister, "provide-client-params.ec2", unique_id="sent")
     attachment = Attachment("a1", "i-0a", 1, AttachmentStatus.ATTACHED)
     eni = Eni("eni-1", "02:00:00:00:00:64", ADDRESS, "subnet-1", "us-west-2-lax-1a", attachment)
-    denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, way_to(Carry.ENI).needed)
+    denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, (ADDRESS,), way_to(Carry.ENI).needed)
     assert denied == ("ec2:AttachNetworkInterface", "ec2:CreateTags")
     assert sent == [True] * len(DRY_RUNS)
 
@@ -337,16 +337,28 @@ def test_a_rehearsal_of_a_move_asks_for_what_changes_nothing(
     endpoint.refuses(moving, "UnauthorizedOperation", "Not authorized.", 403, **expected)
     eni = Eni("eni-1", "02:00:00:00:00:64", IPv4Address("10.0.0.7"), "subnet-1", "us-west-2-lax-1a")
     (denied,) = endpoint.cloud.rehearse(
-        eni, SUBNET, "i-0b", {"floatingip": "lab"}, target, way_to(Carry.ADDRESS).needed
+        eni, SUBNET, "i-0b", {"floatingip": "lab"}, (target,), way_to(Carry.ADDRESS).needed
     )
     assert denied == f"ec2:{moving}"
+
+
+def test_a_rehearsal_of_moves_tries_what_each_family_needs(endpoint: Endpoint) -> None:
+    """Whichever address comes first: a policy may allow that one's moves alone."""
+    for action in DRY_RUNS[:-1]:
+        endpoint.refuses(action, "DryRunOperation")
+    for action in ("AssignPrivateIpAddresses", "UnassignIpv6Addresses"):
+        endpoint.refuses(action, "UnauthorizedOperation", "Not authorized.", 403)
+    eni = Eni("eni-1", "02:00:00:00:00:64", IPv4Address("10.0.0.7"), "subnet-1", "us-west-2-lax-1a")
+    needed = way_to(Carry.ADDRESS).needed
+    denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, (ADDRESS, IPV6), needed)
+    assert denied == ("ec2:AssignPrivateIpAddresses", "ec2:UnassignIpv6Addresses")
 
 
 @pytest.mark.parametrize("carry", Carry)
 def test_a_rehearsal_without_an_eni_asks_for_its_creation_only(endpoint: Endpoint, carry: Carry) -> None:
     """The others need one."""
     endpoint.refuses("CreateNetworkInterface", "DryRunOperation")
-    assert endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, way_to(carry).needed) == ()
+    assert endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, (ADDRESS,), way_to(carry).needed) == ()
 
 
 @pytest.mark.parametrize("carry", Carry)
@@ -354,7 +366,7 @@ def test_a_rehearsal_that_ec2_does_not_answer_says_nothing(endpoint: Endpoint, c
     """Neither that all is allowed, nor that something is denied."""
     endpoint.refuses("CreateNetworkInterface", "RequestLimitExceeded", status=503)
     with pytest.raises(CloudUnavailable):
-        endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, ADDRESS, way_to(carry).needed)
+        endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, (ADDRESS,), way_to(carry).needed)
 
 
 def test_an_interface_of_a_managed_service_can_be_read(endpoint: Endpoint) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
@@ -131,17 +131,23 @@ class FakeCloud:
         self._ec2.modify(eni_id, lambda eni: replace(eni, source_check=True))
 
     def rehearse(
-        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
+        self,
+        eni: Eni | None,
+        subnet: Subnet,
+        me: str,
+        tags: Mapping[str, str],
+        targets: Collection[Target],
+        needed: frozenset[str],
     ) -> tuple[str, ...]:
         actions = ["CreateNetworkInterface"]
         if eni is not None:
             actions += ["AttachNetworkInterface", "CreateTags"]
             if "ec2:DetachNetworkInterface" in needed:
                 actions.append("DetachNetworkInterface")
-            elif not isinstance(target, IPv6Address):
-                actions.append("AssignPrivateIpAddresses")
-            elif target not in eni.ipv6s:
-                actions.append("UnassignIpv6Addresses")
+            else:
+                ipv6s = [target for target in targets if isinstance(target, IPv6Address)]
+                actions += ["AssignPrivateIpAddresses"] if len(ipv6s) < len(targets) else []
+                actions += ["UnassignIpv6Addresses"] if set(ipv6s) - set(eni.ipv6s) else []
         denied: list[str] = []
         for action in actions:
             try:

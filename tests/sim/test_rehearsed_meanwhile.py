@@ -1,6 +1,6 @@
 """A rehearsal that is under way while the address moves: what it was tried with is gone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pytest
 
@@ -16,7 +16,12 @@ def test_a_denial_for_want_of_the_attachment_bars_no_takeover(monkeypatch: pytes
     holder, other, last = (observer.worker for observer in fleet.observers())
 
     def rehearse(
-        eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
+        eni: Eni | None,
+        subnet: Subnet,
+        me: str,
+        tags: Mapping[str, str],
+        targets: Collection[Target],
+        needed: frozenset[str],
     ) -> tuple[str, ...]:
         there = {each.attachment.id for each in fleet.enis() if each.attachment is not None}
         is_gone = eni is not None and eni.attachment is not None and eni.attachment.id not in there

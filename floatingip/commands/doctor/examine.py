@@ -148,17 +148,17 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
         asked += [lambda: facts.slots, lambda: facts.reserved]
     denied = list(api.denied(asked))
     try:
-        eni, target = next(iter(facts.ours), None), facts.targets[0]
+        eni, targets = next(iter(facts.ours), None), facts.targets
     except Denied:
         # Without a look at EC2 there is nothing else that could be tried.
         yield from aws.permissions(denied, None)
         return
-    denied += facts.inspection.denied(eni, target)
+    denied += facts.inspection.denied(eni, targets)
     if not facts.is_elsewhere:
         subnet = next((each.subnet() for each in facts.addresses if each.subnet() is not None), None)
         if subnet is not None:
             tags, needed = {OWNER_TAG: facts.name}, way_to(facts.settings.carry).needed
-            denied += facts.cloud.rehearse(eni, subnet, facts.me.instance_id, tags, target, needed)
+            denied += facts.cloud.rehearse(eni, subnet, facts.me.instance_id, tags, targets, needed)
     yield from aws.permissions(denied, eni)
 
 

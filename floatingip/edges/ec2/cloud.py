@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -316,7 +316,13 @@ class Ec2Cloud:
         )
 
     def rehearse(
-        self, eni: Eni | None, subnet: Subnet, me: str, tags: Mapping[str, str], target: Target, needed: frozenset[str]
+        self,
+        eni: Eni | None,
+        subnet: Subnet,
+        me: str,
+        tags: Mapping[str, str],
+        targets: Collection[Target],
+        needed: frozenset[str],
     ) -> tuple[str, ...]:
         """See `ports.Cloud`.
 
@@ -344,20 +350,20 @@ class Ec2Cloud:
             partial(self._api.write, action, call) for action, call in calls.items()
         ]
         if eni is not None and "ec2:AssignPrivateIpAddresses" in needed:
-            rehearsed.extend(self._move(eni, target))
+            rehearsed.extend(self._move(eni, targets))
         return denied(rehearsed)
 
-    def _move(self, eni: Eni, target: Target) -> Iterator[Callable[[], object]]:
-        """Calls that show whether the address may be moved to the ENI.
+    def _move(self, eni: Eni, targets: Collection[Target]) -> Iterator[Callable[[], object]]:
+        """Calls that show whether addresses of these kinds may be moved to the ENI.
 
         EC2 has no dry runs of these, so it is asked for what changes nothing: to give the ENI its own primary address,
         or to take off it an IPv6 address that it does not have.  For AssignIpv6Addresses there is no such call.
         """
-        if isinstance(target, IPv6Address):
-            if target not in eni.ipv6s:
-                yield partial(self.unassign, eni.id, target)
-        elif eni.address is not None:
+        ipv6s = [target for target in targets if isinstance(target, IPv6Address)]
+        if len(ipv6s) < len(targets) and eni.address is not None:
             yield partial(self.assign, eni.id, eni.address, reassign=False)
+        for lacking in [target for target in ipv6s if target not in eni.ipv6s][:1]:
+            yield partial(self.unassign, eni.id, lacking)
 
 
 def _unread(instance_ids: Iterable[str]) -> dict[str, Instance]:

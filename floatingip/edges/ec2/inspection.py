@@ -8,7 +8,7 @@ A part of ``ec2``.  Nothing is changed by it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from ipaddress import ip_network
@@ -91,7 +91,7 @@ class Inspection:
         with meaning(action):
             return tuple(map(_rule, shown))
 
-    def denied(self, eni: Eni | None, target: Target) -> tuple[str, ...]:
+    def denied(self, eni: Eni | None, targets: Iterable[Target]) -> tuple[str, ...]:
         """The actions of docs/iam-policy.json that are denied, except those that a rehearsal tries (cloud.py), and
         those that the doctor uses anyway.
 
@@ -107,7 +107,7 @@ class Inspection:
             )
             if eni.attachment is not None:
                 calls["DetachNetworkInterface"] = partial(ec2.detach_network_interface, AttachmentId=eni.attachment.id)
-            if isinstance(target, Allocation):
+            for target in (each for each in targets if isinstance(each, Allocation)):
                 calls["AssociateAddress"] = partial(
                     ec2.associate_address, AllocationId=target.id, NetworkInterfaceId=eni.id
                 )
