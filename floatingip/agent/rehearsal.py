@@ -18,7 +18,7 @@ from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.room import lacks_slot
-from floatingip.core.ec2 import OWNER_TAG, Eni
+from floatingip.core.ec2 import OWNER_TAG, Eni, Subnet
 from floatingip.core.errors import Denied
 from floatingip.core.model import Allocation, Target
 
@@ -44,6 +44,8 @@ class Rehearsal:
         self._denied = Trouble()
         self._denied_with: Place | None = None
         self._asking = False
+        self._reserved_in: set[str] = set()
+        self._asked_in = ""
 
     def follow(self, now: float) -> None:
         """Ask for a rehearsal, when it is time and enough is known."""
@@ -52,14 +54,22 @@ class Rehearsal:
         if self._denied_with is not None and self._denied_with not in self._places():
             self._denied_with, self._due[Part.PERMISSIONS] = _place_of(eni), now
         me = shared.instances.get(shared.me.instance_id)
-        subnet = next((each.where.subnet() for each in self._addresses if each.where.subnet() is not None), None)
+        subnet = next(iter(self._subnets()), None)
         due = tuple(part for part, at in self._due.items() if now >= at)
         if self._asking or not due or me is None or subnet is None:
             return
         self._due.update(dict.fromkeys(due, now + timing.REHEARSE_EVERY))
-        self._asking = True
+        self._asking, self._asked_in = True, subnet.id
         tags = {OWNER_TAG: shared.name}
         self._out.add(Rehearse(due, eni, targets, subnet, me, tags, shared.slots, self._way.needed, now))
+
+    def _subnets(self) -> list[Subnet]:
+        """Those of the addresses, first the ones of which it is not known what is reserved there; of these last the one
+        that was asked about last, perhaps in vain.
+        """
+        found = [subnet for each in self._addresses if (subnet := each.where.subnet()) is not None]
+        unknown = [subnet for subnet in found if subnet.id not in self._reserved_in]
+        return sorted(unknown, key=lambda subnet: subnet.id == self._asked_in) or found
 
     def _moving(self) -> tuple[Eni | None, tuple[Target, ...]]:
         """By which ENI something would move, None while there is none; and what."""
@@ -105,7 +115,9 @@ class Rehearsal:
     def found_reservations(self, found: ReservationsRehearsed) -> None:
         """Warn, once, of addresses that are not reserved: EC2 may give one to a pod while it is on no ENI."""
         self._failures.pop(Part.RESERVATIONS, None)
-        self._due[Part.RESERVATIONS] = float("inf")
+        self._reserved_in.add(found.subnet.id)
+        is_next = any(subnet.id not in self._reserved_in for subnet in self._subnets())
+        self._due[Part.RESERVATIONS] = float("-inf" if is_next else "inf")
         for target in (each.target for each in self._addresses):
             network = None if isinstance(target, Allocation) else found.subnet.network_of(target)
             if network is not None and not any(target in each for each in found.reserved):

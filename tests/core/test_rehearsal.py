@@ -43,20 +43,21 @@ class Failing(FakeCloud):
 class Node:
     """A worker whose agent rehearses when it is told to; nothing of it runs by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *others: IPv4Address) -> None:
         ec2 = FakeEc2()
         subnet = ec2.add_subnet("10.0.0.0/24")
+        subnets = (subnet, *(ec2.add_subnet(str(ip_network(f"{each}/24", strict=False))) for each in others))
         me = ec2.add_instance("10.0.0.10", subnet)
         own = IPv4Address("10.0.0.10")
         identity = Identity(me, "us-west-2", subnet.zone, "vpc-1", subnet.id, "02:00:00:00:00:0a", own, ("sg-1",))
         self.cloud = Failing(ec2, ("sg-1",))
         self.cloud.failing = {}
-        settings, chance = Settings((ADDRESS,), name="lab", carry=Carry.ADDRESS), random.Random(1).uniform
+        settings, chance = Settings((ADDRESS, *others), name="lab", carry=Carry.ADDRESS), random.Random(1).uniform
         self.now = 100.0
         self.agent = Agent(settings, identity, observes=True, started_at=self.now, chance=chance)
         self.told = Told(self.agent._out)
         self.agent._shared.instances.update(self.cloud.describe_instances(frozenset({me})))
-        self.agent._shared.subnets = (subnet,)
+        self.agent._shared.subnets = subnets
 
     def rehearse(self, **failing: Exception) -> str:
         """A minute later, rehearse what is due; what was logged."""
@@ -85,6 +86,23 @@ def test_a_throttled_reservation_call_does_not_lose_its_warning(node: Node) -> N
     assert node.agent._shared.slots is not None
     assert "hand 10.0.0.100 out to a pod" in node.rehearse()
     assert node.rehearse() == ""
+
+
+def test_each_address_that_is_not_reserved_is_told_in_whatever_subnet_it_is() -> None:
+    """One subnet after the other, soon, and each once."""
+    node = Node(IPv4Address("10.0.1.100"), IPv4Address("10.0.2.100"))
+    said = [node.rehearse() for _ in range(4)]
+    assert [text.count("out to a pod") for text in said] == [1, 1, 1, 0]
+    assert all(f"hand 10.0.{each}.100 out to a pod" in node.told.log for each in range(3))
+    assert node.cloud.calls.count("GetSubnetCidrReservations") == len(said) - 1
+
+
+def test_a_subnet_that_is_not_told_of_hides_no_other_one() -> None:
+    """It may be another account's, which shares it."""
+    node = Node(IPv4Address("10.0.1.100"))
+    assert "out to a pod" not in node.rehearse(describe_reservations=Denied("ec2:GetSubnetCidrReservations"))
+    assert "hand 10.0.1.100 out to a pod" in node.rehearse()
+    assert "hand 10.0.0.100 out to a pod" in node.rehearse()
 
 
 @pytest.mark.parametrize("part", [SLOTS, PERMISSIONS, RESERVATIONS])
