@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.utils import ContainerMetadataFetcher
 
-from floatingip.core.errors import CloudUnavailable, ConfigurationError, NoCredentials
+from floatingip.core.errors import CloudUnavailable, ConfigurationError, Denied, NoCredentials
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2 import credentials
 from floatingip.edges.ec2.cloud import Ec2Cloud
@@ -25,6 +25,7 @@ from tests.edges.ec2_server import (
     in_the_end,
     silent_until,
 )
+from tests.waiting import until
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
@@ -186,6 +187,29 @@ def test_credentials_that_aws_does_not_accept_any_more_are_replaced(
     server.replies["DescribeNetworkInterfaces"] = FOUND
     assert cloud.describe_enis("lab") == ()
     assert sum("AssumeRoleWithWebIdentity" in asked for asked in server.asked) == 2
+
+
+def asked_of_sts(server: Server) -> int:
+    """How often."""
+    return sum("AssumeRoleWithWebIdentity" in asked for asked in server.asked)
+
+
+@pytest.mark.parametrize(("doubted_after", "times"), [(0.0, 2), (60.0, 1)], ids=["a while ago", "just now"])
+def test_others_are_looked_for_where_something_is_denied(
+    server: Server, irsa: Callable[[], Ec2Cloud], monkeypatch: pytest.MonkeyPatch, doubted_after: float, times: int
+) -> None:
+    """The node may have another role by now, and what the former one has is good for hours; but now and then only."""
+    monkeypatch.setattr(credentials, "DOUBTED_AFTER", doubted_after)
+    monkeypatch.setattr(credentials, "RENEWED_AGAIN_AFTER", 0.0)
+    cloud = irsa()
+    server.replies["DescribeNetworkInterfaces"] = error(403, "UnauthorizedOperation")
+    with pytest.raises(Denied):
+        cloud.describe_enis("lab")
+    server.replies["DescribeNetworkInterfaces"] = FOUND
+    assert cloud.describe_enis("lab") == ()
+    until(lambda: asked_of_sts(server) == times)
+    assert cloud.describe_enis("lab") == ()
+    assert asked_of_sts(server) == times
 
 
 def test_credentials_that_were_refused_once_are_used_on_while_sts_hangs(

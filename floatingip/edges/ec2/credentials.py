@@ -25,6 +25,11 @@ AHEAD = 900.0
 AGAIN_AFTER, RENEWED_AGAIN_AFTER = 2.0, 30.0
 """Seconds between two tries to get credentials: while there are none, and while the present ones are still good."""
 
+DOUBTED_AFTER = 60.0
+"""Seconds since others were looked for after which a denial is a reason to do so again: a node may have got another
+role since, or the pod's service account, and what the former one has is good for up to six hours.
+"""
+
 WAITED_FOR, REPLACED_WITHIN = 4.0, 1.0
 """Seconds for which a question waits for credentials: a little less than it has, so that it can tell what it lacks; and
 since others were begun to be looked for in the place of those that were refused."""
@@ -70,7 +75,7 @@ class Keeper(Generic[Keys_co]):
         self._asking = Asking(GIVEN_UP_AFTER, GIVEN_UP_AFTER, BESIDE_AFTER)
         self._news = threading.Condition()
         self._found = found
-        self._refused = self._finding = False
+        self._refused = self._doubted = self._finding = False
         self._hint = hint
         self._failure = self._silence()
         self._tried_at = float("-inf")
@@ -78,7 +83,7 @@ class Keeper(Generic[Keys_co]):
     def keys(self) -> Keys_co:
         """The present credentials; without good ones, wait for a try to get some.  Raises ``CloudUnavailable``."""
         with self._news:
-            if self._refused or self._found is None or not self._found.lasts(AHEAD):
+            if self._refused or self._doubted or self._found is None or not self._found.lasts(AHEAD):
                 self._begin()
             wait = WAITED_FOR
             if self._good() is not None:
@@ -96,6 +101,12 @@ class Keeper(Generic[Keys_co]):
         with self._news:
             if clock.now() - self._tried_at >= AGAIN_AFTER:
                 self._refused = True
+
+    def doubted(self) -> None:
+        """AWS accepts these, but does not allow what was asked for: look for others now and then, beside the calls."""
+        with self._news:
+            if clock.now() - self._tried_at >= DOUBTED_AFTER:
+                self._doubted = True
 
     def _silence(self) -> NoCredentials:
         return NoCredentials("no AWS credentials: what gives them out does not answer", self._hint)
@@ -125,6 +136,6 @@ class Keeper(Generic[Keys_co]):
             failure = self._silence()
         with self._news:
             if found is not None:
-                self._found, self._refused = found, False
+                self._found, self._refused, self._doubted = found, False, False
             self._failure, self._finding = failure, False
             self._news.notify_all()

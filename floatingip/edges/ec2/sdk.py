@@ -32,7 +32,9 @@ from floatingip.edges.ec2 import connections
 from floatingip.edges.ec2.credentials import Keeper
 from floatingip.edges.ec2.meaning import (
     CLOCK_HINT,
+    DENIALS,
     ROLE_HINT,
+    code_in,
     is_not_accepted,
     meaning,
     one_line,
@@ -128,6 +130,8 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
     def answered(**call: Any) -> None:
         if is_not_accepted(call["parsed"]):
             keeper.refused()
+        elif code_in(call["parsed"]) in DENIALS:
+            keeper.doubted()
 
     made.meta.events.register("after-call.ec2", answered)
     return made
