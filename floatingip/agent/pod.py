@@ -147,7 +147,12 @@ def has_told(memory: PodMemory, stop_at: float) -> bool:
     return memory.known is not None and memory.known.asked_at >= stop_at
 
 
+def has_answered(memory: PodMemory, stop_at: float) -> bool:
+    """The API server was asked since SIGTERM, and answered: what it does not tell yet it may tell soon."""
+    return memory.witness_at is not None and memory.witness_at >= stop_at
+
+
 def is_refused(memory: PodMemory, stop_at: float) -> bool:
-    """The API server was asked since SIGTERM, and answered, but does not tell of the pod."""
+    """The API server was asked since SIGTERM, and does not let this pod know of itself."""
     pod = memory.latest
-    return pod is not None and pod.asked_at >= stop_at and pod.answered and bool(pod.problem)
+    return pod is not None and pod.asked_at >= stop_at and pod.refused

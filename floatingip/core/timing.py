@@ -371,8 +371,8 @@ EVICTED_AT_MOST = 10.0
 """Seconds for which a holder whose node ends stays until it is relieved; the manifest's grace period is longer."""
 
 ENDS_UNTOLD, ENDS_HALF_TOLD = 1.0, 3.0
-"""Seconds after SIGTERM after which a holder ends that does not know why: the API server has told nothing, or too
-little."""
+"""Seconds after SIGTERM after which a holder ends that does not know why: the API server is silent; or it has answered,
+but told too little, as where it is overloaded, or about to end itself, and wants to be asked again in a second."""
 
 KERNEL_ENDS_WITHIN = 0.5
 """Seconds that the keeper of the kernel gets at the end."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from floatingip.agent import pod as rules
-from floatingip.agent.pod import PodMemory, is_refused, is_replaced, learn, leaving, ready_at, written_off
+from floatingip.agent.pod import PodMemory, has_answered, is_refused, is_replaced, learn, leaving, ready_at, written_off
 from floatingip.core.node import OwnPod
 
 STOP = 10.0
@@ -17,7 +17,8 @@ WELL = OwnPod(0.0, answered=True, ready=True, containers_ready=True)
 UNREADY = replace(WELL, ready=False)
 GONE = OwnPod(0.0, answered=True, gone=True)
 DELETED = replace(WELL, deleted=True)
-DENIED = OwnPod(0.0, answered=True, problem="403: the role must allow to get pods")
+DENIED = OwnPod(0.0, answered=True, problem="403: the role must allow to get pods", refused=True)
+BUSY = OwnPod(0.0, answered=True, problem="429 for default/floating-ip")
 SILENT = OwnPod(0.0, problem="no answer in time")
 
 
@@ -93,11 +94,18 @@ def test_a_deletion_that_was_seen_before_sigterm_is_asked_about_again() -> None:
     assert not is_replaced(told((9.9, DELETED), stop_at=STOP), STOP)
 
 
-@pytest.mark.parametrize(("answer", "refused"), [(DENIED, True), (SILENT, False), (WELL, False)])
-def test_only_an_answer_is_a_refusal(answer: OwnPod, *, refused: bool) -> None:
-    """Silence may end."""
-    assert is_refused(told((10.1, answer), stop_at=STOP), STOP) is refused
-    assert not is_refused(told((9.9, answer), stop_at=STOP), STOP)
+@pytest.mark.parametrize(
+    ("answer", "refused", "answered"),
+    [(DENIED, True, True), (SILENT, False, False), (WELL, False, True), (BUSY, False, True)],
+)
+def test_only_who_may_not_know_is_refused(answer: OwnPod, *, refused: bool, answered: bool) -> None:
+    """Silence may end, and so may an overload."""
+    memory = told((10.1, answer), stop_at=STOP)
+    assert is_refused(memory, STOP) is refused
+    assert has_answered(memory, STOP) is answered
+    before = told((9.9, answer), stop_at=STOP)
+    assert not is_refused(before, STOP)
+    assert not has_answered(before, STOP)
 
 
 # The node is written off.

@@ -244,8 +244,10 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
         "this is no pod of the manifest (POD_NAME is not set)",
     ),
     (kubernetes.role(OwnPod(0.0, answered=True), None), "ok", "may be listed"),
-    (kubernetes.role(OwnPod(0.0, answered=True, problem="403 for x"), None), "fail", "403 for x -> apply the Role"),
-    (kubernetes.role(OwnPod(0.0, answered=True, problem="401; restart"), None), "fail", "401 -> restart"),
+    (kubernetes.role(OwnPod(0.0, True, "403 for x", refused=True), None), "fail", "403 for x -> apply the Role"),
+    (kubernetes.role(OwnPod(0.0, True, "401; restart", refused=True), None), "fail", "401 -> restart"),
+    (kubernetes.role(OwnPod(0.0, True, "429 for x"), None), "warn", "429 for x -> run the doctor again"),
+    (kubernetes.role(OwnPod(0.0, answered=True), ServicesUnknown("500")), "warn", "500 -> run the doctor again"),
     (kubernetes.role(OwnPod(0.0, answered=True), ServicesUnknown("403", "apply it")), "fail", "403 -> apply it"),
     (kubernetes.role(OwnPod(0.0), None), "warn", "has not answered"),
 ]
