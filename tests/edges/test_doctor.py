@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,8 @@ OURS = {OWNER_TAG: "lab", NO_MANAGE_TAG: "true"}
 WORKER = Worker(Instance("i-b", InstanceState.RUNNING, OTHER, ZONE, frozenset((0,))), frozenset(("sg-1",)))
 STATUS = Status("lab", "i-b", holds={"10.0.0.100": Held("a1")})
 TCP, NONE = NodePort(30007, service="web"), tuple[str, ...]()
+TCP6 = NodePort(30007, service="web", versions=frozenset((6,)))
+IPV6, FLOATING6 = IPv6Address("2001:db8:0:1::a"), IPv6Address("2001:db8:0:1::100")
 KEPT_OFF = "kube-proxy serves NodePorts at 10.0.0.10; set its nodePortAddresses to [0.0.0.0/0]"
 
 
@@ -79,8 +81,7 @@ def by_rules(*rules: Rule, node_ports: Iterable[NodePort] = ()) -> Iterable[Find
 
 def served_at(*addresses: IPv4Address) -> Iterable[Finding]:
     """A NodePort that answers at these, of this node's and the floating one, which it has."""
-    at = {"this node": ME, str(ADDRESS): ADDRESS}
-    return fleet.node_port([TCP], at, [ADDRESS], lambda _, address: address in addresses)
+    return fleet.node_port([TCP], [ME, IPV6], {str(ADDRESS): ADDRESS}, [ADDRESS], lambda _, each: each in addresses)
 
 
 OUT = rule(egress=True)
@@ -189,7 +190,17 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
         "fail",
         "no free slot; keep one -> see docs/run",
     ),
-    (fleet.node_port([], {}, [], lambda _port, _address: False), "ok", "none is to be checked"),
+    (fleet.node_port([], [], {}, [], lambda _port, _address: False), "ok", "none is to be checked"),
+    (
+        fleet.node_port([TCP6], [ME, IPV6], {str(FLOATING6): FLOATING6}, [], lambda _, each: each != ME),
+        "ok",
+        "answers at this node, 2001:db8:0:1::100",
+    ),
+    (
+        fleet.node_port([TCP6], [ME], {str(FLOATING6): FLOATING6}, [], lambda _, each: each != ME),
+        "ok",
+        "answers at 2001:db8:0:1::100",
+    ),
     (served_at(ME, ADDRESS), "ok", "30007 (web) answers at this node, 10.0.0.100"),
     (served_at(ME), "fail", "does not answer at 10.0.0.100 -> run a ready pod"),
     (served_at(ADDRESS), "warn", "but not at this node"),
@@ -207,6 +218,7 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (node.forwarding({4: True}), "ok", "net.ipv4.ip_forward is 1"),
     (node.forwarding({6: False}), "fail", "forwarding is 0 -> set net.ipv6.conf.all.forwarding=1"),
     (node.rp_filter({"all": 1, "eth1": 2}), "ok", "all: 1, eth1: 2"),
+    (node.rp_filter({}), "ok", "no such setting"),
     (node.rp_filter({"all": 1, "eth1": 0}), "warn", "strict on eth1"),
     (
         node.rp_filter({}, (), ("nft's chain ip6 a b",)),

@@ -270,13 +270,15 @@ def _forwarding(facts: Facts) -> Iterator[Finding]:
 
 
 def _rp_filter(facts: Facts) -> Iterator[Finding]:
+    of_ipv4 = [plumbing for plumbing in facts.plumbings if plumbing.address.version == 4]
     with closing(KernelInspection()) as kernel:
         names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
-        filtered = {link for plumbing in facts.plumbings for link in kernel.filtered(plumbing.mark)}
+        filtered = {link for plumbing in of_ipv4 for link in kernel.filtered(plumbing.mark)}
         wanting = tuple[str, ...]()
         with suppress(HostError):  # of which the check of nft tells
             wanting = chains.by_reverse_path(kernel.readable()[0], facts.versions)
-    yield from node.rp_filter({name: rp_filter(name) for name in ("all", *names)}, sorted(filtered), wanting)
+    asked = ("all", *names) if 4 in facts.versions else ()
+    yield from node.rp_filter({name: rp_filter(name) for name in asked}, sorted(filtered), wanting)
 
 
 def _links(facts: Facts) -> Iterator[Finding]:
@@ -360,8 +362,9 @@ def _role(facts: Facts) -> Iterator[Finding]:
 
 def _node_port(facts: Facts) -> Iterator[Finding]:
     asked = facts.node_ports
-    at: dict[str, Address] = {"this node": facts.me.address}
-    held_here = set[Address]()
+    mine = facts.seen.instances.get(facts.me.instance_id)
+    own = (facts.me.address, *([mine.ipv6] if mine is not None and mine.ipv6 is not None else []))
+    at, held_here = dict[str, Address](), set[Address]()
     for target in facts.targets:
         eni = facts.seen.enis.get(target)
         address = eni.address_of(target) if eni is not None and facts.holder(target) else None
@@ -369,7 +372,7 @@ def _node_port(facts: Facts) -> Iterator[Finding]:
             at[str(target)] = address
             if facts.holder(target) == facts.me.instance_id:
                 held_here.add(address)
-    yield from fleet.node_port(asked, at, held_here, facts.serves)
+    yield from fleet.node_port(asked, own, at, held_here, facts.serves)
 
 
 LOOKS: dict[str, Look] = {

@@ -198,11 +198,12 @@ def observer(status: Status | None, reason: str, *, is_refused: bool) -> Iterato
 
 def node_port(
     asked: Collection[NodePort],
-    at: Mapping[str, Address],
+    own: Sequence[Address],
+    floating: Mapping[str, Address],
     held_here: Collection[Address],
     serves: Callable[[NodePort, Address], bool],
 ) -> Iterator[Finding]:
-    """Each NodePort answers at these addresses, which are by name: this node's own and the floating ones.
+    """Each NodePort answers at one of this node's ``own`` addresses, and at the ``floating`` ones, by name.
 
     ``held_here`` are those floating addresses that this node holds.
     """
@@ -210,6 +211,9 @@ def node_port(
         yield NODE_PORT.ok("none is to be checked")
     for each in asked:
         text = f"{each.port}{f' ({each.service})' if each.service else ''}"
+        # A Service of IPv6 alone, as in a cluster of IPv6, has its NodePort at no IPv4 address.
+        here = [address for address in own if address.version in each.versions]
+        at = {**({"this node": here[0]} if here else {}), **floating}
         open_at = [name for name, address in at.items() if serves(each, address)]
         closed = [name for name in at if name not in open_at]
         if not closed:
