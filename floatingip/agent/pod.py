@@ -60,6 +60,9 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
     """The memory with one more answer; ``stop_at`` is when SIGTERM came, None before."""
     if pod.gone and not memory.exists:
         pod = replace(pod, gone=False, problem="404: there is no such pod; are POD_NAME and POD_NAMESPACE this pod's?")
+    if pod.refused and memory.known is not None and memory.known.gone:
+        # None of its name comes back, and ten seconds later nobody takes the token of a pod that is gone.
+        pod = replace(memory.known, asked_at=pod.asked_at)
     memory = replace(memory, latest=pod, witness_at=pod.asked_at if pod.answered else memory.witness_at)
     if pod.problem:
         failures = memory.failures + 1

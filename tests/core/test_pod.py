@@ -18,6 +18,7 @@ UNREADY = replace(WELL, ready=False)
 GONE = OwnPod(0.0, answered=True, gone=True)
 DELETED = replace(WELL, deleted=True)
 DENIED = OwnPod(0.0, answered=True, problem="403: the role must allow to get pods", refused=True)
+REFUSED = OwnPod(0.0, answered=True, problem="401: the API server does not take this pod's token", refused=True)
 BUSY = OwnPod(0.0, answered=True, problem="429 for default/floating-ip")
 SILENT = OwnPod(0.0, problem="no answer in time")
 
@@ -146,6 +147,15 @@ def test_a_forced_end_is_a_write_off_also_with_sigterm() -> None:
     memory = told((9.0, WELL), (10.1, GONE), (10.6, GONE), stop_at=STOP)
     assert not is_replaced(memory, STOP)
     assert written_off(memory, 10.7, -100.0)
+
+
+def test_a_pod_that_is_gone_stays_so_once_its_token_is_refused() -> None:
+    """Which is ten seconds later at most: until then nobody may have been able to take over."""
+    memory = told((1.0, WELL), (3.0, GONE), (3.3, GONE), *((at, REFUSED) for at in (9.0, 11.0, 20.0, 22.0)))
+    assert written_off(memory, 22.1, -100.0)
+    assert not memory.problem, "its ServiceAccount is not the cause"
+    assert written_off(told((1.0, WELL), (3.0, GONE), (3.3, REFUSED)), 3.4, -100.0), "it may be refused at once"
+    assert not written_off(told((1.0, WELL), (3.0, REFUSED), (3.3, REFUSED)), 3.4, -100.0), "others may be refused, too"
 
 
 # What is told, and to whom it matters.
