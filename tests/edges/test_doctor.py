@@ -53,7 +53,7 @@ OURS = {OWNER_TAG: "lab", NO_MANAGE_TAG: "true"}
 WORKER = Worker(Instance("i-b", InstanceState.RUNNING, OTHER, ZONE, frozenset((0,))), frozenset(("sg-1",)))
 STATUS = Status("lab", "i-b", holds={"10.0.0.100": Held("a1")})
 TCP, NONE = NodePort(30007, service="web"), tuple[str, ...]()
-TCP6 = NodePort(30007, service="web", versions=frozenset((6,)))
+TCP4, TCP6 = (NodePort(30007, service="web", versions=frozenset((version,))) for version in (4, 6))
 IPV6, FLOATING6 = IPv6Address("2001:db8:0:1::a"), IPv6Address("2001:db8:0:1::100")
 KEPT_OFF = "kube-proxy serves NodePorts at 10.0.0.10; set its nodePortAddresses to [0.0.0.0/0]"
 
@@ -200,6 +200,18 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
         fleet.node_port([TCP6], [ME], {str(FLOATING6): FLOATING6}, [], lambda _, each: each != ME),
         "ok",
         "answers at 2001:db8:0:1::100",
+    ),
+    (
+        fleet.node_port([TCP4], [ME], {str(ADDRESS): ADDRESS, str(FLOATING6): FLOATING6}, [], lambda _, _each: True),
+        "fail",
+        "none is served by IPv6, so nothing answers at 2001:db8:0:1::100 -> set `ipFamilyPolicy",
+    ),
+    (
+        fleet.node_port(
+            [TCP4, TCP6], [ME], {"a": ADDRESS, "b": FLOATING6}, [], lambda port, at: at.version in port.versions
+        ),
+        "ok",
+        "30007 (web) answers at b",
     ),
     (served_at(ME, ADDRESS), "ok", "30007 (web) answers at this node, 10.0.0.100"),
     (served_at(ME), "fail", "does not answer at 10.0.0.100 -> run a ready pod"),

@@ -271,8 +271,9 @@ def _forwarding(facts: Facts) -> Iterator[Finding]:
 
 def _rp_filter(facts: Facts) -> Iterator[Finding]:
     of_ipv4 = [plumbing for plumbing in facts.plumbings if plumbing.address.version == 4]
+    macs = {plumbing.mac for plumbing in of_ipv4}
     with closing(KernelInspection()) as kernel:
-        names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
+        names = [link.name for mac in sorted(macs) if (link := kernel.link(mac)) is not None]
         filtered = {link for plumbing in of_ipv4 for link in kernel.filtered(plumbing.mark)}
         wanting = tuple[str, ...]()
         with suppress(HostError):  # of which the check of nft tells

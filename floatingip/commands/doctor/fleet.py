@@ -209,13 +209,23 @@ def node_port(
     """
     if not asked:
         yield NODE_PORT.ok("none is to be checked")
+    served = frozenset[int]().union(*(each.versions for each in asked))
+    for name, address in floating.items():
+        if asked and address.version not in served:
+            yield NODE_PORT.fail(
+                f"none is served by IPv{address.version}, so nothing answers at {name}",
+                "set `ipFamilyPolicy: PreferDualStack` of the Service, in a cluster that has both",
+            )
     for each in asked:
         text = f"{each.port}{f' ({each.service})' if each.service else ''}"
         # A Service of IPv6 alone, as in a cluster of IPv6, has its NodePort at no IPv4 address.
         here = [address for address in own if address.version in each.versions]
-        at = {**({"this node": here[0]} if here else {}), **floating}
+        at = {name: address for name, address in floating.items() if address.version in each.versions}
+        at = {**({"this node": here[0]} if here else {}), **at}
         open_at = [name for name, address in at.items() if serves(each, address)]
         closed = [name for name in at if name not in open_at]
+        if not at:
+            continue
         if not closed:
             yield NODE_PORT.ok(f"{text} answers at {', '.join(open_at)}")
         elif any(at[name] in held_here for name in closed) or not open_at:
