@@ -243,6 +243,11 @@ SETTINGS_EVERY = 10.0
 LIST_EVERY = 60.0
 """Seconds between two questions which NodePorts there are."""
 
+LIST_AGAIN = 5.0
+"""Seconds until that is asked again which was not told: on a node that has just booted nothing leads to the API server
+before kube-proxy runs, which is a pod as this one.
+"""
+
 # IMDS and Kubernetes.
 
 IMDS_LATE = 30.0
