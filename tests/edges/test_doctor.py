@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ from floatingip.core.errors import (
     ServicesUnknown,
 )
 from floatingip.core.groups import End, Rule, Worker
-from floatingip.core.model import Carry
+from floatingip.core.model import Address, Carry
 from floatingip.core.node import Identity, OwnPod
 from floatingip.core.peer import Sight
 from floatingip.core.probe import NodePort
@@ -69,14 +69,25 @@ def rule(protocol: str = "-1", first: int = -1, last: int = -1, *, egress: bool 
     return Rule("sg-1", egress, protocol, first, last, other_group=group)
 
 
-def carried(name: str, address: IPv4Address) -> Carried:
+def from_all6(protocol: str, port: int) -> Rule:
+    """One of sg-1, from everywhere by IPv6."""
+    return Rule("sg-1", is_egress=False, protocol=protocol, first=port, last=port, network=ip_network("::/0"))
+
+
+def carried(name: str, address: Address) -> Carried:
     """A worker's address, in the workers' group."""
     return Carried(name, End(address, frozenset(("sg-1",))))
 
 
 def by_rules(*rules: Rule, node_ports: Iterable[NodePort] = ()) -> Iterable[Finding]:
     """What EC2's rules say of two workers."""
-    return fleet.rules(rules, carried("i-a", ME), [carried("i-b", OTHER)], PORT, node_ports)
+    return fleet.rules(rules, [carried("i-a", ME)], [carried("i-b", OTHER)], PORT, node_ports)
+
+
+def by_rules_of_ipv6(*rules: Rule) -> Iterable[Finding]:
+    """The same of this one, which has both, and a floating IPv6 address."""
+    own = [carried("i-a", ME), carried("i-a", IPV6)]
+    return fleet.rules(rules, own, [carried(str(FLOATING6), FLOATING6)], PORT)
 
 
 def served_at(*addresses: IPv4Address) -> Iterable[Finding]:
@@ -173,14 +184,18 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
         "admit ICMP from i-a to i-b only if a prefix list has it -> see icmp and port",
     ),
     (by_rules(rule("tcp", PORT, PORT, group=""), OUT), "fail", "admit no ICMP from i-a to i-b"),
-    (fleet.rules(Denied("ec2:D"), carried("i-a", ME), [], PORT), "ok", "not known by rules (IAM denies ec2:D)"),
-    (fleet.rules(CloudUnavailable("x"), carried("i-a", ME), [], PORT), "warn", "not known by rules (x)"),
+    (fleet.rules(Denied("ec2:D"), [carried("i-a", ME)], [], PORT), "ok", "not known by rules (IAM denies ec2:D)"),
+    (fleet.rules(CloudUnavailable("x"), [carried("i-a", ME)], [], PORT), "warn", "not known by rules (x)"),
     (by_rules(rule(), OUT), "ok", "admit ICMP and the observers' port"),
     (by_rules(rule("icmp"), rule("tcp", 9807, 9807), OUT), "ok", "admit ICMP and the observers' port"),
     (by_rules(rule("tcp", 0, 65535), OUT), "fail", "no ICMP from i-a to i-b -> let the workers' security group"),
     (by_rules(rule("icmp"), rule("tcp", 80, 9806), OUT), "fail", "no TCP 9807 from i-b to i-a"),
     (by_rules(rule(group="sg-2"), OUT), "fail", "no ICMP from i-a to i-b"),
     (by_rules(rule()), "fail", "no ICMP from i-a to i-b"),
+    (by_rules_of_ipv6(rule("58", 128, -1), rule("tcp", PORT, PORT), OUT), "ok", "admit ICMP and the observers' port"),
+    (by_rules_of_ipv6(rule("icmpv6"), from_all6("tcp", PORT), OUT), "ok", "admit ICMP and the observers' port"),
+    (by_rules_of_ipv6(rule("icmp"), rule("tcp", PORT, PORT), OUT), "fail", "no ICMPv6 from i-a to 2001:db8:0:1::100"),
+    (by_rules_of_ipv6(rule("58", 8, 8), rule("tcp", PORT, PORT), OUT), "fail", "no ICMPv6 from i-a to 2001:db8"),
     (by_rules(rule("icmp"), rule("tcp", 9807, 9807), OUT, node_ports=[TCP]), "warn", "admits TCP 30007 from anybody"),
     (fleet.observer(None, "", is_refused=True), "ok", "none runs on this node"),
     (fleet.observer(RESERVED, "", is_refused=False), "warn", "it does not answer"),

@@ -215,7 +215,8 @@ def _icmp(facts: Facts) -> Iterator[Finding]:
 def _rules(facts: Facts) -> Iterator[Finding]:
     me = facts.me
     groups = {each.instance.id: each.groups for each in facts.workers}
-    mine = fleet.Carried(me.instance_id, End(me.address, groups.get(me.instance_id, frozenset(me.security_groups))))
+    ends = (End(address, groups.get(me.instance_id, frozenset(me.security_groups))) for address in facts.own)
+    mine = [fleet.Carried(me.instance_id, end) for end in ends]
     others = [
         fleet.Carried(each.instance.id, End(each.instance.address, each.groups))
         for each in facts.others
@@ -226,7 +227,7 @@ def _rules(facts: Facts) -> Iterator[Finding]:
         address = eni.address_of(target) if eni is not None else None
         if eni is not None and address is not None and eni not in facts.here:
             others.append(fleet.Carried(str(target), End(address, frozenset(eni.security_groups))))
-    wanted = frozenset().union(*(each.end.groups for each in (mine, *others)))
+    wanted = frozenset().union(*(each.end.groups for each in (*mine, *others)))
     try:
         found = facts.inspection.rules(wanted)
     except CloudError as error:
@@ -363,8 +364,6 @@ def _role(facts: Facts) -> Iterator[Finding]:
 
 def _node_port(facts: Facts) -> Iterator[Finding]:
     asked = facts.node_ports
-    mine = facts.seen.instances.get(facts.me.instance_id)
-    own = (facts.me.address, *([mine.ipv6] if mine is not None and mine.ipv6 is not None else []))
     at, held_here = dict[str, Address](), set[Address]()
     for target in facts.targets:
         eni = facts.seen.enis.get(target)
@@ -373,7 +372,7 @@ def _node_port(facts: Facts) -> Iterator[Finding]:
             at[str(target)] = address
             if facts.holder(target) == facts.me.instance_id:
                 held_here.add(address)
-    yield from fleet.node_port(asked, own, at, held_here, facts.serves)
+    yield from fleet.node_port(asked, facts.own, at, held_here, facts.serves)
 
 
 LOOKS: dict[str, Look] = {
