@@ -35,7 +35,7 @@ def may_end(
         return True
     if pod.leaving(memory, stop_at) or off:
         return since > timing.EVICTED_AT_MOST
-    at_most = timing.ENDS_HALF_TOLD if pod.has_told(memory, stop_at) else timing.ENDS_UNTOLD
+    at_most = timing.ENDS_HALF_TOLD if pod.has_answered(memory, stop_at) else timing.ENDS_UNTOLD
     if since <= at_most and not pod.is_refused(memory, stop_at):
         return False
     latest = memory.latest

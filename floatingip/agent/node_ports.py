@@ -41,7 +41,7 @@ class NodePorts:
 
     def unknown(self, problem: str, now: float) -> None:
         """They could not be listed: those that are checked stay checked."""
-        self._asking = False
+        self._asking, self._due = False, now + timing.LIST_AGAIN
         if self._complaint.is_due(problem, now):
             checked = ", ".join(str(each.port) for each in self._shared.node_ports) or "none"
             self._out.warning("services", f"which NodePorts there are is not known: {problem}", checked=checked)

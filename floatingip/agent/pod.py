@@ -60,6 +60,9 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
     """The memory with one more answer; ``stop_at`` is when SIGTERM came, None before."""
     if pod.gone and not memory.exists:
         pod = replace(pod, gone=False, problem="404: there is no such pod; are POD_NAME and POD_NAMESPACE this pod's?")
+    if pod.refused and memory.known is not None and memory.known.gone:
+        # None of its name comes back, and ten seconds later nobody takes the token of a pod that is gone.
+        pod = replace(memory.known, asked_at=pod.asked_at)
     memory = replace(memory, latest=pod, witness_at=pod.asked_at if pod.answered else memory.witness_at)
     if pod.problem:
         failures = memory.failures + 1
@@ -147,7 +150,12 @@ def has_told(memory: PodMemory, stop_at: float) -> bool:
     return memory.known is not None and memory.known.asked_at >= stop_at
 
 
+def has_answered(memory: PodMemory, stop_at: float) -> bool:
+    """The API server was asked since SIGTERM, and answered: what it does not tell yet it may tell soon."""
+    return memory.witness_at is not None and memory.witness_at >= stop_at
+
+
 def is_refused(memory: PodMemory, stop_at: float) -> bool:
-    """The API server was asked since SIGTERM, and answered, but does not tell of the pod."""
+    """The API server was asked since SIGTERM, and does not let this pod know of itself."""
     pod = memory.latest
-    return pod is not None and pod.asked_at >= stop_at and pod.answered and bool(pod.problem)
+    return pod is not None and pod.asked_at >= stop_at and pod.refused

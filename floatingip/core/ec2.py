@@ -169,9 +169,10 @@ class AllocationFacts:
 class Instance:
     """An instance as DescribeInstances shows it.
 
-    ``address`` is its primary private IPv4 address, None where EC2 does not tell it; ``device_indexes`` are those in
-    use on its first network card; ``outpost`` is the ARN of its Outpost, empty for none; ``node`` is its private DNS
-    name, by which EKS names its node.
+    ``address`` is its primary private IPv4 address, None where EC2 does not tell it; ``ipv6`` is an IPv6 address of
+    its primary interface, None where that has none; ``device_indexes`` are those in use on its first network card;
+    ``outpost`` is the ARN of its Outpost, empty for none; ``node`` is its private DNS name, by which EKS names its
+    node.
     """
 
     id: str
@@ -183,6 +184,7 @@ class Instance:
     type: str = ""
     outpost: str = ""
     node: str = ""
+    ipv6: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

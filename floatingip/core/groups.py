@@ -12,6 +12,7 @@ ANY = "-1"
 """A rule's protocol that stands for all protocols."""
 
 _NUMBERS = {"icmp": "1", "tcp": "6", "icmpv6": "58"}
+_ECHO_REQUEST = {"icmp": 8, "icmpv6": 128}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,8 @@ class End:
 def admitted(
     rules: Iterable[Rule], source: End, to: End, protocol: str, port: int | None = None, *, by_lists: bool = False
 ) -> bool:
-    """Whether the groups of ``source`` let out, and those of ``to`` let in, what is sent by this ``protocol`` (icmp or
-    tcp).
+    """Whether the groups of ``source`` let out, and those of ``to`` let in, what is sent by this ``protocol`` (icmp,
+    icmpv6 or tcp; a ping where no ``port`` is given).
 
     Answers need no rule.  What a prefix list has is not known here; ``by_lists``: it has all that is asked for.
     """
@@ -67,8 +68,8 @@ def _fits(rule: Rule, other: End, protocol: str, port: int | None, *, by_lists: 
     if rule.protocol != ANY:
         if rule.protocol not in (protocol, _NUMBERS[protocol]):
             return False
-        # In place of a port ICMP has a type: 8 is an echo request.
-        wanted = port if port is not None else 8
+        # In place of a port ICMP has a type.
+        wanted = port if port is not None else _ECHO_REQUEST[protocol]
         if rule.first not in (-1, wanted) and not rule.first <= wanted <= rule.last:
             return False
     if rule.network is not None:

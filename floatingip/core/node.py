@@ -54,7 +54,8 @@ class OwnPod:
     """What came of one question to the Kubernetes API server about the pod that this observer runs in.
 
     ``answered``: the API server answered, with whatever status, so this node reaches it.  ``problem`` says why nothing
-    is known of the pod, empty where something is; with a problem the fields below say nothing.
+    is known of the pod, empty where something is; with a problem the fields below say nothing.  ``refused``: it is the
+    API server's word that this pod may not know, which another question does not change; it may change any other.
 
     ``gone``: there is no such pod (any more).  ``deleted``: somebody has deleted it, and its grace period runs.
     ``disruption`` is the reason of its condition `DisruptionTarget`, empty where it has none.
@@ -69,6 +70,7 @@ class OwnPod:
     asked_at: float
     answered: bool = False
     problem: str = ""
+    refused: bool = False
     gone: bool = False
     deleted: bool = False
     disruption: str = ""

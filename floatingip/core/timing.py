@@ -246,6 +246,11 @@ SETTINGS_EVERY = 10.0
 LIST_EVERY = 60.0
 """Seconds between two questions which NodePorts there are."""
 
+LIST_AGAIN = 5.0
+"""Seconds until that is asked again which was not told: on a node that has just booted nothing leads to the API server
+before kube-proxy runs, which is a pod as this one.
+"""
+
 # IMDS and Kubernetes.
 
 IMDS_LATE = 30.0
@@ -374,8 +379,8 @@ EVICTED_AT_MOST = 10.0
 """Seconds for which a holder whose node ends stays until it is relieved; the manifest's grace period is longer."""
 
 ENDS_UNTOLD, ENDS_HALF_TOLD = 1.0, 3.0
-"""Seconds after SIGTERM after which a holder ends that does not know why: the API server has told nothing, or too
-little."""
+"""Seconds after SIGTERM after which a holder ends that does not know why: the API server is silent; or it has answered,
+but told too little, as where it is overloaded, or about to end itself, and wants to be asked again in a second."""
 
 KERNEL_ENDS_WITHIN = 0.5
 """Seconds that the keeper of the kernel gets at the end."""

@@ -38,7 +38,8 @@ class Desk:
     """Gives the answers of the observer at ``address``, all in one thread.
 
     ``published`` gives the newest snapshot, and ``metrics`` makes its view for Prometheus.  ``look`` is called when a
-    peer says that EC2 has news.  ``sight`` tells whether a floating address reaches an observer's (sight.py).
+    peer says that EC2 has news.  ``sight`` tells whether an observer's address is reached from a floating one
+    (sight.py).
     ``kubernetes`` is the node's address in Kubernetes, where that is another one: from there the kubelet asks.
     """
 
@@ -49,7 +50,7 @@ class Desk:
         metrics: Callable[[Snapshot], str],
         look: Callable[[], None],
         roster: Roster,
-        sight: Callable[[str, Address], Sight],
+        sight: Callable[[Address, Address], Sight],
         now: Callable[[], float] = clock.now,
         *,
         kubernetes: Address | None = None,
@@ -143,8 +144,10 @@ class Desk:
         peers = {other: address for other, address in self._roster.askers(now).items() if other != asker}
         holds = published.status.holds
         asked = [target for target in doubted if target in holds] if is_peer else []
-        return published.status, peers, {target: self._sight(published, target, source) for target in asked}
+        return published.status, peers, {target: self._sight(published, target, asker) for target in asked}
 
     def _sight(self, published: Snapshot, target: str, asker: str) -> Sight:
         source = published.sources().get(target)
-        return self._sight_of(asker, source) if source is not None else Sight.UNTRIED
+        # Peers ask each other by IPv4, which no IPv6 address reaches.
+        at = self._roster.address_of(asker, source.version) if source is not None else None
+        return self._sight_of(at, source) if source is not None and at is not None else Sight.UNTRIED

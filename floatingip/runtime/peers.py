@@ -87,13 +87,16 @@ def not_ready(address: Address | str, port: int, *, me: str) -> str:
     return "" if response.status == HTTPStatus.OK else response.body.decode(errors="replace")[:SENTENCE_LONGEST]
 
 
-def reaches(address: Address | str, port: int, source: Address) -> bool:
-    """Whether an observer answers at all when it is asked from this address of ours."""
+def reaches(address: Address, port: int, source: Address) -> bool:
+    """Whether an observer answers at all when it is asked from this address of ours.
+
+    By IPv6 its node alone may answer, which refuses the connection: observers listen there in clusters of IPv6 only.
+    """
     connection = Connection(address, port, only_others=True, seconds=2 * timing.ASK_TIMEOUT, source=source)
     try:
         connection.get("/livez")
-    except NoAnswer:
-        return False
+    except NoAnswer as error:
+        return error.refused and source.version == 6
     finally:
         connection.close()
     return True

@@ -32,11 +32,14 @@ QUESTIONS_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class _Peer:
-    """What EC2 said of a peer when it was asked: its primary address; ``source`` is the same as a text."""
+    """What EC2 said of a peer when it was asked: its primary address; ``source`` is the same as a text, and ``ipv6`` is
+    its primary interface's IPv6 address, None where it has none.
+    """
 
     address: Address
     asked_at: float
     source: str
+    ipv6: Address | None
 
 
 class Roster:
@@ -83,6 +86,13 @@ class Roster:
     def has(self, source: str) -> bool:
         """Whether this is a peer's primary address; cheap, since it is asked for every connection."""
         return source in self._addresses
+
+    def address_of(self, instance_id: str, version: int) -> Address | None:
+        """The peer's address of this IP version, by EC2; None where it has none, or is no peer any more."""
+        with self._lock:
+            peer = self._peers.get(instance_id)
+        found = (peer.address, peer.ipv6) if peer is not None else ()
+        return next((address for address in found if address is not None and address.version == version), None)
 
     def askers(self, now: float) -> dict[str, Address]:
         """The peers that asked lately: primary addresses by instance id."""
@@ -176,7 +186,7 @@ class Roster:
         """Take the instance as a peer; return whether there was room."""
         if instance.address is None or (instance.id not in self._peers and len(self._peers) >= PEERS_AT_MOST):
             return False
-        self._peers[instance.id] = _Peer(instance.address, asked_at, str(instance.address))
+        self._peers[instance.id] = _Peer(instance.address, asked_at, str(instance.address), instance.ipv6)
         self._changed()
         return True
 

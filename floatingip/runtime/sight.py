@@ -25,12 +25,14 @@ class Sights:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._found: dict[tuple[Address, str], tuple[Sight, float]] = {}
-        self._checking: set[tuple[Address, str]] = set()
+        self._found: dict[tuple[Address, Address], tuple[Sight, float]] = {}
+        self._checking: set[tuple[Address, Address]] = set()
         self._lock = threading.Lock()
 
-    def of(self, asker: str, source: Address) -> Sight:
-        """What is known of whether the observer at ``asker`` can be reached from the floating address ``source``."""
+    def of(self, asker: Address, source: Address) -> Sight:
+        """What is known of whether the node of the observer at ``asker`` can be reached from the floating address
+        ``source``, which is of the same IP version.
+        """
         key, now = (source, asker), clock.now()
         with self._lock:
             self._found = {
@@ -47,7 +49,7 @@ class Sights:
                     self._checking.add(key)
         return sight
 
-    def _check(self, source: Address, asker: str) -> None:
+    def _check(self, source: Address, asker: Address) -> None:
         sight = Sight.SEEN if reaches(asker, self._port, source) else Sight.UNSEEN
         with self._lock:
             self._found[source, asker] = (sight, clock.now())

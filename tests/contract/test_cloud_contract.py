@@ -5,7 +5,7 @@ What both do is what the unit tests and the simulation may rely on.  Addresses t
 """
 
 from collections.abc import Callable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -305,6 +305,18 @@ def test_an_allocation_that_cannot_be_associated_is_bad_input(world: World, clou
             cloud.associate(allocation_id, eni.id, primary(eni))
     with pytest.raises(LookAgain):
         cloud.associate(world.allocate("203.0.113.101", "us-west-2-lax-1"), "eni-00000000000000fff", primary(eni))
+
+
+def test_an_instance_is_shown_with_the_ipv6_address_of_its_primary_interface(
+    world: World, cloud: ports.Cloud, here: Subnet
+) -> None:
+    """Not with one of an interface that was attached to it later."""
+    with_one, without = world.worker("10.0.0.10", ipv6="2001:db8:0:1::a"), world.worker("10.0.0.11")
+    for worker, address in ((with_one, FLOATING_IPV6), (without, IPv6Address("2001:db8:0:1::101"))):
+        cloud.attach_eni(create(cloud, here, address, str(address)).id, worker, frozenset())
+    world.settle()
+    shown = cloud.describe_instances(frozenset({with_one, without}))
+    assert (shown[with_one].ipv6, shown[without].ipv6) == (IPv6Address("2001:db8:0:1::a"), None)
 
 
 def test_an_instance_is_found_by_its_address_or_name(world: World, cloud: ports.Cloud) -> None:

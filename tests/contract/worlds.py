@@ -34,7 +34,7 @@ class World(Protocol):
     """The security group of new ENIs."""
     other_group: str
 
-    def worker(self, address: str, *pods: str, instance_type: str = "m5.large") -> str:
+    def worker(self, address: str, *pods: str, ipv6: str | None = None, instance_type: str = "m5.large") -> str:
         """Run an instance in the first subnet; its id."""
 
     def allocate(self, public: str, border_group: str) -> str:
@@ -71,8 +71,10 @@ class Fake:
         self.fake = FakeCloud(self.ec2, (self.group,))
         self.cloud: ports.Cloud = self.fake
 
-    def worker(self, address: str, *pods: str, instance_type: str = "m5.large") -> str:
-        return self.ec2.add_instance(address, self.here, secondary_addresses=pods, instance_type=instance_type)
+    def worker(self, address: str, *pods: str, ipv6: str | None = None, instance_type: str = "m5.large") -> str:
+        return self.ec2.add_instance(
+            address, self.here, secondary_addresses=pods, ipv6=ipv6, instance_type=instance_type
+        )
 
     def allocate(self, public: str, border_group: str) -> str:
         return self.ec2.allocate(public, border_group)
@@ -113,8 +115,8 @@ class Endpoint(NoDevices):
     def guest(self, instance_id: str) -> Guest:
         return Guest.HUNG if instance_id in self.hung else Guest.RUNNING
 
-    def worker(self, address: str, *pods: str, instance_type: str = "m5.large") -> str:
-        return self.ec2.run_instance("worker", address, pods, instance_type=instance_type).instance_id
+    def worker(self, address: str, *pods: str, ipv6: str | None = None, instance_type: str = "m5.large") -> str:
+        return self.ec2.run_instance("worker", address, pods, ipv6=ipv6, instance_type=instance_type).instance_id
 
     def allocate(self, public: str, border_group: str) -> str:
         return self.ec2.allocate(public, border_group)

@@ -281,15 +281,21 @@ def test_each_complaint_of_imds_is_told_once_and_its_end_too() -> None:
 # The end, and `attach`: what tests/sim does not show of them.
 
 
-@pytest.mark.parametrize(("told", "after"), [(True, timing.ENDS_HALF_TOLD), (False, timing.ENDS_UNTOLD)])
-def test_a_holder_ends_later_when_the_api_server_has_told_at_least_of_its_pod(told: bool, after: float) -> None:
-    """One more answer may tell why."""
+@pytest.mark.parametrize(
+    ("answer", "after"),
+    [
+        (OwnPod(0.0, answered=True, ready=True), timing.ENDS_HALF_TOLD),
+        (OwnPod(0.0, answered=True, problem="429 for default/floating-ip"), timing.ENDS_HALF_TOLD),
+        (OwnPod(0.0, problem="no answer in time"), timing.ENDS_UNTOLD),
+    ],
+)
+def test_a_holder_ends_later_when_the_api_server_answers(answer: OwnPod, after: float) -> None:
+    """One more answer may tell why: also where it is overloaded, or about to end itself."""
     node = Node()
     node.handle()
     node.hold()
     node.handle(Terminated(), after=1.0)
-    if told:
-        node.handle(PodShown(OwnPod(node.now, answered=True, ready=True)), after=0.0)
+    node.handle(PodShown(replace(answer, asked_at=node.now)), after=0.0)
     assert node.ends(after - 0.1) is None
     assert node.ends(0.4) == End(0)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from floatingip.agent import pod as rules
-from floatingip.agent.pod import PodMemory, is_refused, is_replaced, learn, leaving, ready_at, written_off
+from floatingip.agent.pod import PodMemory, has_answered, is_refused, is_replaced, learn, leaving, ready_at, written_off
 from floatingip.core.node import OwnPod
 
 STOP = 10.0
@@ -17,7 +17,9 @@ WELL = OwnPod(0.0, answered=True, ready=True, containers_ready=True)
 UNREADY = replace(WELL, ready=False)
 GONE = OwnPod(0.0, answered=True, gone=True)
 DELETED = replace(WELL, deleted=True)
-DENIED = OwnPod(0.0, answered=True, problem="403: the role must allow to get pods")
+DENIED = OwnPod(0.0, answered=True, problem="403: the role must allow to get pods", refused=True)
+REFUSED = OwnPod(0.0, answered=True, problem="401: the API server does not take this pod's token", refused=True)
+BUSY = OwnPod(0.0, answered=True, problem="429 for default/floating-ip")
 SILENT = OwnPod(0.0, problem="no answer in time")
 
 
@@ -93,11 +95,18 @@ def test_a_deletion_that_was_seen_before_sigterm_is_asked_about_again() -> None:
     assert not is_replaced(told((9.9, DELETED), stop_at=STOP), STOP)
 
 
-@pytest.mark.parametrize(("answer", "refused"), [(DENIED, True), (SILENT, False), (WELL, False)])
-def test_only_an_answer_is_a_refusal(answer: OwnPod, *, refused: bool) -> None:
-    """Silence may end."""
-    assert is_refused(told((10.1, answer), stop_at=STOP), STOP) is refused
-    assert not is_refused(told((9.9, answer), stop_at=STOP), STOP)
+@pytest.mark.parametrize(
+    ("answer", "refused", "answered"),
+    [(DENIED, True, True), (SILENT, False, False), (WELL, False, True), (BUSY, False, True)],
+)
+def test_only_who_may_not_know_is_refused(answer: OwnPod, *, refused: bool, answered: bool) -> None:
+    """Silence may end, and so may an overload."""
+    memory = told((10.1, answer), stop_at=STOP)
+    assert is_refused(memory, STOP) is refused
+    assert has_answered(memory, STOP) is answered
+    before = told((9.9, answer), stop_at=STOP)
+    assert not is_refused(before, STOP)
+    assert not has_answered(before, STOP)
 
 
 # The node is written off.
@@ -138,6 +147,15 @@ def test_a_forced_end_is_a_write_off_also_with_sigterm() -> None:
     memory = told((9.0, WELL), (10.1, GONE), (10.6, GONE), stop_at=STOP)
     assert not is_replaced(memory, STOP)
     assert written_off(memory, 10.7, -100.0)
+
+
+def test_a_pod_that_is_gone_stays_so_once_its_token_is_refused() -> None:
+    """Which is ten seconds later at most: until then nobody may have been able to take over."""
+    memory = told((1.0, WELL), (3.0, GONE), (3.3, GONE), *((at, REFUSED) for at in (9.0, 11.0, 20.0, 22.0)))
+    assert written_off(memory, 22.1, -100.0)
+    assert not memory.problem, "its ServiceAccount is not the cause"
+    assert written_off(told((1.0, WELL), (3.0, GONE), (3.3, REFUSED)), 3.4, -100.0), "it may be refused at once"
+    assert not written_off(told((1.0, WELL), (3.0, REFUSED), (3.3, REFUSED)), 3.4, -100.0), "others may be refused, too"
 
 
 # What is told, and to whom it matters.

@@ -109,10 +109,10 @@ class Node:
         self.agent = Agent(settings, ME, observes=True, started_at=self.now, chance=chance)
         self.told = Told(self.agent._out)
 
-    def list_services(self, answer: tuple[NodePort, ...] | ServicesUnknown) -> str:
-        """A minute later; what was logged."""
+    def list_services(self, answer: tuple[NodePort, ...] | ServicesUnknown, after: float = timing.LIST_EVERY) -> str:
+        """After a minute, or as long as that; what was logged."""
         before = len(self.told.log)
-        self.now += timing.LIST_EVERY
+        self.now += after
         self.agent._node_ports.follow(self.now)
         assert ListNodePorts() in self.told.take()
         self.agent._take(performing.listed(Services(answer)))
@@ -160,6 +160,16 @@ def test_without_the_permission_what_was_known_is_kept_and_it_is_said_once() -> 
     node.list_services((WEB,))
     assert "checked=30007" in node.list_services(denied)
     assert node.checked == [30007]
+
+
+def test_a_list_that_did_not_come_is_asked_for_again_soon() -> None:
+    """On a node that has just booted the way to the API server comes with kube-proxy: a minute would be long."""
+    node = Node()
+    node.list_services(ServicesUnknown("no answer in time"))
+    assert "checked=30007/web" in node.list_services((WEB,), after=timing.LIST_AGAIN)
+    node.now += timing.LIST_AGAIN
+    node.agent._node_ports.follow(node.now)
+    assert ListNodePorts() not in node.told.take(), "what came is not asked for as often"
 
 
 def test_more_than_a_few_are_named_once() -> None:

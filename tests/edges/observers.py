@@ -82,9 +82,9 @@ class Observer:
         self.server = StatusServer(IPv4Address(self.address), self.port, self.desk.answer, self.desk.knows)
         self.server.start()
 
-    def meet(self, **addresses: str) -> None:
-        """EC2 shows these instances when it is asked about them, long ago."""
-        known = instances(**addresses)
+    def meet(self, ipv6: Address | None = None, /, **addresses: str) -> None:
+        """EC2 shows these instances when it is asked about them, long ago; each with this ``ipv6``."""
+        known = {each: replace(shown, ipv6=ipv6) for each, shown in instances(**addresses).items()}
         self.roster.follow(known, 0.0)
         asked = self.roster.question(0.0)
         mine = {self.status.instance_id: instance(self.status.instance_id, self.address)}

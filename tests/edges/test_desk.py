@@ -2,6 +2,7 @@
 
 import json
 from http import HTTPStatus
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from tests.waiting import until
 
 FULL = "eni-0123 is full"
 SECRET = f"{TARGET}: {FULL}"
+IPV6 = IPv6Address("::1")
 
 
 def word(observer: Observer, asker: str, source: str, more: str = "") -> dict[str, Any]:
@@ -214,3 +216,15 @@ def test_each_address_in_doubt_is_checked_from_itself(start: Start) -> None:
     assert sights(observer, doubted) == {TARGET: "untried", OTHER_TARGET: "untried"}
     until(lambda: sights(observer, doubted) == {TARGET: "seen", OTHER_TARGET: "seen"})
     assert OTHER_FLOATING != FLOATING
+
+
+@pytest.mark.parametrize(("ipv6", "sight"), [(IPV6, "seen"), (None, "untried")])
+def test_an_ipv6_address_reaches_the_asker_by_ipv6(start: Start, ipv6: IPv6Address | None, sight: str) -> None:
+    """Though peers ask each other by IPv4, and nobody listens there by IPv6: the asker's kernel answers.  Where EC2
+    shows no such address of the asker nothing is known; unseen would speak against the holder (R4).
+    """
+    target = "2001:db8:0:1::100"
+    observer = start(status=Status("cluster", "i-a", holds={target: Held("a1")}), sources={target: IPV6})
+    observer.meet(ipv6, b=ASKER)
+    sights(observer, f"&doubt={target}")
+    until(lambda: sights(observer, f"&doubt={target}") == {target: sight})

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_network
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ from floatingip.core.errors import (
     ServicesUnknown,
 )
 from floatingip.core.groups import End, Rule, Worker
-from floatingip.core.model import Carry
+from floatingip.core.model import Address, Carry
 from floatingip.core.node import Identity, OwnPod
 from floatingip.core.peer import Sight
 from floatingip.core.probe import NodePort
@@ -53,6 +53,8 @@ OURS = {OWNER_TAG: "lab", NO_MANAGE_TAG: "true"}
 WORKER = Worker(Instance("i-b", InstanceState.RUNNING, OTHER, ZONE, frozenset((0,))), frozenset(("sg-1",)))
 STATUS = Status("lab", "i-b", holds={"10.0.0.100": Held("a1")})
 TCP, NONE = NodePort(30007, service="web"), tuple[str, ...]()
+TCP4, TCP6 = (NodePort(30007, service="web", versions=frozenset((version,))) for version in (4, 6))
+IPV6, FLOATING6 = IPv6Address("2001:db8:0:1::a"), IPv6Address("2001:db8:0:1::100")
 KEPT_OFF = "kube-proxy serves NodePorts at 10.0.0.10; set its nodePortAddresses to [0.0.0.0/0]"
 
 
@@ -67,20 +69,30 @@ def rule(protocol: str = "-1", first: int = -1, last: int = -1, *, egress: bool 
     return Rule("sg-1", egress, protocol, first, last, other_group=group)
 
 
-def carried(name: str, address: IPv4Address) -> Carried:
+def from_all6(protocol: str, port: int) -> Rule:
+    """One of sg-1, from everywhere by IPv6."""
+    return Rule("sg-1", is_egress=False, protocol=protocol, first=port, last=port, network=ip_network("::/0"))
+
+
+def carried(name: str, address: Address) -> Carried:
     """A worker's address, in the workers' group."""
     return Carried(name, End(address, frozenset(("sg-1",))))
 
 
 def by_rules(*rules: Rule, node_ports: Iterable[NodePort] = ()) -> Iterable[Finding]:
     """What EC2's rules say of two workers."""
-    return fleet.rules(rules, carried("i-a", ME), [carried("i-b", OTHER)], PORT, node_ports)
+    return fleet.rules(rules, [carried("i-a", ME)], [carried("i-b", OTHER)], PORT, node_ports)
+
+
+def by_rules_of_ipv6(*rules: Rule) -> Iterable[Finding]:
+    """The same of this one, which has both, and a floating IPv6 address."""
+    own = [carried("i-a", ME), carried("i-a", IPV6)]
+    return fleet.rules(rules, own, [carried(str(FLOATING6), FLOATING6)], PORT)
 
 
 def served_at(*addresses: IPv4Address) -> Iterable[Finding]:
     """A NodePort that answers at these, of this node's and the floating one, which it has."""
-    at = {"this node": ME, str(ADDRESS): ADDRESS}
-    return fleet.node_port([TCP], at, [ADDRESS], lambda _, address: address in addresses)
+    return fleet.node_port([TCP], [ME, IPV6], {str(ADDRESS): ADDRESS}, [ADDRESS], lambda _, each: each in addresses)
 
 
 OUT = rule(egress=True)
@@ -172,14 +184,18 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
         "admit ICMP from i-a to i-b only if a prefix list has it -> see icmp and port",
     ),
     (by_rules(rule("tcp", PORT, PORT, group=""), OUT), "fail", "admit no ICMP from i-a to i-b"),
-    (fleet.rules(Denied("ec2:D"), carried("i-a", ME), [], PORT), "ok", "not known by rules (IAM denies ec2:D)"),
-    (fleet.rules(CloudUnavailable("x"), carried("i-a", ME), [], PORT), "warn", "not known by rules (x)"),
+    (fleet.rules(Denied("ec2:D"), [carried("i-a", ME)], [], PORT), "ok", "not known by rules (IAM denies ec2:D)"),
+    (fleet.rules(CloudUnavailable("x"), [carried("i-a", ME)], [], PORT), "warn", "not known by rules (x)"),
     (by_rules(rule(), OUT), "ok", "admit ICMP and the observers' port"),
     (by_rules(rule("icmp"), rule("tcp", 9807, 9807), OUT), "ok", "admit ICMP and the observers' port"),
     (by_rules(rule("tcp", 0, 65535), OUT), "fail", "no ICMP from i-a to i-b -> let the workers' security group"),
     (by_rules(rule("icmp"), rule("tcp", 80, 9806), OUT), "fail", "no TCP 9807 from i-b to i-a"),
     (by_rules(rule(group="sg-2"), OUT), "fail", "no ICMP from i-a to i-b"),
     (by_rules(rule()), "fail", "no ICMP from i-a to i-b"),
+    (by_rules_of_ipv6(rule("58", 128, -1), rule("tcp", PORT, PORT), OUT), "ok", "admit ICMP and the observers' port"),
+    (by_rules_of_ipv6(rule("icmpv6"), from_all6("tcp", PORT), OUT), "ok", "admit ICMP and the observers' port"),
+    (by_rules_of_ipv6(rule("icmp"), rule("tcp", PORT, PORT), OUT), "fail", "no ICMPv6 from i-a to 2001:db8:0:1::100"),
+    (by_rules_of_ipv6(rule("58", 8, 8), rule("tcp", PORT, PORT), OUT), "fail", "no ICMPv6 from i-a to 2001:db8"),
     (by_rules(rule("icmp"), rule("tcp", 9807, 9807), OUT, node_ports=[TCP]), "warn", "admits TCP 30007 from anybody"),
     (fleet.observer(None, "", is_refused=True), "ok", "none runs on this node"),
     (fleet.observer(RESERVED, "", is_refused=False), "warn", "it does not answer"),
@@ -189,7 +205,29 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
         "fail",
         "no free slot; keep one -> see docs/run",
     ),
-    (fleet.node_port([], {}, [], lambda _port, _address: False), "ok", "none is to be checked"),
+    (fleet.node_port([], [], {}, [], lambda _port, _address: False), "ok", "none is to be checked"),
+    (
+        fleet.node_port([TCP6], [ME, IPV6], {str(FLOATING6): FLOATING6}, [], lambda _, each: each != ME),
+        "ok",
+        "answers at this node, 2001:db8:0:1::100",
+    ),
+    (
+        fleet.node_port([TCP6], [ME], {str(FLOATING6): FLOATING6}, [], lambda _, each: each != ME),
+        "ok",
+        "answers at 2001:db8:0:1::100",
+    ),
+    (
+        fleet.node_port([TCP4], [ME], {str(ADDRESS): ADDRESS, str(FLOATING6): FLOATING6}, [], lambda _, _each: True),
+        "fail",
+        "none is served by IPv6, so nothing answers at 2001:db8:0:1::100 -> set `ipFamilyPolicy",
+    ),
+    (
+        fleet.node_port(
+            [TCP4, TCP6], [ME], {"a": ADDRESS, "b": FLOATING6}, [], lambda port, at: at.version in port.versions
+        ),
+        "ok",
+        "30007 (web) answers at b",
+    ),
     (served_at(ME, ADDRESS), "ok", "30007 (web) answers at this node, 10.0.0.100"),
     (served_at(ME), "fail", "does not answer at 10.0.0.100 -> run a ready pod"),
     (served_at(ADDRESS), "warn", "but not at this node"),
@@ -207,6 +245,7 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (node.forwarding({4: True}), "ok", "net.ipv4.ip_forward is 1"),
     (node.forwarding({6: False}), "fail", "forwarding is 0 -> set net.ipv6.conf.all.forwarding=1"),
     (node.rp_filter({"all": 1, "eth1": 2}), "ok", "all: 1, eth1: 2"),
+    (node.rp_filter({}), "ok", "no such setting"),
     (node.rp_filter({"all": 1, "eth1": 0}), "warn", "strict on eth1"),
     (
         node.rp_filter({}, (), ("nft's chain ip6 a b",)),
@@ -244,8 +283,10 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
         "this is no pod of the manifest (POD_NAME is not set)",
     ),
     (kubernetes.role(OwnPod(0.0, answered=True), None), "ok", "may be listed"),
-    (kubernetes.role(OwnPod(0.0, answered=True, problem="403 for x"), None), "fail", "403 for x -> apply the Role"),
-    (kubernetes.role(OwnPod(0.0, answered=True, problem="401; restart"), None), "fail", "401 -> restart"),
+    (kubernetes.role(OwnPod(0.0, True, "403 for x", refused=True), None), "fail", "403 for x -> apply the Role"),
+    (kubernetes.role(OwnPod(0.0, True, "401; restart", refused=True), None), "fail", "401 -> restart"),
+    (kubernetes.role(OwnPod(0.0, True, "429 for x"), None), "warn", "429 for x -> run the doctor again"),
+    (kubernetes.role(OwnPod(0.0, answered=True), ServicesUnknown("500")), "warn", "500 -> run the doctor again"),
     (kubernetes.role(OwnPod(0.0, answered=True), ServicesUnknown("403", "apply it")), "fail", "403 -> apply it"),
     (kubernetes.role(OwnPod(0.0), None), "warn", "has not answered"),
 ]

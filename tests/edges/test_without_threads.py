@@ -55,5 +55,5 @@ def test_whether_an_address_reaches_an_observer_is_checked_again(full: Full) -> 
     """The asker would be told for ever that this was never tried, and the holder's word would vouch for nothing."""
     address, sights = IPv4Address("127.0.0.1"), Sights(9)
     with full():
-        assert sights.of("127.0.0.9", address) is Sight.UNTRIED
-    until(lambda: sights.of("127.0.0.9", address) is Sight.UNSEEN, 10.0)
+        assert sights.of(IPv4Address("127.0.0.9"), address) is Sight.UNTRIED
+    until(lambda: sights.of(IPv4Address("127.0.0.9"), address) is Sight.UNSEEN, 10.0)

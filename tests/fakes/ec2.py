@@ -100,6 +100,7 @@ class FakeEc2:
         subnet: Subnet,
         *,
         secondary_addresses: Iterable[str] = (),
+        ipv6: str | None = None,
         instance_type: str = INSTANCE_TYPE,
         tags: Mapping[str, str] | None = None,
     ) -> str:
@@ -115,11 +116,14 @@ class FakeEc2:
             type=instance_type,
             outpost=subnet.outpost,
             node=f"ip-{address.replace('.', '-')}.{REGION}.compute.internal",
+            ipv6=IPv6Address(ipv6) if ipv6 is not None else None,
         )
         primary = self._new_eni(subnet, IPv4Address(address))
         attachment = Attachment(self._id("eni-attach"), instance_id, 0, AttachmentStatus.ATTACHED, self._wall())
         secondary = tuple(map(IPv4Address, secondary_addresses))
-        self._put(replace(primary, attachment=attachment, secondary=secondary, delete_on_termination=True))
+        ipv6s = (IPv6Address(ipv6),) if ipv6 is not None else ()
+        shown = replace(primary, attachment=attachment, secondary=secondary, ipv6s=ipv6s, delete_on_termination=True)
+        self._put(shown)
         self._set(instances={**self.state.instances, instance_id: instance})
         return instance_id
 

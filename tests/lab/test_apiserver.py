@@ -20,6 +20,7 @@ from floatingip.edges.kubernetes.own_pod import PodsOrders
 from lab.ec2 import PROFILES
 from lab.history import History
 from lab.kubernetes.cluster import EvictionRefused
+from lab.kubernetes.small import apiserver
 from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.manifest import load
@@ -29,6 +30,7 @@ from lab.run import nemesis
 from lab.run.machine import Machine
 from lab.run.region import Region
 from tests.lab.small_kubernetes import NAME, SAMPLE, Told, box, floating_ip
+from tests.waiting import until
 
 PROGRAM = """
 import os, signal, sys
@@ -101,6 +103,19 @@ def test_a_pods_own_account_may_read_it(lab: Lab) -> None:
     not_ready = [{"type": kind, "status": "False"} for kind in ("Ready", "ContainersReady")]
     assert body["status"] == {"phase": "Pending", "conditions": not_ready}
     assert "deletionTimestamp" not in body["metadata"]
+
+
+def test_a_pod_that_is_gone_is_told_so_for_ten_seconds_and_then_not_known(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a real one does (1.35): its token was found to be good, and is looked at again only then."""
+    [pod], path = lab.cluster.pods(), pod_path(lab)
+    token = lab.api.mounted(NAME, pod.name)["token"]
+    assert lab.ask(token, path)[0] == 200
+    lab.cluster.scale(NAME, 0)
+    until(lambda: lab.ask(token, path)[0] == 404)
+    monkeypatch.setattr(apiserver, "TOKEN_TAKEN_FOR", 0.0)
+    assert lab.ask(token, path)[0] == 401
 
 
 def test_without_a_token_that_it_gave_nobody_is_known(lab: Lab) -> None:

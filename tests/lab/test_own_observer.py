@@ -60,6 +60,16 @@ def test_a_question_that_is_led_to_this_node_is_not_answered(near: Namespace, ru
 
 
 @families
+def test_who_doubts_an_ipv6_address_is_reached_where_its_node_refuses(
+    near: Namespace, holder: Namespace, address: Address
+) -> None:
+    """In a cluster of IPv4 no observer listens there by IPv6.  By IPv4 one does, or it is about to end."""
+    assert not near.call(lambda: peers.reaches(address, PORT, OWN[address.version])), "nothing comes back"
+    holder.nft("delete table inet power")
+    assert near.call(lambda: peers.reaches(address, PORT, OWN[address.version])) is (address.version == 6)
+
+
+@families
 def test_this_node_s_own_observer_answers_at_its_own_address(near: Namespace, address: Address) -> None:
     """As a command on this node asks it."""
     assert near.call(lambda: peers.reaches(OWN[address.version], PORT, OWN[address.version]))

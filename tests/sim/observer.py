@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 
 from floatingip.agent.agent import Agent
@@ -396,9 +395,10 @@ class Observer:
         self._imds.ask(self._fleet.now)
         self.later(timing.METADATA_EVERY, self._ask_metadata)
 
-    def _sight(self, asker: str, source: Address) -> Sight:
+    def _sight(self, asker: Address, source: Address) -> Sight:
         """The holder's check, from the floating address, whether it reaches the asker."""
-        fleet, there = self._fleet, ip_address(asker)
-        peer = next((worker for worker in fleet.workers if worker.address == there), None)
+        fleet = self._fleet
+        peer = next((worker for worker in fleet.workers if asker in (worker.address, worker.ipv6)), None)
+        assert asker.version == source.version
         seen = peer is not None and fleet.serving(source) is self.worker and fleet.passes(self.worker, peer, QUESTIONS)
         return Sight.SEEN if seen else Sight.UNSEEN

@@ -16,7 +16,10 @@ BOTH = pytest.mark.parametrize("carry", Carry)
 SPOT = Notice("spot instance-action", "terminate at 2026-01-01T00:00:00Z")
 DRAIN = "EvictionByEvictionAPI"
 SILENT = OwnPod(0.0, problem="no answer in time")
-DENIED = OwnPod(0.0, answered=True, problem="403 for default/floating-ip: the role must allow to get pods")
+DENIED = OwnPod(
+    0.0, answered=True, problem="403 for default/floating-ip: the role must allow to get pods", refused=True
+)
+BUSY = OwnPod(0.0, answered=True, problem="429 for default/floating-ip")
 WRITTEN_OFF = replace(LIVING, ready=False)
 GONE = OwnPod(0.0, answered=True, gone=True)
 SOON = 7.0

@@ -6,7 +6,21 @@ from floatingip.core.model import Carry
 from floatingip.core.node import OwnPod
 from tests.sim.fleet import ADDRESS, Fleet
 from tests.sim.observer import Observer
-from tests.sim.planned import BOTH, DENIED, DRAIN, RELIEVED_KNOWN, SILENT, SOON, SPOT, ends, moved, quick, serves, stays
+from tests.sim.planned import (
+    BOTH,
+    BUSY,
+    DENIED,
+    DRAIN,
+    RELIEVED_KNOWN,
+    SILENT,
+    SOON,
+    SPOT,
+    ends,
+    moved,
+    quick,
+    serves,
+    stays,
+)
 from tests.sim.worker import LIVING
 
 
@@ -119,6 +133,19 @@ def test_a_holder_that_is_not_told_why_ends_within_two_seconds_and_moves_nothing
     stays(fleet, holder, 60)
     assert fleet.stays() == moved(holder)
     assert "not known whether this pod's node ends" in holder.logged("kubernetes")[-1].message
+
+
+@BOTH
+def test_a_holder_whose_node_shuts_down_is_relieved_though_the_api_server_is_busy_at_first(carry: Carry) -> None:
+    """It asks to be asked again in a second, as one does that is about to be replaced, or has too many questions."""
+    fleet = quick(carry)
+    holder, standby = fleet.observers()
+    holder.worker.pod = BUSY
+    holder.stop()
+    fleet.after(1.2, lambda: setattr(holder.worker, "pod", LIVING))
+    serves(fleet, standby, 6)
+    ends(fleet, holder, RELIEVED_KNOWN)
+    assert fleet.stays() == moved(holder, standby)
 
 
 @BOTH

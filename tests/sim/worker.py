@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,9 @@ class Worker:
         self.fleet = fleet
         self.name = name
         self.address, self.source = IPv4Address(address), address
-        self.id = fleet.ec2.add_instance(address, fleet.subnet, instance_type=instance_type, tags=TAGS)
+        ipv6 = f"2001:db8:0:1::{int(self.address) % 256:x}"
+        self.ipv6 = IPv6Address(ipv6)
+        self.id = fleet.ec2.add_instance(address, fleet.subnet, ipv6=ipv6, instance_type=instance_type, tags=TAGS)
         self.cloud = FakeCloud(fleet.ec2, (GROUP,))
         self.ec2_takes: dict[str, tuple[float, float]] = {}
         self.ec2_takes_for_each_call: dict[str, tuple[float, float]] = {}

@@ -215,7 +215,8 @@ def _icmp(facts: Facts) -> Iterator[Finding]:
 def _rules(facts: Facts) -> Iterator[Finding]:
     me = facts.me
     groups = {each.instance.id: each.groups for each in facts.workers}
-    mine = fleet.Carried(me.instance_id, End(me.address, groups.get(me.instance_id, frozenset(me.security_groups))))
+    ends = (End(address, groups.get(me.instance_id, frozenset(me.security_groups))) for address in facts.own)
+    mine = [fleet.Carried(me.instance_id, end) for end in ends]
     others = [
         fleet.Carried(each.instance.id, End(each.instance.address, each.groups))
         for each in facts.others
@@ -226,7 +227,7 @@ def _rules(facts: Facts) -> Iterator[Finding]:
         address = eni.address_of(target) if eni is not None else None
         if eni is not None and address is not None and eni not in facts.here:
             others.append(fleet.Carried(str(target), End(address, frozenset(eni.security_groups))))
-    wanted = frozenset().union(*(each.end.groups for each in (mine, *others)))
+    wanted = frozenset().union(*(each.end.groups for each in (*mine, *others)))
     try:
         found = facts.inspection.rules(wanted)
     except CloudError as error:
@@ -270,13 +271,16 @@ def _forwarding(facts: Facts) -> Iterator[Finding]:
 
 
 def _rp_filter(facts: Facts) -> Iterator[Finding]:
+    of_ipv4 = [plumbing for plumbing in facts.plumbings if plumbing.address.version == 4]
+    macs = {plumbing.mac for plumbing in of_ipv4}
     with closing(KernelInspection()) as kernel:
-        names = [link.name for eni in facts.here if (link := kernel.link(eni.mac)) is not None]
-        filtered = {link for plumbing in facts.plumbings for link in kernel.filtered(plumbing.mark)}
+        names = [link.name for mac in sorted(macs) if (link := kernel.link(mac)) is not None]
+        filtered = {link for plumbing in of_ipv4 for link in kernel.filtered(plumbing.mark)}
         wanting = tuple[str, ...]()
         with suppress(HostError):  # of which the check of nft tells
             wanting = chains.by_reverse_path(kernel.readable()[0], facts.versions)
-    yield from node.rp_filter({name: rp_filter(name) for name in ("all", *names)}, sorted(filtered), wanting)
+    asked = ("all", *names) if 4 in facts.versions else ()
+    yield from node.rp_filter({name: rp_filter(name) for name in asked}, sorted(filtered), wanting)
 
 
 def _links(facts: Facts) -> Iterator[Finding]:
@@ -360,8 +364,7 @@ def _role(facts: Facts) -> Iterator[Finding]:
 
 def _node_port(facts: Facts) -> Iterator[Finding]:
     asked = facts.node_ports
-    at: dict[str, Address] = {"this node": facts.me.address}
-    held_here = set[Address]()
+    at, held_here = dict[str, Address](), set[Address]()
     for target in facts.targets:
         eni = facts.seen.enis.get(target)
         address = eni.address_of(target) if eni is not None and facts.holder(target) else None
@@ -369,7 +372,7 @@ def _node_port(facts: Facts) -> Iterator[Finding]:
             at[str(target)] = address
             if facts.holder(target) == facts.me.instance_id:
                 held_here.add(address)
-    yield from fleet.node_port(asked, at, held_here, facts.serves)
+    yield from fleet.node_port(asked, facts.own, at, held_here, facts.serves)
 
 
 LOOKS: dict[str, Look] = {

@@ -208,6 +208,12 @@ class Facts:
             raise NotKnown("this instance, which EC2 does not show", "does AWS_REGION name another Region?")
         return mine
 
+    @property
+    def own(self) -> tuple[Address, ...]:
+        """The node's primary address, and the IPv6 address that EC2 shows beside it, if there is one."""
+        mine = self.seen.instances.get(self.me.instance_id)
+        return (self.me.address, *([mine.ipv6] if mine is not None and mine.ipv6 is not None else []))
+
     @once
     def reserved(self) -> Mapping[str, tuple[Network, ...]]:
         """Ranges by subnet, of those where the addresses belong.  Raises ``CloudError``."""

@@ -148,12 +148,15 @@ def icmp(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterato
 
 def rules(
     found: Sequence[Rule] | CloudError,
-    me: Carried,
+    own: Sequence[Carried],
     others: Sequence[Carried],
     number: int,
     node_ports: Iterable[NodePort] = (),
 ) -> Iterator[Finding]:
-    """EC2's rules admit the same, and clients to the NodePorts."""
+    """EC2's rules admit the same, and clients to the NodePorts; ``own`` is this node at each of its addresses.
+
+    What it has no address of the same IP version for, it neither reaches nor is reached by.
+    """
     if isinstance(found, CloudError):
         # The pods need this permission for nothing else, so their policy does not have it.
         denied = isinstance(found, Denied)
@@ -161,9 +164,11 @@ def rules(
         yield RULES.ok(said) if denied else RULES.warn(said)
         return
     closed = False
-    for other in others:
+    pairs = [(me, other) for other in others for me in own if me.end.address.version == other.end.address.version]
+    for me, other in pairs:
+        ping, named = ("icmp", "ICMP") if me.end.address.version == 4 else ("icmpv6", "ICMPv6")
         for source, to in ((me, other), (other, me)):
-            for protocol, at, what in (("icmp", None, "ICMP"), ("tcp", number, f"TCP {number}")):
+            for protocol, at, what in ((ping, None, named), ("tcp", number, f"TCP {number}")):
                 if admitted(found, source.end, to.end, protocol, at):
                     continue
                 closed, said = True, f"{what} from {source.name} to {to.name}"
@@ -171,10 +176,11 @@ def rules(
                     yield RULES.unknown(f"EC2's rules admit {said} only if a prefix list has it", "see icmp and port")
                 else:
                     yield RULES.fail(f"EC2's rules admit no {said}")
+    groups = frozenset[str]().union(*(me.end.groups for me in own))
     for each in node_ports:
-        if not any(_lets_in(rule, each.port) for rule in found if rule.group in me.end.groups):
+        if not any(_lets_in(rule, each.port) for rule in found if rule.group in groups):
             yield RULES.warn(
-                f"no rule of {', '.join(sorted(me.end.groups))} admits TCP {each.port} from anybody",
+                f"no rule of {', '.join(sorted(groups))} admits TCP {each.port} from anybody",
                 f"let clients in to TCP {each.port}",
             )
     if not closed:
@@ -198,20 +204,34 @@ def observer(status: Status | None, reason: str, *, is_refused: bool) -> Iterato
 
 def node_port(
     asked: Collection[NodePort],
-    at: Mapping[str, Address],
+    own: Sequence[Address],
+    floating: Mapping[str, Address],
     held_here: Collection[Address],
     serves: Callable[[NodePort, Address], bool],
 ) -> Iterator[Finding]:
-    """Each NodePort answers at these addresses, which are by name: this node's own and the floating ones.
+    """Each NodePort answers at one of this node's ``own`` addresses, and at the ``floating`` ones, by name.
 
     ``held_here`` are those floating addresses that this node holds.
     """
     if not asked:
         yield NODE_PORT.ok("none is to be checked")
+    served = frozenset[int]().union(*(each.versions for each in asked))
+    for name, address in floating.items():
+        if asked and address.version not in served:
+            yield NODE_PORT.fail(
+                f"none is served by IPv{address.version}, so nothing answers at {name}",
+                "set `ipFamilyPolicy: PreferDualStack` of the Service, in a cluster that has both",
+            )
     for each in asked:
         text = f"{each.port}{f' ({each.service})' if each.service else ''}"
+        # A Service of IPv6 alone, as in a cluster of IPv6, has its NodePort at no IPv4 address.
+        here = [address for address in own if address.version in each.versions]
+        at = {name: address for name, address in floating.items() if address.version in each.versions}
+        at = {**({"this node": here[0]} if here else {}), **at}
         open_at = [name for name, address in at.items() if serves(each, address)]
         closed = [name for name in at if name not in open_at]
+        if not at:
+            continue
         if not closed:
             yield NODE_PORT.ok(f"{text} answers at {', '.join(open_at)}")
         elif any(at[name] in held_here for name in closed) or not open_at:

@@ -8,6 +8,9 @@ from floatingip.commands.doctor.finding import API_SERVER, ROLE, Finding
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.node import OwnPod
 
+AGAIN = "run the doctor again; does it stay so, look at the control plane"
+"""What to do about an answer that is no refusal: an API server that is overloaded, or about to end, tells nothing."""
+
 
 def api_server(own: OwnPod) -> Iterator[Finding]:
     """It answers, whatever it says."""
@@ -24,8 +27,12 @@ def role(own: OwnPod, services: ServicesUnknown | None) -> Iterator[Finding]:
     if not own.answered:
         yield ROLE.unknown("the API server has not answered")
         return
-    yield ROLE.failing(own.problem) if own.problem else ROLE.ok("this pod may be read")
-    if services is not None:
-        yield ROLE.fail(services.args[0], services.hint)
+    if own.refused:
+        yield ROLE.failing(own.problem)
     else:
+        yield ROLE.unknown(own.problem, AGAIN) if own.problem else ROLE.ok("this pod may be read")
+    if services is None:
         yield ROLE.ok("the Services of its namespace may be listed")
+    else:
+        said = services.args[0]
+        yield ROLE.fail(said, services.hint) if services.hint else ROLE.unknown(said, AGAIN)

@@ -60,7 +60,8 @@ def forwarding(by_version: Mapping[int, bool]) -> Iterator[Finding]:
 def rp_filter(
     values: Mapping[str, int | None], filtered: Sequence[str] = (), wanting: Sequence[str] = ()
 ) -> Iterator[Finding]:
-    """``values`` are those of `all`, and of the links of our interfaces; ``filtered`` are links of pods whose replies
+    """``values`` are those of `all`, and of the links of our interfaces with IPv4, none for IPv6, which has no such
+    setting; ``filtered`` are links of pods whose replies
     are dropped once they have our mark; ``wanting`` are chains that drop what has not its way back by the same link.
     """
     if wanting:
@@ -79,7 +80,7 @@ def rp_filter(
     if strict:
         yield RP_FILTER.warn(f"strict on {', '.join(strict)} ({said})")
     else:
-        yield RP_FILTER.ok(said)
+        yield RP_FILTER.ok(said or "IPv6 has no such setting")
 
 
 def links(found: Mapping[str, Sequence[str]], absent: Sequence[Eni]) -> Iterator[Finding]:

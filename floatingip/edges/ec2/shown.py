@@ -18,7 +18,12 @@ from floatingip.core.model import Network, subnets_address, subnets_network
 from floatingip.edges.ec2.meaning import EXCERPT, one_line
 
 if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef, NetworkInterfaceTypeDef, SubnetTypeDef
+    from mypy_boto3_ec2.type_defs import (
+        InstanceNetworkInterfaceTypeDef,
+        InstanceTypeDef,
+        NetworkInterfaceTypeDef,
+        SubnetTypeDef,
+    )
 
 T = TypeVar("T")
 
@@ -147,22 +152,33 @@ def _is_former(association: Any) -> bool:
 
 def read_instance(item: InstanceTypeDef) -> Instance:
     """As much of the instance as can be read; a state that EC2 does not have is ``UNREAD``."""
-    state, address = item.get("State", {}).get("Name"), None
+    state, address, ipv6 = item.get("State", {}).get("Name"), None, None
+    by_index = [(_device_index(each), each) for each in item.get("NetworkInterfaces", [])]
+    ipv6s = [
+        shown.get("Ipv6Address", "")
+        for index, each in by_index
+        if index == 0
+        for shown in each.get("Ipv6Addresses", [])
+    ]
     with suppress(ValueError):  # then nobody can be asked there
         address = subnets_address(item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None
+    with suppress(ValueError):
+        ipv6 = subnets_address(ipv6s[0]) if ipv6s else None
     return Instance(
         id=item.get("InstanceId", ""),
         state=InstanceState(state) if state in tuple(InstanceState) else InstanceState.UNREAD,
         address=address,
         zone=item.get("Placement", {}).get("AvailabilityZone", ""),
-        device_indexes=frozenset(
-            interface["Attachment"]["DeviceIndex"]
-            for interface in item.get("NetworkInterfaces", [])
-            if "DeviceIndex" in interface.get("Attachment", {})
-            and interface["Attachment"].get("NetworkCardIndex", 0) == 0
-        ),
+        device_indexes=frozenset(index for index, _ in by_index if index is not None),
         tags=_tags(item.get("Tags", [])),
         type=item.get("InstanceType", ""),
         outpost=item.get("OutpostArn", ""),
         node=item.get("PrivateDnsName", ""),
+        ipv6=ipv6,
     )
+
+
+def _device_index(interface: InstanceNetworkInterfaceTypeDef) -> int | None:
+    """Its index on the first network card; None on another one, and where EC2 does not tell."""
+    attachment = interface.get("Attachment", {})
+    return attachment.get("DeviceIndex") if attachment.get("NetworkCardIndex", 0) == 0 else None

@@ -52,9 +52,9 @@ class PodsOrders:
 def _understand(answer: Response, told: OwnPod, mine: Mapping[str, str]) -> OwnPod:
     who = f"{mine['namespace']}/{mine['name']}"
     if answer.status == HTTPStatus.UNAUTHORIZED:
-        return replace(told, problem=f"{answer.status} for {who}: {REFUSED_TOKEN}; {RENEW}")
+        return replace(told, problem=f"{answer.status} for {who}: {REFUSED_TOKEN}; {RENEW}", refused=True)
     if answer.status == HTTPStatus.FORBIDDEN:
-        return replace(told, problem=f"{answer.status} for {who}: the role must allow to get pods")
+        return replace(told, problem=f"{answer.status} for {who}: the role must allow to get pods", refused=True)
     try:
         if answer.status == HTTPStatus.OK:
             return _read(read_json(answer.body, depth=DEEPEST), mine, told)

@@ -14,6 +14,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +28,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lab.kubernetes.small.resources import NAMESPACE, ROUTES, Asked, Refused, read_document
+
+TOKEN_TAKEN_FOR = 10.0
+"""Seconds for which a token is taken after its pod was last seen to be there: a real API server looks no more often."""
 
 _HANDSHAKE = 5.0
 """Seconds until a client that does not speak is given up: from a worker without power no end is ever heard."""
@@ -45,7 +49,8 @@ class ApiServer:
         self.down = False
         self.asked: list[tuple[str, str, int]] = []
         self._books = books
-        self._accounts: dict[str, str] = {}
+        self._accounts: dict[str, tuple[str, str]] = {}
+        self._seen_at: dict[str, float] = {}
         self.host, self.port = sock.getsockname()[:2]
         self.ca, context = certify(self.host)
         self._server = _Server(sock, context, self)
@@ -64,20 +69,30 @@ class ApiServer:
         """The variables by which every container finds it."""
         return {"KUBERNETES_SERVICE_HOST": self.host, "KUBERNETES_SERVICE_PORT": str(self.port)}
 
-    def mounted(self, account: str) -> dict[str, str]:
-        """The files that a container of this service account gets, with a token of its own."""
+    def mounted(self, account: str, pod: str = "") -> dict[str, str]:
+        """The files that a container of this service account gets, with a token of its own, bound to this `pod`."""
         token = secrets.token_urlsafe(64)
-        self._accounts[f"Bearer {token}"] = account
+        self._accounts[f"Bearer {token}"] = account, pod
         return {"token": token, "ca.crt": self.ca, "namespace": NAMESPACE}
 
     def answer(
         self, method: str, path: str, authorization: str, kind: str = "", content: bytes = b""
     ) -> tuple[HTTPStatus, dict[str, Any]]:
         """What a request gets: what it is about, or the Status that says why not; `kind` is the content's type."""
-        account = self._accounts.get(authorization, "")
+        account = self._account(authorization)
         status, body = self._answer(method, path, account, kind, content)
         self.asked.append((account, f"{method} {path}", status))
         return status, body
+
+    def _account(self, authorization: str) -> str:
+        """Whose token it is; empty for nobody's, and for that of a pod that is gone."""
+        account, pod = self._accounts.get(authorization, ("", ""))
+        now = time.monotonic()
+        if pod and now - self._seen_at.get(authorization, float("-inf")) > TOKEN_TAKEN_FOR:
+            if all(each.name != pod for each in self._books.pods()):
+                return ""
+            self._seen_at[authorization] = now
+        return account
 
     def _answer(
         self, method: str, path: str, account: str, kind: str, content: bytes

@@ -161,7 +161,7 @@ class Containers:
             for mount in container.mounts
         }
         if self.api and pod.deployment.pod.token:
-            files[SERVICE_ACCOUNT] = self.api.mounted(pod.deployment.pod.account)
+            files[SERVICE_ACCOUNT] = self.api.mounted(pod.deployment.pod.account, pod.name)
         environment = self._environment(pod, node, container)
         path = {"PATH": os.environ.get("PATH", os.defpath)}
         if self._image:
