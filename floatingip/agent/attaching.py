@@ -52,14 +52,12 @@ class Attaching:
 
     def _hopeless(self, address: FloatingAddress) -> FloatingIPError | None:
         """Why this address cannot be served, if waiting cannot mend that; None where it might."""
-        decision = address.decision
-        if address.final is not None and not isinstance(address.final, Exhausted):
-            return address.final
-        subnet = address.where.subnet()
+        decision, subnet = address.decision, address.where.subnet()
         standing = self._standing.get(subnet.id) if subnet is not None else None
         refusal = standing.writing.final if standing is not None and address.where.attachment() is None else None
-        if refusal is not None and not isinstance(refusal, Exhausted):
-            return refusal
+        for final in (address.final, refusal):
+            if final is not None and not isinstance(final, Exhausted):  # of which somebody may give some back
+                return final
         if decision.state is State.REFUSED:
             return AddressTaken(f"{address.target}: {decision.sentence}")
         if decision.reason is Reason.NAME_UNKNOWN:

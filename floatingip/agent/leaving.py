@@ -49,7 +49,7 @@ class Leaving:
     def noticed(self, notice: Notice | None, asked_at: float) -> None:
         """AWS announces the end of this node, or no longer does (None)."""
         self._noticed_at = asked_at
-        self._shared.told_at = min(pod.told_at(self._pod), asked_at)
+        self._date_what_is_told()
         self._notice = f"{notice.kind}: {notice.detail}" if notice is not None else ""
 
     def shown(self, own: OwnPod, now: float) -> bool:
@@ -57,7 +57,7 @@ class Leaving:
         before, shared, was_owed = self._pod, self._shared, self._is_owed(now)
         self._pod = pod.learn(before, own, self.stop_at)
         shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
-        shared.told_at = min(pod.told_at(self._pod), self._noticed_at)
+        self._date_what_is_told()
         problem = self._pod.problem
         if self._unheard.is_due(problem, now):
             self._out.warning("kubernetes", f"{UNKNOWN}: {problem}")
@@ -114,6 +114,10 @@ class Leaving:
             return not ending.is_obliged(addresses, now - self.stop_at)
         off = bool(self._written_off(now))
         return ending.may_end(addresses, self._pod, self.stop_at, now, self._out, off=off)
+
+    def _date_what_is_told(self) -> None:
+        """Both Kubernetes and AWS tell whether this node is to end: what is known is as old as the older answer."""
+        self._shared.told_at = min(pod.told_at(self._pod), self._noticed_at)
 
     def _is_owed(self, now: float) -> bool:
         """Before this node relieves a holder, Kubernetes has to tell whether it is about to end itself; as long as that
