@@ -35,6 +35,7 @@ if sys.version_info < (3, 8):  # noqa: UP036 - the product's Pythons are newer, 
 import argparse
 import os
 import re
+import signal
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -42,6 +43,11 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
+# Loading boto3 takes most of the time.  A Ctrl-C ends it at once: an exception could come where Python only prints it, as
+# in the callback by which an import lets go of its lock, and the script would go on.
+interrupt = signal.getsignal(signal.SIGINT)
+if interrupt is not signal.SIG_IGN:  # as a shell has it for what a script runs in the background
+    signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
 try:
     import boto3
     from botocore.config import Config
@@ -57,8 +63,7 @@ try:
 except ModuleNotFoundError as missing:
     print(f"find-available-ips.py: {missing}: pip install boto3", file=sys.stderr)
     sys.exit(2)
-except KeyboardInterrupt:  # loading it takes most of the time
-    sys.exit(130)
+signal.signal(signal.SIGINT, interrupt)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

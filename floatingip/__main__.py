@@ -10,30 +10,22 @@ import os
 import signal
 import sys
 
-
-def _end(number: int, frame: object) -> None:
-    """End at once: nothing was touched yet."""
-    del frame
-    os._exit(128 + number)
-
+from floatingip import early
 
 if sys.version_info < (3, 11):  # noqa: UP036 - what pip checks, but nobody installs a clone
     print("floatingip: needs Python 3.11 or newer, and this is {}.{}".format(*sys.version_info), file=sys.stderr)
     sys.exit(2)
 
-signal.signal(signal.SIGTERM, _end)
-interrupt = signal.getsignal(signal.SIGINT)
-if interrupt is not signal.SIG_IGN:  # as a shell has it for what a script runs in the background
-    signal.signal(signal.SIGINT, _end)
+signal.signal(signal.SIGTERM, early.end)
+with early.ended_by_ctrl_c():
+    from floatingip.cli import main
+    from floatingip.commands import ending
 
-from floatingip.cli import main  # noqa: E402 - the handlers have to be there first
-from floatingip.commands import ending  # noqa: E402
-
-ending.lose_no_interrupt()
-signal.signal(signal.SIGINT, interrupt)
+    ending.lose_no_interrupt()
 for name in ("stdin", "stdout", "stderr"):
     if getattr(sys, name) is None:  # whoever started this has closed it, and the next socket would get its number
         setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
+ending.end_in_time(next(iter(sys.argv[1:]), ""), os.environ)
 try:
     code = main()
 except SystemExit as ended:  # argparse's

@@ -19,7 +19,6 @@ import argparse
 import errno
 import importlib
 import io
-import os
 import signal
 import sys
 from collections.abc import Collection, Sequence
@@ -27,7 +26,6 @@ from typing import NoReturn, Protocol, cast
 
 from floatingip import __version__
 from floatingip.commands.complaint import complain, say
-from floatingip.commands.ending import end_in_time
 from floatingip.core.errors import FloatingIPError
 
 COMMANDS = {
@@ -48,9 +46,6 @@ COMMANDS = {
     "history": ("history", "tell which moves there were in the last weeks, the newest last (from a pod of ours)"),
 }
 """Of each command its module in `commands`, and what it is for."""
-
-CONTAINERS = ("attach", "observe")
-"""Those that are no person's."""
 
 UNWRITTEN = 74
 """The exit code where nobody reads any more what a command tells, or a disk is full."""
@@ -85,8 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every terminal has every character
     command = given[0] if given else ""
-    if command not in CONTAINERS:
-        end_in_time(os.environ)
     try:
         options = _parser(given).parse_args(given)
         code = _module(options.command).run(options)

@@ -21,15 +21,19 @@ AGAIN_AFTER = 0.02
 FORGOTTEN_AFTER = 3600
 """Seconds after which nobody waits any more for a command that `kubectl exec` has begun in a pod."""
 
+CONTAINERS = ("attach", "observe")
+"""The commands that nobody waits for: a container runs each."""
 
-def end_in_time(environ: Mapping[str, str]) -> None:
-    """In a pod: have the process end when it is forgotten.
+
+def end_in_time(command: str, environ: Mapping[str, str]) -> None:
+    """In a pod: have this process, which runs a person's command, end when it is forgotten.
 
     Where `kubectl exec` ends without it, as with its terminal or its connection, the container runtime tells the
     process nothing, and leaves it at a prompt, or at a write that nobody reads, with its share of the memory.  A Ctrl-C
     that is about to be raised again has the timer before, and ends it sooner.
     """
-    if "KUBERNETES_SERVICE_HOST" in environ and not any(signal.getitimer(signal.ITIMER_REAL)):
+    is_a_persons = command not in CONTAINERS and "KUBERNETES_SERVICE_HOST" in environ
+    if is_a_persons and not any(signal.getitimer(signal.ITIMER_REAL)):
         signal.signal(signal.SIGALRM, _forgotten)
         signal.alarm(FORGOTTEN_AFTER)
 

@@ -90,7 +90,7 @@ commands/doctor   facts
 commands/doctor   examine
 commands/doctor   command
 commands          attach observe
-.                 cli
+.                 early cli
 .                 __main__
 """
 """All modules, from the ground up, each line a floor: what stands on it imports from the floors before it only."""
@@ -280,7 +280,7 @@ def test_threads_are_started_in_one_place() -> None:
     assert starting == {"edges/background"}
 
 
-TELLING = {"cli", "__main__", "commands/complaint", "commands/ending", "commands/process"}
+TELLING = {"early", "cli", "__main__", "commands/complaint", "commands/ending", "commands/process"}
 TELLING |= {f"commands/{name.replace('.', '/')}" for name, _ in COMMANDS.values()}
 """The command line, and the module of each command."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from floatingip.cli import main
-from floatingip.commands import ending, observe, pause
+from floatingip.commands import ending, pause
 from floatingip.commands.ending import as_by_ctrl_c
 from floatingip.core.decision import order
 from lab.ec2.server import REGION
@@ -84,56 +84,51 @@ def test_what_comes_in_a_destructor_is_not_lost(number: signal.Signals) -> None:
     assert (ended.returncode, ended.stderr) == (128 + number, "")
 
 
+IN_A_POD = {"KUBERNETES_SERVICE_HOST": "10.100.0.1"}
+
+
 def test_what_is_forgotten_in_a_pod_ends_though_nobody_reads_it() -> None:
     """As behind a `kubectl exec` whose terminal is gone: the pipe stays open, and is full some time."""
     code = (
-        "import os; from floatingip.commands import ending; ending.FORGOTTEN_AFTER = 1;"
-        " ending.end_in_time({'KUBERNETES_SERVICE_HOST': '10.100.0.1'}); os.write(1, bytes(1 << 22))"
+        "import os, runpy; from floatingip.commands import ending, pause; ending.FORGOTTEN_AFTER = 1;"
+        " pause.run = lambda _: os.write(1, bytes(1 << 22)); runpy.run_module('floatingip', run_name='__main__')"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command, environment = [sys.executable, "-c", code, "pause"], {"PATH": os.environ["PATH"], **IN_A_POD}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=pipe, stderr=pipe) as process:
         assert process.wait(PATIENCE) == 142
         assert process.stderr is not None
         assert process.stderr.read() == b"floatingip: in a pod a command ends after an hour; run it again\n"
 
 
+@pytest.fixture(name="_alarm")
+def _alarm() -> Iterator[None]:
+    """The process' one timer is left as it was."""
+    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("_alarm")
 @pytest.mark.parametrize(
-    ("command", "pod", "ends"), [("pause", True, True), ("pause", False, False), ("observe", True, False)]
+    ("command", "environ", "ends"), [("pause", IN_A_POD, True), ("pause", {}, False), ("observe", IN_A_POD, False)]
 )
 def test_only_a_persons_command_in_a_pod_is_ever_forgotten(
-    command: str, *, pod: bool, ends: bool, monkeypatch: pytest.MonkeyPatch
+    command: str, environ: dict[str, str], *, ends: bool
 ) -> None:
     """A container is no command that somebody waits for; a workstation has its own ways to end one."""
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.100.0.1")
-    if not pod:
-        monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
-    left = list[int]()
-    module = pause if command == "pause" else observe
-
-    def run(_: object) -> int:
-        left.append(signal.alarm(0))
-        return 0
-
-    monkeypatch.setattr(module, "run", run)
-    before = signal.getsignal(signal.SIGALRM)
-    try:
-        assert main([command]) == 0
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-    assert (left[0] > 0) == ends
+    ending.end_in_time(command, environ)
+    assert (signal.alarm(0) > 0) == ends
 
 
+@pytest.mark.usefixtures("_alarm")
 def test_a_ctrl_c_that_is_about_to_come_again_is_not_put_off() -> None:
     """It has the process' one timer."""
-    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-        ending.end_in_time({"KUBERNETES_SERVICE_HOST": "10.100.0.1"})
-        assert signal.getsignal(signal.SIGALRM) is signal.SIG_IGN
-        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= PATIENCE
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    ending.end_in_time("pause", IN_A_POD)
+    assert signal.getsignal(signal.SIGALRM) is signal.SIG_IGN
+    assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= PATIENCE
 
 
 def test_what_is_ignored_stays_ignored() -> None:
