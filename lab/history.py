@@ -85,9 +85,3 @@ class History:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-def load(path: Path) -> list[Event]:
-    """The events of a recorded run, in the order of recording.  Raises OSError, json.JSONDecodeError."""
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.strip()]

@@ -135,16 +135,10 @@ class Faults:
         """Cut one instance off from EC2: its calls vanish."""
         return self.begin(Effect.HANG, caller=caller)
 
-    def stale(
-        self,
-        seconds: float,
-        actions: Collection[str] | None = None,
-        caller: str | None = None,
-        count: int | None = None,
-    ) -> Fault:
+    def stale(self, seconds: float, caller: str | None = None, count: int | None = None) -> Fault:
         """Answer Describes as of so many seconds ago, or as of now where that would be before now."""
         self._remember()  # forgets what was remembered for a fault that has ended
-        fault = self.begin(Effect.STALE, actions, caller, count, seconds)
+        fault = self.begin(Effect.STALE, caller=caller, count=count, seconds=seconds)
         self._remember()
         return fault
 

@@ -218,12 +218,6 @@ def close_port(region: Region, _machine: Machine | None = None) -> None:
         )
 
 
-def open_port(region: Region) -> None:
-    """It lets them through again."""
-    for each in region.machines.values():
-        each.worker.namespace.nft("delete table inet closed\n")
-
-
 def partition(region: Region, machine: Machine) -> None:
     """The worker is cut off from everybody, EC2 and its peers included, and goes on running."""
     region.fabric.silence(region.fabric.plugged(machine.worker.namespace))

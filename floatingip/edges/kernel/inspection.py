@@ -59,9 +59,9 @@ def conntrack() -> tuple[int, int]:
 class KernelInspection:
     """One network namespace, that of the calling thread; for one thread."""
 
-    def __init__(self, nft: str = "nft") -> None:
+    def __init__(self) -> None:
         self._netlink = Netlink()
-        self._nft = Nft(nft)
+        self._nft = Nft("nft")
 
     def close(self) -> None:
         """Close the netlink socket."""
