@@ -1,4 +1,8 @@
-"""Connections between two namespaces: this process's own, and `holder` behind a veth, with a service of the test's."""
+"""
+Connections between two namespaces: this process's own, and `holder` behind a veth, with a service of the test's.
+
+And what pings have in common with them; what is of pings alone is in test_probe.py.
+"""
 
 import math
 import socket
@@ -59,8 +63,8 @@ each = pytest.mark.parametrize("make", [http, tcp, icmp], ids=["HTTP", "TCP", "I
 
 
 @families
-@both
-def test_a_service_that_answers_is_known_as_soon_as_it_does(
+@each
+def test_an_answer_is_known_as_soon_as_it_comes(
     near: Namespace, holder: Namespace, address: Address, make: Make
 ) -> None:
     """Long before the timeout."""
@@ -163,11 +167,14 @@ def test_a_reset_instead_of_an_answer_is_lost(near: Namespace, holder: Namespace
 
 
 @families
-def test_no_connection_is_lost_exactly_at_the_timeout(near: Namespace, holder: Namespace, address: Address) -> None:
+@pytest.mark.parametrize(("make", "said"), [(tcp, "no connection"), (icmp, "no answer")], ids=["TCP", "ICMP"])
+def test_silence_is_lost_exactly_at_the_timeout(
+    near: Namespace, holder: Namespace, address: Address, make: Make, said: str
+) -> None:
     """Not sooner and not much later."""
     holder.nft(SILENCE)
-    outcome, detail, seconds = probe(near, tcp(address, timeout=0.2))
-    assert (outcome, detail) == (LOST, "no connection")
+    outcome, detail, seconds = probe(near, make(address, timeout=0.2))
+    assert (outcome, detail) == (LOST, said)
     assert 0.2 <= seconds < 0.7
 
 
@@ -204,9 +211,11 @@ def test_overlapping_probes_each_get_their_own_result_in_the_order_of_sending(
     assert second.known_at < first.known_at
 
 
-@both
+@each
 def test_a_stall_of_this_process_loses_no_probe(near: Namespace, holder: Namespace, make: Make) -> None:
-    """Connections that came to stand meanwhile count, and are asked only then; what is silent is lost all the same."""
+    """Replies that wait in the socket count, though they are read long after the timeout, and so do connections that
+    came to stand meanwhile, which are asked only then; what is silent is lost all the same.
+    """
 
     def run() -> list[ProbeResult]:
         with closing(make(timeout=1)()) as prober:
@@ -231,31 +240,41 @@ def test_a_refusal_by_icmp_is_told_with_its_sender(near: Namespace, holder: Name
 
 
 @pytest.mark.parametrize(
-    ("beyond", "says"), [("10.8.0.1", "10.9.0.2"), ("2001:db8:8::1", "2001:db8:9::2")], ids=["IPv4", "IPv6"]
+    ("make", "beyond", "told"),
+    [
+        (tcp, "10.8.0.1", "No route to host, says 10.9.0.2"),
+        (tcp, "2001:db8:8::1", "Network is unreachable, says 2001:db8:9::2"),
+        (icmp, "10.8.0.1", "unreachable (code 1), says 10.9.0.2"),
+        (icmp, "2001:db8:8::1", "unreachable (code 0), says 2001:db8:9::2"),
+    ],
 )
 def test_an_unreachable_from_elsewhere_is_lost_at_once(
-    near: Namespace, holder: Namespace, beyond: str, says: str
+    near: Namespace, holder: Namespace, make: Make, beyond: str, told: str
 ) -> None:
     """What a router says of the holder is about the holder, and need not be waited for."""
-    near.ip(f"route add {beyond} via {says}")
+    near.ip(f"route add {beyond} via {told.rpartition(' ')[2]}")
     holder.sysctl({"ipv4/ip_forward": 1, "ipv6/conf/all/forwarding": 1})
     holder.ip(f"route add unreachable {beyond}")
-    outcome, detail, seconds = probe(near, tcp(ip_address(beyond), timeout=5))
-    assert outcome is LOST
-    assert detail.endswith(f" unreachable, says {says}") or detail == f"No route to host, says {says}"
+    outcome, detail, seconds = probe(near, make(ip_address(beyond), timeout=5))
+    assert (outcome, detail) == (LOST, told)
     assert seconds < 2
 
 
 @pytest.mark.parametrize(
-    ("nobody", "says"), [("10.9.0.77", "10.9.0.1"), ("2001:db8:9::77", "2001:db8:9::1")], ids=["IPv4", "IPv6"]
+    ("make", "nobody", "told"),
+    [
+        (tcp, "10.9.0.77", "No route to host, says 10.9.0.1"),
+        (tcp, "2001:db8:9::77", "No route to host, says 2001:db8:9::1"),
+        (icmp, "10.9.0.77", "unreachable (code 1), says 10.9.0.1"),
+        (icmp, "2001:db8:9::77", "unreachable (code 3), says 2001:db8:9::1"),
+    ],
 )
 def test_a_next_hop_that_does_not_exist_is_this_node_s_own_failure(
-    near: Namespace, holder: Namespace, nobody: str, says: str
+    near: Namespace, holder: Namespace, make: Make, nobody: str, told: str
 ) -> None:
     """When this node's kernel gives up on the neighbour it says so to itself, which is no word about the holder."""
     near.sysctl({f"{family}/neigh/out/retrans_time_ms": 50 for family in ("ipv4", "ipv6")})
-    outcome, detail, _ = probe(near, tcp(ip_address(nobody), timeout=3))
-    assert (outcome, detail) == (FAILED_HERE, f"No route to host, says {says}")
+    assert probe(near, make(ip_address(nobody), timeout=3))[:2] == (FAILED_HERE, told)
 
 
 def test_a_connection_that_stands_outlives_a_passing_refusal(near: Namespace, holder: Namespace) -> None:
