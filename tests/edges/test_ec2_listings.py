@@ -1,14 +1,21 @@
-"""Answers of which the first part alone would mislead: further pages, further network cards, a list that lacks."""
+"""
+Answers of which the first part alone would mislead: further pages, further network cards, a list that lacks.
+
+And what is large: clusters with hundreds of workers, of which EC2 takes and gives only so many at a time, and instances
+with more interfaces than most.
+"""
 
 from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 import pytest
 
+from floatingip.core.ec2 import InstanceState
 from floatingip.core.errors import CloudUnavailable
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.edges.ec2.inspection import Inspection, seconds_ahead
-from tests.edges.ec2_server import Server, answer, listed
+from tests.edges.ec2_server import Server, answer, listed, subnets
+from tests.edges.ec2_stub import Endpoint
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
@@ -106,3 +113,79 @@ def test_a_slow_answer_makes_no_clock_wrong(took: float) -> None:
     date = "Mon, 23 Nov 2026 00:00:04 GMT"
     assert seconds_ahead(1_795_392_004.5 - took / 2, took, date) == pytest.approx(0.0)
     assert seconds_ahead(1_795_392_304.5 - took / 2, took, date) == pytest.approx(300.0)
+
+
+MOST = 200
+"""Values in a filter, beyond which EC2 says FilterLimitExceeded."""
+
+
+@pytest.mark.parametrize("many", [MOST, MOST + 1, 2 * MOST + 1])
+def test_more_instances_than_a_filter_takes_are_asked_about(endpoint: Endpoint, many: int) -> None:
+    """Each is one that has ended and left its standing ENI: EC2 refused the question, and with it every look."""
+    ids = [f"i-{number:04}" for number in range(many)]
+    for first in range(0, many, MOST):
+        part = ids[first : first + MOST]
+        shown = [{"InstanceId": each, "State": {"Name": "terminated"}} for each in part]
+        asked = {"Filters": [{"Name": "instance-id", "Values": part}]}
+        endpoint.answers("DescribeInstances", {"Reservations": [{"Instances": shown}]}, asked)
+    found = endpoint.cloud.describe_instances(frozenset(ids))
+    assert found.keys() == set(ids)
+    assert {instance.state for instance in found.values()} == {InstanceState.TERMINATED}
+
+
+def test_the_doctor_gets_the_workers_page_by_page(monkeypatch: pytest.MonkeyPatch, stubbed: Any) -> None:
+    """What EC2 shows of a worker has all of its pods' addresses: of two hundred in one answer that is too long."""
+    told: list[int] = []
+
+    def describe(*, Filters: list[Any], MaxResults: int = 1000, NextToken: str = "0") -> dict[str, Any]:
+        first, is_ours = int(NextToken), Filters[1]["Name"] == "tag-key"
+        instances = [{"InstanceId": f"i-{number:04}"} for number in range(200 if is_ours else 0)]
+        told.append(len(instances[first : first + MaxResults]))
+        more = {"NextToken": str(first + MaxResults)} if first + MaxResults < len(instances) else {}
+        return {"Reservations": [{"Instances": instances[first : first + MaxResults]}], **more}
+
+    monkeypatch.setattr(stubbed, "describe_instances", describe)
+    assert len(Inspection(stubbed, "us-west-2", "vpc-1").workers("lab")) == 200
+    assert max(told) <= 25
+
+
+SLOTS = 24
+"""Interfaces on one network card, as a c8i.48xlarge has (EC2 Instance Types Guide)."""
+
+
+def test_the_last_slot_of_the_largest_instance_is_used(endpoint: Endpoint) -> None:
+    """The VPC CNI has all others, for the node's pods."""
+    asked = {"NetworkInterfaceId": "eni-1", "InstanceId": "i-0b", "DeviceIndex": SLOTS - 1, "NetworkCardIndex": 0}
+    endpoint.answers("AttachNetworkInterface", {"AttachmentId": "eni-attach-1"}, asked)
+    assert endpoint.cloud.attach_eni("eni-1", "i-0b", frozenset(range(SLOTS - 1))) == "eni-attach-1"
+
+
+BLOCK = "2001:db8:0:6::/64"
+"""An IPv6 network: EC2 goes on showing for a while those that it took off a subnet."""
+
+
+def subnet(subnet_id: str, state: str) -> str:
+    """One whose IPv6 network is in this state."""
+    block = f"<ipv6CidrBlock>{BLOCK}</ipv6CidrBlock><ipv6CidrBlockState><state>{state}</state></ipv6CidrBlockState>"
+    return (
+        f"<subnetId>{subnet_id}</subnetId><availabilityZone>us-west-2a</availabilityZone>"
+        f"<ipv6CidrBlockAssociationSet><item>{block}</item></ipv6CidrBlockAssociationSet>"
+    )
+
+
+@pytest.mark.parametrize("state", ["disassociating", "disassociated", "failing", "failed"])
+def test_a_network_that_a_subnet_has_no_more_is_another_ones(server: Server, cloud: Ec2Cloud, state: str) -> None:
+    """An address of it would be looked for, and made, in the wrong subnet."""
+    server.replies[""] = subnets(subnet("subnet-old", state), subnet("subnet-new", "associated"))
+    shown = cloud.describe_subnets()
+    assert [(each.id, each.networks, each.unread) for each in shown] == [
+        ("subnet-old", (), ""),
+        ("subnet-new", (ip_network(BLOCK),), ""),
+    ]
+
+
+@pytest.mark.parametrize("state", ["associating", "associated", "what nobody has heard of yet"])
+def test_any_other_network_is_the_subnets(server: Server, cloud: Ec2Cloud, state: str) -> None:
+    """It has it already, or is about to."""
+    server.replies[""] = subnets(subnet("subnet-1", state))
+    assert [each.networks for each in cloud.describe_subnets()] == [(ip_network(BLOCK),)]

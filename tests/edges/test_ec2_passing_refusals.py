@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from floatingip.core.errors import CloudError, CloudUnavailable, LookAgain, NoCredentials, Throttled
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, NoCredentials, NoFreeSlot, Throttled
 from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2 import credentials
 from floatingip.edges.ec2.cloud import Ec2Cloud
@@ -83,3 +83,24 @@ def test_what_is_another_accounts_is_not_blamed_on_the_credentials(
         assert type(caught.value) is CloudError
         assert message in str(caught.value)
     assert sum(AGENT in asked for asked in server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("Client.RequestLimitExceeded", 503, Throttled),
+        ("Client.UnauthorizedOperation", 403, Denied),
+        ("Client.InvalidAttachmentID.NotFound", 400, LookAgain),
+        ("Client.AttachmentLimitExceeded", 400, NoFreeSlot),
+        ("Client.ExpiredToken", 400, NoCredentials),
+        ("Server.InternalError", 500, CloudUnavailable),
+        ("Server.InternalError", 400, CloudUnavailable),
+    ],
+)
+def test_a_code_with_whose_error_it_is_in_front_has_its_meaning(
+    endpoint: Endpoint, code: str, status: int, kind: type[CloudError]
+) -> None:
+    """As EC2's tools and relays write it: a rehearsal would call a write allowed whose denial it does not recognize."""
+    endpoint.refuses("DetachNetworkInterface", code, status=status)
+    assert type(endpoint.error_of("DetachNetworkInterface")) is kind
+    assert endpoint.tally.read().calls == {("DetachNetworkInterface", code.partition(".")[2]): 1}
