@@ -37,10 +37,17 @@ def test_a_bad_argument_is_one_clear_line(ask: Run, arguments: list[str], said: 
     assert said in ask.fails(*arguments)
 
 
-def test_a_missing_region_is_one_clear_line(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither given nor configured."""
-    monkeypatch.delenv("AWS_DEFAULT_REGION")
-    assert "give --region" in ask.fails(*ASKED)
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [("AWS_DEFAULT_REGION", "give --region"), ("AWS_ACCESS_KEY_ID", "`aws sts get-caller-identity`")],
+    ids=["Region", "credentials"],
+)
+def test_what_is_neither_given_nor_configured_is_one_clear_line(
+    ask: Run, monkeypatch: pytest.MonkeyPatch, missing: str, said: str
+) -> None:
+    """And nothing is sent."""
+    monkeypatch.delenv(missing)
+    assert said in ask.fails(*ASKED)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +69,6 @@ def test_credentials_that_cannot_be_got_are_no_fault_of_ec2s(
     assert told.startswith("find-available-ips.py: AWS configuration: ")
     assert said in told
     assert "secret" not in told
-
-
-def test_missing_credentials_are_one_clear_line(ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is sent."""
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    assert "`aws sts get-caller-identity`" in ask.fails(*ASKED)
 
 
 @pytest.mark.parametrize(

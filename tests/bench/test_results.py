@@ -25,31 +25,26 @@ def held(cell: Failover | Peace, *seeds: int, code: str = CODE, verdict: str = "
     return {"version": code, "cell": cell.parameters, "runs": runs}
 
 
-def test_without_a_file_every_run_is_made() -> None:
-    """Seeds count from one."""
-    assert results.missing(None, CELL, 3, CODE) == [1, 2, 3]
+QUICK, LONG = Peace("eni", 1, 20.0), Peace("eni", 1, 120.0)
 
 
-def test_an_interrupted_cell_goes_on_where_it_was() -> None:
-    """Whatever runs are there, the others are made."""
-    assert results.missing(held(CELL, 1, 3), CELL, 4, CODE) == [2, 4]
-
-
-def test_a_failed_run_is_not_repeated() -> None:
-    """It counts like any other."""
-    assert results.missing(held(CELL, 1, 2, verdict="failed"), CELL, 2, CODE) == []
-
-
-def test_runs_of_other_code_count_no_more() -> None:
-    """All are made anew."""
-    assert results.missing(held(CELL, 1, 2, code="another"), CELL, 2, CODE) == [1, 2]
-
-
-def test_runs_with_other_parameters_count_no_more() -> None:
-    """A quick measurement of peace does not stand for a long one."""
-    quick, long = Peace("eni", 1, 20.0), Peace("eni", 1, 120.0)
-    assert results.missing(held(quick, 1), long, 20, CODE) == [1]
-    assert results.missing(held(long, 1), long, 20, CODE) == []
+@pytest.mark.parametrize(
+    ("kept", "cell", "runs", "missing"),
+    [
+        (None, CELL, 3, [1, 2, 3]),
+        (held(CELL, 1, 3), CELL, 4, [2, 4]),
+        (held(CELL, 1, 2, verdict="failed"), CELL, 2, []),
+        (held(CELL, 1, 2, code="another"), CELL, 2, [1, 2]),
+        (held(QUICK, 1), LONG, 20, [1]),
+        (held(LONG, 1), LONG, 20, []),
+    ],
+    ids=["no file", "interrupted", "failed", "other code", "a quick measurement for a long one", "a long one"],
+)
+def test_runs_that_are_missing_are_made(
+    kept: dict[str, Any] | None, cell: Failover | Peace, runs: int, missing: list[int]
+) -> None:
+    """By their seeds, from one on.  One that failed counts like any other; those of other code or parameters do not."""
+    assert results.missing(kept, cell, runs, CODE) == missing
 
 
 def test_what_is_added_is_read_back(tmp_path: Path) -> None:

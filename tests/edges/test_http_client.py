@@ -206,23 +206,16 @@ def test_what_is_told_follows_the_question() -> None:
     assert b"Content-Length" not in second
 
 
-def test_a_connection_is_kept() -> None:
-    """One for many questions."""
-    with stranger(saying(OK + b"Content-Length: 2\r\n\r\nhi")) as server:
+@pytest.mark.parametrize(
+    ("header", "connections"), [(b"", 1), (b"Connection: close\r\n", 3), (b"connection:CLOSE\r\n", 3)]
+)
+def test_a_connection_is_kept_unless_it_is_to_end(header: bytes, connections: int) -> None:
+    """One for many questions, until the server says otherwise."""
+    with stranger(saying(OK + header + b"Content-Length: 2\r\n\r\nhi")) as server:
         connection = Connection("127.0.0.1", server.port, seconds=2)
         assert [connection.get("/").body for _ in range(3)] == 3 * [b"hi"]
         connection.close()
-        assert server.connections == 1
-
-
-@pytest.mark.parametrize("header", [b"Connection: close\r\n", b"connection:CLOSE\r\n"])
-def test_a_connection_that_is_to_end_is_not_kept(header: bytes) -> None:
-    """The server says so."""
-    with stranger(saying(OK + header + b"Content-Length: 2\r\n\r\nhi")) as server:
-        connection = Connection("127.0.0.1", server.port, seconds=2)
-        assert [connection.get("/").body for _ in range(2)] == 2 * [b"hi"]
-        connection.close()
-        assert server.connections == 2
+        assert server.connections == connections
 
 
 def test_a_kept_connection_that_was_closed_is_made_anew() -> None:

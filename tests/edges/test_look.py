@@ -57,9 +57,10 @@ class World:
 
     def question(self, known: str = "", judged: str = "", name: str = NAME) -> Question:
         """`known` and `judged` are names of workers of this world."""
-        return Question(0.0, self.me, name, self._ids(known), self._ids(judged))
+        return Question(0.0, self.me, name, self.ids(known), self.ids(judged))
 
-    def _ids(self, names: str) -> frozenset[str]:
+    def ids(self, names: str) -> frozenset[str]:
+        """The instances that are called so here."""
         return frozenset(getattr(self, name) for name in names.split())
 
 
@@ -72,33 +73,25 @@ def world() -> World:
 SETTINGS = Settings((ADDRESS,))
 
 
-def test_in_peace_no_instance_is_asked_about(world: World) -> None:
-    cloud = NotedCloud(world.ec2)
-    seen = look(cloud, SETTINGS, world.question(known="me holder"))
-    assert cloud.asked == []
-    assert seen.instances == {}
+@pytest.mark.parametrize(
+    ("known", "judged", "together", "asked"),
+    [
+        ("me holder", "", False, []),
+        ("me", "", False, ["holder"]),
+        ("me holder", "me holder", True, ["me holder"]),
+        ("me holder other", "me other", False, ["me other", "holder"]),
+    ],
+    ids=["peace", "unknown in peace", "judged, while the ENIs are asked about", "a holder that was not foreseen"],
+)
+def test_instances_are_asked_about_that_are_unknown_or_judged(
+    world: World, known: str, judged: str, *, together: bool, asked: list[str]
+) -> None:
+    """And no others; where there are any that are judged, so is the holder that is found."""
+    cloud = NotedCloud(world.ec2, together=together)
+    seen = look(cloud, SETTINGS, world.question(known=known, judged=judged))
+    assert cloud.asked == [world.ids(names) for names in asked]
+    assert seen.instances.keys() == frozenset().union(*cloud.asked)
     assert seen.enis[ADDRESS].id == world.eni.id
-
-
-def test_who_is_judged_is_asked_about_while_the_enis_are(world: World) -> None:
-    cloud = NotedCloud(world.ec2, together=True)
-    seen = look(cloud, SETTINGS, world.question(known="me holder", judged="me holder"))
-    assert cloud.asked == [frozenset({world.me, world.holder})]
-    assert seen.instances.keys() == {world.me, world.holder}
-
-
-def test_a_holder_that_was_not_foreseen_is_asked_about_as_well(world: World) -> None:
-    cloud = NotedCloud(world.ec2)
-    seen = look(cloud, SETTINGS, world.question(known="me holder other", judged="me other"))
-    assert cloud.asked == [frozenset({world.me, world.other}), frozenset({world.holder})]
-    assert seen.instances.keys() == {world.me, world.holder, world.other}
-
-
-def test_only_unknown_instances_are_asked_about_in_peace(world: World) -> None:
-    cloud = NotedCloud(world.ec2)
-    seen = look(cloud, SETTINGS, world.question(known="me"))
-    assert cloud.asked == [frozenset({world.holder})]
-    assert seen.instances.keys() == {world.holder}
 
 
 def test_the_cluster_is_read_off_this_instance(world: World) -> None:

@@ -126,29 +126,28 @@ def test_no_services_are_none(service: Service) -> None:
     assert node_ports(service) == ()
 
 
-def test_a_token_that_is_not_taken_is_no_matter_of_roles(service: Service) -> None:
-    """As after its ServiceAccount was made anew: the token names the old one by its uid."""
-    service.status = 401
-    assert problem(service) == (
-        "401 for the Services of default: the API server does not take this pod's token; was its ServiceAccount"
-        " deleted, or made anew? then `kubectl rollout restart deployment floating-ip`"
-    )
-
-
-def test_without_the_permission_it_says_what_to_do(service: Service) -> None:
-    """The Role of an older manifest."""
-    service.status = 403
-    assert problem(service) == (
-        "403 from the API server: this pod may not list the Services of default;"
-        " apply the Role of the current floating-ip.yaml, or set `service`"
-    )
-
-
-@pytest.mark.parametrize("status", [302, 404, 429, 500, 503])
-def test_any_other_status_is_no_list(service: Service, status: int) -> None:
-    """Whatever is in its body."""
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (
+            401,
+            "401 for the Services of default: the API server does not take this pod's token; was its ServiceAccount"
+            " deleted, or made anew? then `kubectl rollout restart deployment floating-ip`",
+        ),
+        (
+            403,
+            "403 from the API server: this pod may not list the Services of default;"
+            " apply the Role of the current floating-ip.yaml, or set `service`",
+        ),
+        *((each, f"{each} from the API server for the Services of default") for each in (302, 404, 429, 500, 503)),
+    ],
+)
+def test_any_other_status_is_no_list(service: Service, status: int, told: str) -> None:
+    """Whatever is in its body.  A token that names a ServiceAccount of before, by its uid, is no matter of roles; the
+    Role of an older manifest is.
+    """
     service.status = status
-    assert problem(service) == f"{status} from the API server for the Services of default"
+    assert problem(service) == told
 
 
 @pytest.mark.parametrize(

@@ -64,24 +64,20 @@ def given(machine: Machine, whose: str) -> object:
     return {"own": machine.instance.address, "own-ipv6": machine.instance.ipv6, "pod": POD}[whose]
 
 
-WHOSE = pytest.mark.parametrize("whose", ["own", "own-ipv6", "pod"])
 ADDRESSES = "ip -oneline address show dev eth0"
 ALL = f"{ADDRESSES}; ip rule; ip -6 rule; nft list tables"
 
 
-@WHOSE
-def test_an_address_that_the_node_needs_stays_as_it_is(region: Region, tmp_path: Path, whose: str) -> None:
-    """IMDS shows it here before EC2 has said whose it is; then a kubelet's IPv6 address was taken off its link."""
-    [machine] = region.machines.values()
-    before = shown(machine, ALL)
-    refuse(region, machine, tmp_path / "settings.yaml", "eni", given(machine, whose))
-    assert shown(machine, ALL) == before
+@pytest.mark.parametrize("whose", ["own", "own-ipv6", "pod"])
+@pytest.mark.parametrize(("carry", "what"), [("eni", ALL), ("address", ADDRESSES)])
+def test_an_address_that_the_node_needs_stays_as_it_is(
+    region: Region, tmp_path: Path, carry: str, what: str, whose: str
+) -> None:
+    """IMDS shows it here before EC2 has said whose it is; then a kubelet's IPv6 address was taken off its link.
 
-
-@WHOSE
-def test_standing_interfaces_leave_the_primary_one_alone(region: Region, tmp_path: Path, whose: str) -> None:
-    """They are made and plumbed ahead, whosever the address is now; but on their own links."""
+    Standing interfaces are made and plumbed ahead, whosever the address is now, but on their own links.
+    """
     [machine] = region.machines.values()
-    before = shown(machine, ADDRESSES)
-    refuse(region, machine, tmp_path / "settings.yaml", "address", given(machine, whose))
-    assert shown(machine, ADDRESSES) == before
+    before = shown(machine, what)
+    refuse(region, machine, tmp_path / "settings.yaml", carry, given(machine, whose))
+    assert shown(machine, what) == before
