@@ -32,7 +32,6 @@ from floatingip.core.node import Interface
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
-from floatingip.core.timing import LOOK_IN_DOUBT, LOOK_IN_PEACE, LOOK_UNWITNESSED
 from floatingip.core.word import Answer, Held
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write, is_upkeep
 
@@ -276,10 +275,10 @@ class FloatingAddress:
         """When EC2 should be asked next."""
         look_at, owner = self.decision.look_at, self.where.owner
         if owner is not None and self.lacks_witness():
-            return min(look_at, owner.asked_at + LOOK_UNWITNESSED)
+            return min(look_at, owner.asked_at + timing.LOOK_UNWITNESSED)
         if owner is not None and self.where.awaits_tags():
-            return min(look_at, owner.asked_at + LOOK_IN_DOUBT)
-        in_peace = owner is not None and look_at >= owner.asked_at + LOOK_IN_PEACE
+            return min(look_at, owner.asked_at + timing.LOOK_IN_DOUBT)
+        in_peace = owner is not None and look_at >= owner.asked_at + timing.LOOK_IN_PEACE
         return look_at + (self._jitter if in_peace and self.decision.reason in CALM else 0.0)
 
     def lacks_witness(self) -> bool:
@@ -352,15 +351,11 @@ class FloatingAddress:
 
     def held(self) -> Held | None:
         """How this node holds the address; None when it does not."""
-        if self.decision.state is not State.HOLDER:
+        decision, written_off = self.decision, self._shared.written_off
+        if decision.state is not State.HOLDER:
             return None
-        leaving = self.decision.leaving
-        return Held(
-            self.decision.attachment_id,
-            problem_here(self.decision),
-            leaving,
-            bool(leaving) and self._shared.written_off,
-        )
+        leaving = decision.leaving
+        return Held(decision.attachment_id, problem_here(decision), leaving, bool(leaving) and written_off)
 
     def sees_up(self) -> str:
         """The sighting that tells peers that this node sees the address UP (`Way.of_one`); empty while it does not."""

@@ -68,7 +68,7 @@ class Company:
         """Warn when the others could not take over all that this node holds, or when there are none."""
         held = sum(address.decision.state is State.HOLDER for address in self._addresses)
         others = self._peers.others(self._shared.name)
-        slots = [peer.free_slots for peer in others if now - peer.heard_at < timing.LIVE_WITHIN]
+        slots = [peer.free_slots for peer in others if now - peer.heard_at < timing.PEER_EXISTS]
         known = [free for free in slots if free is not None]
         short = ""
         if held and slots and len(known) == len(slots) and sum(known) < held:

@@ -214,9 +214,8 @@ class _Cast:
         """The observer on this instance."""
         report, peer, node = self.told.get(instance), self.peers.get(instance), self.node(instance)
         if report is not None:
-            return Observer(
-                instance, node, report.node_address, "", report.leaving, report.answer_age, report.ec2_problem
-            )
+            said = report.leaving, report.answer_age, report.ec2_problem
+            return Observer(instance, node, report.node_address, "", *said)
         problem = self.silent.get(instance, "it was not asked")
         return Observer(instance, node, peer.address if peer is not None else "", problem, "", None, "")
 
@@ -283,12 +282,8 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     if not everybody:
         return replace(picture, findings=("nobody could say anything of it",))
     wrong = next((each.problem for each in (own, shown) if each is not None and each.problem), "")
-    if (
-        own is not None
-        and own.holder == holder
-        and own.health is not HealthReport.UNPROBED
-        and picture.health is not HealthReport.UP
-    ):
+    is_up = picture.health is HealthReport.UP
+    if own is not None and own.holder == holder and own.health is not HealthReport.UNPROBED and not is_up:
         # EC2 has given the address to that node, which knows so, but does not say yet that it carries it.
         wrong = wrong or own.sentence
     if not views and shown is not None and shown.state in ON_THE_WAY:
@@ -369,20 +364,18 @@ def _judge(
     ``problem`` is the holder's; ``unshown`` is what EC2 says now that shows nobody with the address, whoever said
     before that he has it; ``rivals`` are other instances that say that they hold the address.
     """
-    down, degraded = list[str](), list[str]()
+    down, degraded, is_up = list[str](), list[str](), picture.health is HealthReport.UP
     if not picture.holder:
         down.append(f"no node holds it: {picture.sentence}" if picture.sentence else "no node holds it")
     elif picture.health is HealthReport.DOWN:
         down.append(f"it does not answer: {picture.sentence}")
     if problem:
-        (degraded if picture.health is HealthReport.UP else down).append(f"its holder: {problem}")
+        (degraded if is_up else down).append(f"its holder: {problem}")
     if unshown:
         (down if picture.address in cast.ec2.elastic else degraded).append(unshown)
     if picture.node_ports and not any(answers is not False for answers in picture.node_ports.values()):
         down.append(f"no NodePort answers there: {', '.join(sorted(picture.node_ports))}")
-    blind = [
-        each for each in picture.standbys if each.health is HealthReport.DOWN and picture.health is HealthReport.UP
-    ]
+    blind = [each for each in picture.standbys if is_up and each.health is HealthReport.DOWN]
     degraded += [f"{each.node or each.instance} gets no answer of it" for each in blind]
     degraded += [f"{cast.node(each) or each} says that it holds it, too" for each in rivals]
     if cast.silent and not cast.told:

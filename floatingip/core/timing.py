@@ -13,20 +13,16 @@ from floatingip.core import pace
 PEER_HEARD = 2.0
 """Seconds for which an observer's answer shows that this node reaches it."""
 
-SPREAD_STEP = 2.0
-"""Seconds that a node waits with a free ENI for each address it has already, so that the others get some (at most
-three)."""
-
-MOST_SPREAD = 3
-"""So many addresses of a node count for that, at most."""
+SPREAD_STEP, MOST_SPREAD = 2.0, 3
+"""Seconds that a node waits with a free ENI for each address it has already, so that the others get some; and how many
+addresses count for that."""
 
 RANK_STEP = 2.0
 """Seconds that each living observer before this one in rank gets to claim a free ENI (R1)."""
 
 TAKING_STEP = 4.0
 """The same for taking an address from the judged standing ENI, where EC2 cannot tell the first of two: longer than an
-observer pauses whose call EC2 has just failed.
-"""
+observer pauses whose call EC2 has just failed."""
 
 LEFT_TO_SUCCESSOR = 10.0
 """Seconds for which a free ENI is left to the node that an order names."""
@@ -79,13 +75,11 @@ may have seen no change for long, and so be told of it at their next question on
 
 TAKEN_AFTER = 20.0
 """Seconds for which EC2 must refuse the address while it shows nobody who has it, until that is believed: a lost race
-is shown sooner.
-"""
+is shown sooner."""
 
 ATTACHING_FOR = 60.0
 """Seconds in ``attaching``, which mostly takes a few, after which EC2 is taken not to finish: a silent holder is then
-judged as a dead one (R3), and one that lives gives the ENI up (R14).
-"""
+judged as a dead one (R3), and one that lives gives the ENI up (R14)."""
 
 PATIENT_FORCE = 4
 """While the holder's word is heard, a detach is given this many times ``force_after`` (R13)."""
@@ -204,8 +198,7 @@ ASK_TIMEOUT = 0.5
 
 WORD_KEPT = 3.0
 """Seconds from a question for which its answer says how the holder is: asked twice a second, an answer gets older than
-that only where this node stood still, and the holder may be well again by then.
-"""
+that only where this node stood still, and the holder may be well again by then."""
 
 REPORT_EVERY = 10.0
 """Seconds between two questions to one observer for its whole report, which people read; in doubt there is none."""
@@ -281,11 +274,9 @@ Ready: kubelet's readiness probe needs a few."""
 
 # The ration of moves.
 
-RATION_FIRST_WAIT = 60.0
-"""Seconds between the first rationed move and the second; each further one doubles it."""
-
-RATION_LONGEST_WAIT = 3600.0
-"""Seconds.  Doubling ends here, so that a deployment mended after a bad week is not locked for another one."""
+RATION_FIRST_WAIT, RATION_LONGEST_WAIT = 60.0, 3600.0
+"""Seconds between the first rationed move and the second, which each further one doubles; and where doubling ends, so
+that a deployment mended after a bad week is not locked for another one."""
 
 CONVICTION_WINDOW = 600.0
 """Seconds.  Two takeovers from silent holders within it are bad luck; the third is rationed."""
@@ -301,22 +292,16 @@ STANDING_LOOK_SOON = pace.QUICK
 STANDING_LOOK_IN_PEACE = 66.0
 """Seconds, longer than those of the addresses, which look for all: what they see is enough."""
 
-STANDING_DEVICE_FOR = 22.0
-"""Seconds for which the ENI may be attached while its device is not there; a slow one takes 20 s.  Each further try is
-given twice as long.
-"""
-
-STANDING_ATTACHING_FOR = ATTACHING_FOR
-"""The same while EC2 does not finish attaching it."""
+STANDING_DEVICE_FOR, STANDING_ATTACHING_FOR = DEVICE_FOR, ATTACHING_FOR
+STANDING_DEVICE_FOR_AT_MOST = 3600.0
+"""Seconds for which the ENI may be attached while its device is not there, and for which EC2 may go on attaching it.
+Each further try is given twice as long, up to the last of these."""
 
 STANDING_UNSHOWN_FOR = 60.0
 """Seconds for which no answer may show the ENI, though its device is here, until another one is made."""
 
 STANDING_FORCE_AFTER = 20.0
 """Seconds after which a detach is forced, whoever began it: a guest that never got the device cannot let go of it."""
-
-STANDING_DEVICE_FOR_AT_MOST = 3600.0
-"""Seconds.  Doubling ends here."""
 
 STANDING_UNUSED_FOR = 30.0
 """Seconds for which an address or an ENI must have been of no use to anybody before it is given back."""
@@ -337,8 +322,7 @@ REHEARSE_AGAIN = 60.0
 
 HOST_CHECK = 15.0
 """Seconds after which the next address' plumbing is checked without any event: at each one, of netlink or nft, all of
-them are, so this is for what events do not tell.  A check costs 1 ms, and nft 5 ms of another thread.
-"""
+them are, so this is for what events do not tell.  A check costs 1 ms, and nft 5 ms of another thread."""
 
 HOST_RETRY = 1.0
 """Seconds until what could not be repaired is tried again."""
@@ -355,8 +339,7 @@ ANNOUNCED_FOR = 5.0
 
 ANNOUNCE_EVERY = 0.2
 """Seconds between two announcements: EC2 moves the address a moment after it accepted the call, and drops what is
-announced too early.
-"""
+announced too early."""
 
 # The beginning and the end.
 
@@ -396,8 +379,7 @@ NOT_READY_FOR = 30.0
 
 ASTRAY_FOR = 10.0
 """Seconds for which NodePorts must not have answered at the address, though they do at its holder's own, until that is
-warned of: what is known of the nodes is a few seconds old.
-"""
+warned of: what is known of the nodes is a few seconds old."""
 
 KERNEL_CALM = 60.0
 """Seconds without a fault in the kernel after which another one is news: what somebody makes again and again is not."""

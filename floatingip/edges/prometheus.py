@@ -162,7 +162,7 @@ def _of_node(snapshot: Snapshot, now: float) -> Iterator[Metric]:
     )
     yield _gauge("free_slots", "ENIs that this node has room for; absent while that is not known.", (), slots)
     yield _gauge("leaving", "1 while this node is about to end, or is written off.", (), {(): status.leaving})
-    living = sum(age < timing.LIVE_WITHIN for age in ages.values())
+    living = sum(age < timing.PEER_EXISTS for age in ages.values())
     yield _gauge("peers", "Other observers that have answered this one lately.", (), {(): living})
     yield _gauge("peer_word_age_seconds", "Seconds since another observer answered this one last.", ("peer",), ages)
     yield _gauge("observer_info", "1, of what peers call this observer.", ("peer",), {(handle(status.instance_id),): 1})

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from floatingip.commands.doctor.finding import CLOCK, CREDENTIALS, EC2, IMDS, PERMISSIONS, Finding
 from floatingip.core.ec2 import Eni
-from floatingip.core.errors import CloudError, ConfigurationError, Denied, MetadataError, NoCredentials
+from floatingip.core.errors import CloudError, Denied, FloatingIPError, MetadataError, NoCredentials
 from floatingip.core.node import Identity
 
 SLOW_IMDS = 0.5
@@ -43,7 +43,7 @@ def credentials(found: str | CloudError) -> Iterator[Finding]:
             yield CREDENTIALS.unknown(f"whose they are, as STS does not tell: {found.args[0]}", found.hint or NO_STS)
 
 
-def ec2(took: float | CloudError | ConfigurationError) -> Iterator[Finding]:
+def ec2(took: float | FloatingIPError) -> Iterator[Finding]:
     """It answers, and soon."""
     match took:
         case float():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from floatingip.commands.doctor import aws, finding, fleet, kubernetes, node, vpc
 from floatingip.commands.doctor.facts import Facts, NotKnown
@@ -52,6 +53,8 @@ FOR_ATTACH_WITHIN = 5.0
 """Seconds for all of these checks."""
 
 Look = Callable[[Facts], Iterable[Finding]]
+T = TypeVar("T")
+E = TypeVar("E", bound=FloatingIPError)
 
 
 def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within: float) -> list[Finding]:
@@ -103,6 +106,14 @@ def _found(check: Check, facts: Facts) -> list[Finding]:
         return [check.unknown(f"a defect of the doctor's: {type(error).__name__}: {error}")]
 
 
+def _or_error(ask: Callable[[], T], *errors: type[E]) -> T | E:
+    """What was asked for, or the error of one of these kinds that came instead, which is a finding, too."""
+    try:
+        return ask()
+    except errors as error:
+        return error
+
+
 # What each looks at.
 
 
@@ -123,19 +134,11 @@ def _imds(facts: Facts) -> Iterator[Finding]:
 
 
 def _credentials(facts: Facts) -> Iterator[Finding]:
-    try:
-        found: str | CloudError = facts.inspection.caller()
-    except CloudError as error:
-        found = error
-    yield from aws.credentials(found)
+    yield from aws.credentials(_or_error(lambda: facts.caller, CloudError))
 
 
 def _ec2(facts: Facts) -> Iterator[Finding]:
-    try:
-        took: float | CloudError | ConfigurationError = facts.clock[1]
-    except (CloudError, ConfigurationError) as error:
-        took = error
-    yield from aws.ec2(took)
+    yield from aws.ec2(_or_error(lambda: facts.clock[1], CloudError, ConfigurationError))
 
 
 def _clock(facts: Facts) -> Iterator[Finding]:
@@ -228,16 +231,10 @@ def _rules(facts: Facts) -> Iterator[Finding]:
         if eni is not None and address is not None and eni not in facts.here:
             others.append(fleet.Carried(str(target), End(address, frozenset(eni.security_groups))))
     wanted = frozenset().union(*(each.end.groups for each in (*mine, *others)))
-    try:
-        found = facts.inspection.rules(wanted)
-    except CloudError as error:
-        yield from fleet.rules(error, mine, others, facts.settings.port)
-        return
-    try:
-        node_ports = facts.node_ports
-    except ServicesUnknown:
-        node_ports = ()
-    yield from fleet.rules(found, mine, others, facts.settings.port, node_ports)
+    found = _or_error(lambda: facts.inspection.rules(wanted), CloudError)
+    node_ports = () if isinstance(found, CloudError) else _or_error(lambda: facts.node_ports, ServicesUnknown)
+    known = () if isinstance(node_ports, ServicesUnknown) else node_ports
+    yield from fleet.rules(found, mine, others, facts.settings.port, known)
 
 
 def _observer(facts: Facts) -> Iterator[Finding]:
@@ -256,13 +253,8 @@ def _cpu(_facts: Facts) -> Iterator[Finding]:
 
 
 def _nft(_facts: Facts) -> Iterator[Finding]:
-    trouble = None
     with closing(KernelInspection()) as kernel:
-        try:
-            kernel.try_nft()
-        except HostError as error:
-            trouble = error
-    yield from node.nft(trouble)
+        yield from node.nft(_or_error(kernel.try_nft, HostError))
 
 
 def _forwarding(facts: Facts) -> Iterator[Finding]:

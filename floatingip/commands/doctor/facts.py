@@ -221,6 +221,11 @@ class Facts:
         return {subnet_id: self.cloud.describe_reservations(subnet_id) for subnet_id in sorted(subnets)}
 
     @once
+    def caller(self) -> str:
+        """Whose the credentials are, by STS.  Raises ``CloudError``."""
+        return self.inspection.caller()
+
+    @once
     def clock(self) -> tuple[float | None, float]:
         """See `Inspection.clock`.  Raises ``CloudError``."""
         return self.inspection.clock()
