@@ -364,9 +364,9 @@ class FloatingAddress:
         return self._way.of_one(self.seeing.health.attachment_id, self.target)
 
     def unsure_of(self, now: float) -> str:
-        """The same where this node cannot tell yet, as it has just begun to look; empty where it can.
+        """The sighting of which this node cannot tell yet, as it has just begun to look; empty where it can tell.
 
-        While EC2 has told nothing, so that it looks at nothing, it is the address itself.
+        While EC2 has told nothing there is none to look for: then it is the address itself.
         """
         if self.where.owner is None:
             return self.text
@@ -390,7 +390,7 @@ class FloatingAddress:
         return self._lacking(self.where.obstacle(self.now))
 
     def _lacking(self, obstacle: Shortcoming) -> Shortcoming:
-        """The same, where the ``obstacle`` to carrying the address is known already."""
+        """As `shortcoming`, where the ``obstacle`` to carrying the address is known already."""
         return shortcoming(
             self.decision,
             obstacle,

@@ -21,7 +21,7 @@ class Metadata:
         return not self._complaints.go_on
 
     def troubled(self, problem: str, now: float) -> None:
-        """It went wrong in this way."""
+        """IMDS gave no answer, or none that can be read, for this reason."""
         self.problem = problem
         if self._complaints.is_news(problem, now):
             self._out.warning("imds", problem)

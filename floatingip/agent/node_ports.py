@@ -34,13 +34,13 @@ class NodePorts:
         shared.wants_node_ports = bool(settings.service)
 
     def follow(self, now: float) -> None:
-        """Have them listed when it is time."""
+        """Have the NodePorts listed when it is time."""
         if self._is_auto and not self._asking and now >= self._due:
             self._asking, self._due = True, now + timing.LIST_EVERY
             self._out.add(ListNodePorts())
 
     def unknown(self, problem: str, now: float) -> None:
-        """They could not be listed: those that are checked stay checked."""
+        """The NodePorts could not be listed: those that are checked stay checked."""
         self._asking, self._due = False, now + timing.LIST_AGAIN
         if self._complaint.is_due(problem, now):
             checked = ", ".join(str(each.port) for each in self._shared.node_ports) or "none"

@@ -37,7 +37,7 @@ class Peers:
         self.addresses = addresses
 
     def heard(self, instance_id: str, answer: Answer) -> bool:
-        """One was asked; return whether its answer, or its silence, is news."""
+        """The observer on this instance was asked; return whether its answer, or its silence, is news."""
         if instance_id not in self.addresses:
             return False
         before = self._answers.get(instance_id)
@@ -47,7 +47,7 @@ class Peers:
         return before is None or (answer.status, answer.refused) != (before.status, before.refused)
 
     def reported(self, instance_id: str, report: Report) -> None:
-        """One reported more of itself."""
+        """The observer on this instance reported more of itself than its word."""
         if instance_id in self.addresses and report.instance == instance_id:
             self._reports[instance_id] = report
 

@@ -39,7 +39,7 @@ class Refusal:
     at: float
 
     def is_recent(self, now: float) -> bool:
-        """It tells something of what is written now."""
+        """The refusal is not so old that it says nothing of what is written now."""
         return now - self.at <= timing.REFUSED_AGAIN
 
     def is_again(self, write: Write, error: CloudError, now: float) -> bool:

@@ -17,7 +17,7 @@ def complain(command: str, text: object) -> None:
 
 
 def say(who: str, text: object) -> None:
-    """The same, of another program."""
+    """Say this on standard error, each line behind the name of ``who`` says it."""
     with contextlib.suppress(OSError):
         for line in str(text).splitlines():
             print(who, printable(line), sep=": ", file=sys.stderr, flush=True)

@@ -186,7 +186,7 @@ class Gap:
         self._taken_at: float | None = None
 
     def hear(self, now: float, *, source_holds: bool, successor_holds: bool) -> None:
-        """What the two said at ``now``."""
+        """Which of the two observers said at ``now`` that its node holds the address."""
         if source_holds:
             self._left_at = now
         if successor_holds and self._taken_at is None:

@@ -54,7 +54,7 @@ def nothing(kept: int) -> str:
 
 
 def _address(text: str) -> str:
-    """As moves have it: an IPv6 address may be written in several ways."""
+    """The address as moves have it: one of IPv6 may be written in several ways."""
     text = text.strip()  # as in arguments.like
     try:
         return str(ip_address(text))

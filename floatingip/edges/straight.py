@@ -181,18 +181,18 @@ def _noting() -> Iterator[None]:
 
 
 def _tell(source: _End, to: _End, within: float | None) -> None:
-    """Of a TCP connection.  Raises OSError."""
+    """Tell conntrack of a TCP connection.  Raises OSError."""
     with closing(to_conntrack(within)) as conntrack:
         _tell_of(conntrack, source[0], to[0], _ports(source[1], to[1]), _ports(to[1], source[1]))
 
 
 def to_conntrack(within: float | None = TOLD_WITHIN) -> Netlink:
-    """By which conntrack is told, within so many seconds each time; for one thread at a time."""
+    """A socket by which conntrack is told, within so many seconds each time; for one thread at a time."""
     return Netlink(NETFILTER, within)
 
 
 def _tell_of(conntrack: Netlink, source: Address, to: Address, there: bytes, back: bytes) -> None:
-    """``there`` and ``back`` are the protocol and its ends, in each direction.  Raises OSError."""
+    """Tell it of one: ``there`` and ``back`` are the protocol and its ends, in each direction.  Raises OSError."""
     content = _HEAD.pack(_FAMILY[to.version], 0, 0)
     content += _way(_ORIGINAL, source, to, there) + _way(_REPLY, to, source, back)
     content += attribute(_TIMEOUT, struct.pack("!I", KNOWN_FOR))

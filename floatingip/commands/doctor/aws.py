@@ -44,7 +44,7 @@ def credentials(found: str | CloudError) -> Iterator[Finding]:
 
 
 def ec2(took: float | FloatingIPError) -> Iterator[Finding]:
-    """It answers, and soon."""
+    """EC2 answers, and soon."""
     match took:
         case float():
             said = f"answered within {took * 1000:.0f} ms"

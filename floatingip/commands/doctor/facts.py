@@ -183,7 +183,7 @@ class Facts:
 
     @once
     def here(self) -> tuple[Eni, ...]:
-        """Those of them that are attached to this node."""
+        """Our interfaces that are attached to this node."""
         return tuple(eni for eni in self.ours if _instance(eni.attachment) == self.me.instance_id)
 
     def holder(self, target: Target) -> str:
@@ -203,7 +203,7 @@ class Facts:
 
     @property
     def instance(self) -> Instance:
-        """As EC2 shows this node.  Raises ``NotKnown``."""
+        """The instance of this node, as EC2 shows it.  Raises ``NotKnown``."""
         if (mine := self.shared.instances.get(self.me.instance_id)) is None:
             raise NotKnown("this instance, which EC2 does not show", "does AWS_REGION name another Region?")
         return mine

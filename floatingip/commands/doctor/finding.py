@@ -249,5 +249,5 @@ CHECKS = (
 
 
 def failed(findings: Iterable[Finding]) -> list[Finding]:
-    """Those that do not work."""
+    """The findings that say that something does not work."""
     return [finding for finding in findings if finding.verdict is Verdict.FAIL]

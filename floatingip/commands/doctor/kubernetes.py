@@ -13,7 +13,7 @@ AGAIN = "run the doctor again; does it stay so, look at the control plane"
 
 
 def api_server(own: OwnPod) -> Iterator[Finding]:
-    """It answers, whatever it says."""
+    """The API server answers, whatever it says."""
     if own.answered:
         yield API_SERVER.ok("it answers")
     elif own.unset:

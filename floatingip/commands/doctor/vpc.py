@@ -61,7 +61,7 @@ def reservation(target: Target, subnet: Subnet, reserved: Iterable[Network], *, 
 
 
 def source_check(enis: Iterable[Eni]) -> Iterator[Finding]:
-    """Of our interfaces."""
+    """The source/destination check of our interfaces is on."""
     off = [eni.id for eni in enis if not eni.source_check]
     yield SOURCE_CHECK.warn(f"off on {', '.join(off)}") if off else SOURCE_CHECK.ok("on")
 

@@ -23,7 +23,7 @@ class Present(Protocol):
 
     @property
     def writing(self) -> bool:
-        """One is under way."""
+        """A write is under way."""
 
     @property
     def wrote_at(self) -> float:

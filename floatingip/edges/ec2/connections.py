@@ -41,7 +41,7 @@ class _Budget(io.RawIOBase):
         self._left = MOST_BYTES
 
     def readable(self) -> bool:
-        """It is there to be read."""
+        """See `io.RawIOBase`: the connection can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:

@@ -58,7 +58,7 @@ class Inspection:
         return tuple(found[instance_id] for instance_id in sorted(found))
 
     def _workers_with(self, name: str, value: str) -> list[Worker]:
-        """Those that a filter shows.  Raises ``CloudError``."""
+        """The workers that a filter shows.  Raises ``CloudError``."""
         filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": name, "Values": [value]}]
         action, call = "DescribeInstances", self._ec2.describe_instances
         shown = self._api.pages(action, call, "Reservations", Filters=filters, MaxResults=PAGE)

@@ -114,7 +114,7 @@ def _all_on(netlink: Netlink, address: Address, link: Link) -> list[Message]:
 
 
 def _is_plain(message: Message, address: Address) -> bool:
-    """It is there by itself: neither as one of a network, nor with another end."""
+    """The address is there by itself: neither as one of a network, nor with another end."""
     other_end = message.attributes.get(_IFA_ADDRESS, address.packed)
     return _read(message).prefix == address.max_prefixlen and other_end == address.packed
 

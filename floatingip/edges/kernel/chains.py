@@ -29,7 +29,7 @@ _HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting", 
 
 
 def on_bits(ruleset: list[Any], bits: int, ours: Collection[str] = ()) -> tuple[str, ...]:
-    """Those that change any of these bits of a packet's or a connection's mark; ``ours`` are the names of our tables.
+    """The chains that change any of these bits of a packet's or a connection's mark; ``ours`` are our tables' names.
 
     A table of our name for another address is not ours: another deployment takes our rules and routes for its own.
     """
@@ -45,7 +45,7 @@ def on_bits(ruleset: list[Any], bits: int, ours: Collection[str] = ()) -> tuple[
 
 
 def by_iptables(markings: Iterable[Marking], bits: int) -> tuple[str, ...]:
-    """Those in which rules of iptables change any of these bits."""
+    """The chains in which rules of iptables change any of these bits."""
     return tuple(
         sorted(
             {
@@ -58,7 +58,7 @@ def by_iptables(markings: Iterable[Marking], bits: int) -> tuple[str, ...]:
 
 
 def that_drop(ruleset: list[Any]) -> tuple[str, ...]:
-    """Those that drop or reject whatever they do not let pass: by their policy, or by a rule, wherever that stands.
+    """The chains that drop or reject whatever they do not let pass: by their policy, or by a rule wherever it stands.
 
     Meant is what is new, and comes by an interface that no rule names.
     """
@@ -74,7 +74,7 @@ def that_drop(ruleset: list[Any]) -> tuple[str, ...]:
 
 
 def by_reverse_path(ruleset: list[Any], versions: Collection[int]) -> tuple[str, ...]:
-    """Those that drop what comes in by a link by which the way back does not lead, of one of these IP versions.
+    """The chains that drop what comes in by a link by which the way back does not lead, of one of these IP versions.
 
     That is all that comes in by our link, but for what is of its subnet: the node's own way there is the primary one.
     """
@@ -112,8 +112,8 @@ def passing_by(ruleset: list[Any], links: Collection[str]) -> tuple[str, ...]:
 
 
 def untracked(ruleset: list[Any], links: Collection[str]) -> tuple[str, ...]:
-    """Those that take connections out of conntrack, or what comes by one of these links into another zone of it than
-    their replies: then no mark of ours is remembered, and no NodePort found.
+    """The chains that take connections out of conntrack, or what comes by one of these links into another zone of it
+    than its replies: then no mark of ours is remembered, and no NodePort found.
     """
     found = dict[str, None]()
     for rule in _awake(ruleset, "rule"):

@@ -43,7 +43,7 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def rp_filter(link: str) -> int | None:
-    """That of a link, or of `all`; None where it cannot be read."""
+    """The setting `rp_filter` of a link, or of `all`; None where it cannot be read."""
     with suppress(OSError, ValueError):
         return int(Path(f"/proc/sys/net/ipv4/conf/{link}/rp_filter").read_text(encoding="ascii"))
     return None

@@ -228,7 +228,7 @@ def _read(answer: str | None) -> Listing | None:
 
 
 def _plain(entries: list[Any]) -> Listing:
-    """These, without nft's version and handles, and with links as indexes."""
+    """The objects that nft lists, without its version and handles, and with links as indexes."""
     shown = [entry for entry in entries if not (isinstance(entry, dict) and "metainfo" in entry)]
     for entry in shown:
         for thing in entry.values() if isinstance(entry, dict) else ():

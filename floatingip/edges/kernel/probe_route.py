@@ -116,5 +116,5 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
 
 
 def _is_from_the_link(taken: Way) -> bool:
-    """It leaves from a link-local address, which no router passes on."""
+    """The probe would leave from a link-local address, and no router passes on what does."""
     return taken.kind == UNICAST and taken.source is not None and taken.source.is_link_local

@@ -85,7 +85,7 @@ def by_table(netlink: Netlink, address: Address, link_index: int) -> dict[int, l
 
 
 def of_others(netlink: Netlink, plumbing: Plumbing, link_index: int) -> list[Message]:
-    """Those of others that lead out by that link.  Raises OSError, struct.error."""
+    """The routes of others that lead out by that link.  Raises OSError, struct.error."""
     return [message for message in foreign(_by_link(netlink, plumbing.address, link_index)) if leads_out(message)]
 
 
@@ -198,12 +198,12 @@ def to(address: Address, messages: Iterable[Message]) -> list[Message]:
 
 
 def ours(messages: Iterable[Message]) -> list[Message]:
-    """Those of our protocol."""
+    """The routes of our protocol."""
     return [message for message in messages if _protocol(message) == PROTOCOL]
 
 
 def foreign(messages: Iterable[Message]) -> list[Message]:
-    """Those of others."""
+    """The routes of others."""
     return [message for message in messages if _protocol(message) != PROTOCOL]
 
 
@@ -254,7 +254,7 @@ def _shown(message: Message, kind: int) -> str | None:
 
 
 def leads_out(message: Message) -> bool:
-    """It leads to others, and is not a dead one."""
+    """The route leads to others, and is not a dead one."""
     _, _, _, _, _, _, _, kind, flags = _ROUTE.unpack_from(message.content)
     return bool(kind == _RTN_UNICAST and not flags & _RTNH_F_DEAD)
 
