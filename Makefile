@@ -58,10 +58,13 @@ bench: TOOLS += keepalived:keepalived
 # What starts the lane that gives way.
 test: BESIDE := nice -n 10
 
-# `install WHAT PACKAGE...`: by root, where there is apt-get; anybody else is told that this WHAT is missing.
+# Who can install packages: root, where there is apt-get.
+MAY_INSTALL := (( ! EUID )) && command -v apt-get >/dev/null
+
+# `install WHAT PACKAGE...`: by who can; anybody else is told that this WHAT is missing.
 define install
 install() {
-	if (( EUID )) || ! command -v apt-get >/dev/null; then
+	if ! { $(MAY_INSTALL); }; then
 		echo "missing$$1: install $${*:2} (as root: apt-get install $${*:2})" >&2
 		return 1
 	fi
@@ -189,7 +192,7 @@ kubernetes: kubernetes-tools ## Build the real Kubernetes by Go (or name what is
 kubernetes-tools: $(STAMP)
 	@packages=$$(.venv/bin/python -m lab.kubernetes.real.host)
 	# Who cannot install them is told by what needs them.
-	if [[ -n "$$packages" ]] && (( ! EUID )) && command -v apt-get >/dev/null; then
+	if [[ -n "$$packages" ]] && $(MAY_INSTALL); then
 		$(install) "" $$packages
 	fi
 
@@ -280,7 +283,7 @@ $(STAMP): requirements.txt requirements-dev.txt
 		return 1
 	}
 	if ! .venv/bin/python -m pip --version &>/dev/null; then
-		if ! choose >/dev/null && (( ! EUID )) && command -v apt-get >/dev/null; then
+		if ! choose >/dev/null && $(MAY_INSTALL); then
 			$(install) "" python3 python3-venv
 		fi
 		if ! python=$$(choose); then

@@ -1,14 +1,16 @@
 """What the tests of the small Kubernetes share: the manifests, workers as the kubelet sees them, and what is told."""
 
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.history import Event, History
+from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.manifest import load
 from lab.kubernetes.small.objects import Manifest
@@ -52,6 +54,17 @@ def box(name: str, address: str, *others: str) -> Iterator[Box]:
         yield made
     finally:
         made.namespace.delete()
+
+
+@contextmanager
+def without_workers(manifest: Manifest, directory: Path) -> Iterator[tuple[Cluster, History, ApiServer]]:
+    """A cluster with the manifest applied whose pods are pending, with its history, and its API server on loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as sock, closing(History(directory / "history.jsonl")) as history:
+        cluster = Cluster([], history)
+        cluster.apply(manifest)
+        api = ApiServer(sock, cluster)
+        yield cluster, history, api
+        api.stop()
 
 
 @dataclass

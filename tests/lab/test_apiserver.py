@@ -29,7 +29,7 @@ from lab.kubernetes.small.resources import NAMESPACE
 from lab.run import nemesis
 from lab.run.machine import Machine
 from lab.run.region import Region
-from tests.lab.small_kubernetes import NAME, SAMPLE, Told, box, floating_ip
+from tests.lab.small_kubernetes import NAME, SAMPLE, Told, box, floating_ip, without_workers
 from tests.waiting import until
 
 PROGRAM = """
@@ -78,13 +78,9 @@ class Lab(Told):
 
 @pytest.fixture
 def lab(tmp_path: Path, manifest: Manifest) -> Iterator[Lab]:
-    """A cluster without workers, so that its pod is pending, and its API server on loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as sock, closing(History(tmp_path / "history.jsonl")) as history:
-        cluster = Cluster([], history)
-        cluster.apply(manifest)
-        api = ApiServer(sock, cluster)
-        yield Lab(cluster, history, api)
-        api.stop()
+    """One whose pod is pending."""
+    with without_workers(manifest, tmp_path) as made:
+        yield Lab(*made)
 
 
 def pod_path(lab: Lab) -> str:

@@ -1,9 +1,7 @@
 """What an observer's news become in Kubernetes: over a socket, by the manifest's Roles, in the small API server."""
 
 import json
-import socket
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,12 +15,11 @@ from floatingip.core.news import News, Remark, Role
 from floatingip.edges.kubernetes import api_server
 from floatingip.edges.kubernetes.api_server import ApiServer as Asked
 from floatingip.edges.kubernetes.board import LABEL, PodsBoard
-from lab.history import History
 from lab.kubernetes.small.apiserver import ApiServer
 from lab.kubernetes.small.cluster import Cluster
 from lab.kubernetes.small.objects import Manifest
 from lab.kubernetes.small.resources import NAMESPACE
-from tests.lab.small_kubernetes import NAME, floating_ip
+from tests.lab.small_kubernetes import NAME, floating_ip, without_workers
 
 MOVE = Move(
     "0a1b2c",
@@ -74,12 +71,8 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, manifest: Manifest) -> Iterator[Place]:
     """With the manifest applied."""
-    with socket.create_server(("127.0.0.1", 0)) as sock, closing(History(tmp_path / "history.jsonl")) as written:
-        cluster = Cluster([], written)
-        cluster.apply(manifest)
-        api = ApiServer(sock, cluster)
+    with without_workers(manifest, tmp_path) as (cluster, _, api):
         yield Place(cluster, api, tmp_path)
-        api.stop()
 
 
 def test_a_pod_labels_itself_and_no_other(place: Place) -> None:
