@@ -185,15 +185,6 @@ def test_occupants_are_asked_for_by_address_within_the_vpc_and_shown_with_their_
     assert eni.attachment == Attachment("eni-attach-1", "i-0a", 2, AttachmentStatus.DETACHING)
 
 
-def test_no_eni_and_a_free_eni_are_two_answers(endpoint: Endpoint) -> None:
-    """Absent is not unattached."""
-    endpoint.answers("DescribeNetworkInterfaces", {"NetworkInterfaces": []})
-    endpoint.answers("DescribeNetworkInterfaces", {"NetworkInterfaces": [interface()]})
-    assert endpoint.cloud.describe_enis("cluster") == ()
-    (free,) = endpoint.cloud.describe_enis("cluster")
-    assert free.attachment is None
-
-
 def test_occupants_of_both_families_are_asked_for_separately(endpoint: Endpoint) -> None:
     """EC2 has a filter for each, and several filters mean all of them at once."""
     addresses: frozenset[Address] = frozenset({ADDRESS, IPv6Address("2001:db8:0:1::100"), IPv4Address("10.0.0.101")})
@@ -287,16 +278,6 @@ def test_an_allocation_is_shown_with_what_it_is_associated_with(endpoint: Endpoi
     assert endpoint.cloud.describe_allocation("eipalloc-1") is None
 
 
-def test_slots_are_those_of_the_first_network_card(endpoint: Endpoint) -> None:
-    """Ours are attached to that one; older types have no list of cards."""
-    cards = [{"MaximumNetworkInterfaces": 5}, {"MaximumNetworkInterfaces": 10}]
-    for network in ({"MaximumNetworkInterfaces": 15, "NetworkCards": cards}, {"MaximumNetworkInterfaces": 3}):
-        endpoint.answers(
-            "DescribeInstanceTypes", {"InstanceTypes": [{"NetworkInfo": network}]}, {"InstanceTypes": ["m5.large"]}
-        )
-    assert [endpoint.cloud.describe_slots("m5.large") for _ in range(2)] == [5, 3]
-
-
 DRY_RUNS = ("CreateNetworkInterface", "AttachNetworkInterface", "CreateTags", "DetachNetworkInterface")
 
 
@@ -367,16 +348,6 @@ def test_a_rehearsal_that_ec2_does_not_answer_says_nothing(endpoint: Endpoint, c
     endpoint.refuses("CreateNetworkInterface", "RequestLimitExceeded", status=503)
     with pytest.raises(CloudUnavailable):
         endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, (ADDRESS,), way_to(carry).needed)
-
-
-def test_an_interface_of_a_managed_service_can_be_read(endpoint: Endpoint) -> None:
-    """It is attached to no instance of ours, and has an attachment all the same."""
-    attachment = {"AttachmentId": "ela-attach-1", "InstanceOwnerId": "amazon-aws", "Status": "attached"}
-    answer = {"NetworkInterfaces": [interface(Attachment=attachment)]}
-    endpoint.answers("DescribeNetworkInterfaces", answer)
-    (eni,) = endpoint.cloud.describe_enis("cluster")
-    assert eni.attachment is not None
-    assert eni.attachment.instance_id == ""
 
 
 def test_an_instance_shows_its_state_and_the_indexes_of_its_first_card(endpoint: Endpoint) -> None:

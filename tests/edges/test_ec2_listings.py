@@ -57,15 +57,19 @@ def test_reservations_without_an_end_are_not_known(server: Server, cloud: Ec2Clo
         cloud.describe_reservations("subnet-1")
 
 
+def most(interfaces: int) -> str:
+    """So many interfaces at most, of an instance or a card."""
+    return f"<maximumNetworkInterfaces>{interfaces}</maximumNetworkInterfaces>"
+
+
 def card(index: int, interfaces: int) -> str:
     """One network card of an instance type."""
-    numbers = f"<networkCardIndex>{index}</networkCardIndex><maximumNetworkInterfaces>{interfaces}"
-    return f"{numbers}</maximumNetworkInterfaces>"
+    return f"<networkCardIndex>{index}</networkCardIndex>{most(interfaces)}"
 
 
 def instance_type(name: str, *cards: str) -> str:
-    """An instance type with these cards."""
-    shown = f"<maximumNetworkInterfaces>99</maximumNetworkInterfaces><networkCards>{listed(cards)}</networkCards>"
+    """An instance type with these cards, or with no list of them."""
+    shown = f"{most(99)}<networkCards>{listed(cards)}</networkCards>" if cards else most(3)
     return f"<instanceType>{name}</instanceType><networkInfo>{shown}</networkInfo>"
 
 
@@ -74,10 +78,17 @@ def types(*items: str) -> bytes:
     return answer(TYPES, f"<instanceTypeSet>{listed(items)}</instanceTypeSet>")
 
 
-def test_slots_are_those_of_the_card_that_ours_are_attached_to(server: Server, cloud: Ec2Cloud) -> None:
-    """Wherever in the list that card stands: the others may have more or fewer."""
-    server.replies[TYPES] = types(instance_type("p5.48xlarge", card(1, 2), card(0, 4)))
-    assert cloud.describe_slots("p5.48xlarge") == 4
+@pytest.mark.parametrize(
+    ("cards", "slots"),
+    [((card(1, 2), card(0, 4)), 4), ((most(5), most(10)), 5), ((), 3)],
+    ids=["wherever in the list", "the first of a list without numbers", "an older type, without a list"],
+)
+def test_slots_are_those_of_the_card_that_ours_are_attached_to(
+    server: Server, cloud: Ec2Cloud, cards: tuple[str, ...], slots: int
+) -> None:
+    """The others may have more or fewer."""
+    server.replies[TYPES] = types(instance_type("p5.48xlarge", *cards))
+    assert cloud.describe_slots("p5.48xlarge") == slots
 
 
 @pytest.mark.parametrize(

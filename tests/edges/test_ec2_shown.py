@@ -145,8 +145,10 @@ def test_what_an_eni_may_lack_spoils_nothing(server: Server, cloud: Ec2Cloud, le
 
 @pytest.mark.parametrize("left_out", ["instanceId", "deviceIndex", "attachTime", "deleteOnTermination"])
 def test_what_an_attachment_may_lack_spoils_nothing(server: Server, cloud: Ec2Cloud, left_out: str) -> None:
-    """A managed service's has no instance."""
-    assert bound(server, cloud, attachment(left_out)).status is AttachmentStatus.ATTACHED
+    """A managed service's has no instance, and is an attachment all the same."""
+    found = bound(server, cloud, attachment(left_out))
+    assert found.status is AttachmentStatus.ATTACHED
+    assert (found.instance_id == "") == (left_out == "instanceId")
 
 
 def test_a_time_that_is_none_spoils_nothing(server: Server, cloud: Ec2Cloud) -> None:

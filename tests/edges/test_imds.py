@@ -1,6 +1,6 @@
 """The metadata service's client against a small IMDSv2 on loopback, which each test makes fail in its way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
@@ -158,24 +158,6 @@ def test_the_addresses_of_an_interface_are_those_of_both_families(imds: Imds) ->
     assert imds.addresses_of("02:00:00:00:00:ff") is None
 
 
-@pytest.mark.parametrize(
-    ("failure", "line"),
-    [
-        (500, "^IMDS answers 500$"),
-        (None, "^IMDS does not answer: the connection was closed without an answer; is the instance's"),
-        (403, "enable the instance's metadata endpoint"),
-    ],
-)
-def test_an_error_is_not_taken_for_a_lost_address(
-    imds: Imds, service: Service, timer: Timer, failure: int | None, line: str
-) -> None:
-    """It is told at once: whoever polls asks again anyway."""
-    service.failures = [failure, failure]
-    with pytest.raises(MetadataError, match=line):
-        imds.addresses_of(PRIMARY)
-    assert timer.time == 0
-
-
 NOW = 1548061243.0
 """21 Jan 2019 09:00:43 GMT, the date of the user guide's example."""
 
@@ -258,13 +240,29 @@ def test_the_most_urgent_notice_comes_first(poller: Imds, service: Service) -> N
     assert notice.kind == "spot"
 
 
-def test_no_answer_is_no_notice_and_is_told_at_once(poller: Imds, service: Service, timer: Timer) -> None:
-    """One try, without the retries that `identity` has."""
-    service.failures = [503]
-    with pytest.raises(MetadataError, match=r"^IMDS answers 503$"):
-        poller.notice()
+@pytest.mark.parametrize(
+    ("ask", "well"),
+    [
+        (lambda imds: imds.addresses_of(PRIMARY), {IPv4Address("10.0.0.10"), IPv4Address("10.0.0.20")}),
+        (Imds.notice, None),
+    ],
+    ids=["addresses", "notice"],
+)
+@pytest.mark.parametrize("failures", [[503], [403], [None, None]], ids=["busy", "off", "closed"])
+def test_an_error_is_no_answer_to_what_is_polled_and_is_told_at_once(
+    poller: Imds,
+    service: Service,
+    timer: Timer,
+    ask: Callable[[Imds], object],
+    well: object,
+    failures: list[int | None],
+) -> None:
+    """Neither a lost address nor no notice; one try, without the retries of `identity`: it is asked again anyway."""
+    service.failures = failures.copy()
+    with pytest.raises(MetadataError):
+        ask(poller)
     assert timer.time == 0
-    assert poller.notice() is None
+    assert ask(poller) == well
 
 
 def test_a_token_that_has_ended_costs_no_poll(poller: Imds, service: Service) -> None:
