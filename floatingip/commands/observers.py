@@ -11,7 +11,7 @@ from floatingip.commands.insisting import insist
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Address
 from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status
-from floatingip.runtime.peers import ask, ask_once, not_ready
+from floatingip.runtime.peers import ask_once, not_ready
 
 ASKED_EVERY = 0.1
 """Seconds until an observer is asked again that has not learned yet who asks."""
@@ -63,7 +63,7 @@ class Observers:
     def look(self) -> None:
         """Have them all ask EC2 soon."""
         for address in self.addresses.values():
-            ask(address, self._port, me=self._me, look=True)
+            ask_once(address, self._port, me=self._me, look=True)
 
     def ask(self, instance_id: str) -> Status | None:
         """What one says of itself now; None where it is silent, or does not know who asks."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -31,28 +32,23 @@ class NoReport:
     later: bool = False
 
 
-def ask(address: Address | str, port: int, *, me: str = "", look: bool = False) -> Status | None:
-    """Ask one observer once, as the instance ``me``; None without an answer.  ``look``: it is to ask EC2 soon."""
-    return ask_once(address, port, me=me, look=look).status
-
-
 def ask_once(
     address: Address | str, port: int, *, me: str = "", look: bool = False, doubted: Sequence[str] = ()
 ) -> Answer:
     """Ask one observer once; the answer tells a node without an observer from one that cannot be reached.
 
-    ``me`` is empty where this is no instance, but a person's machine, from which the way may be a tunnel that has
-    everything answered by the loopback.
-    If it holds some of the ``doubted`` floating addresses it checks whether it reaches the asker from them.
+    ``me`` is the asker's instance, empty where that is none, but a person's machine, from which the way may be a tunnel
+    that has everything answered by the loopback.  ``look``: the observer is to ask EC2 soon.  If it holds
+    some of the ``doubted`` floating addresses it checks whether it reaches the asker from them.
     """
     asked_at = clock.now()
     connection = Connection(address, port, only_others=bool(me), seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
+    query: dict[str, str | list[str]] = {"asker": me, "doubt": [*doubted], **({"look": "soon"} if look else {})}
     try:
-        said = _question(connection, {"asker": me, "doubt": [*doubted], **({"look": "soon"} if look else {})})
+        with closing(connection):
+            said = _question(connection, query)
     except NoAnswer as error:
         return Answer(asked_at, clock.now(), None, refused=error.refused)
-    finally:
-        connection.close()
     return Answer(asked_at, clock.now(), said)
 
 
@@ -60,11 +56,10 @@ def report_of(address: Address | str, port: int, *, me: str = "", seconds: float
     """What one observer reports when it is asked once, within ``seconds``; ``me`` is as for `ask_once`."""
     connection = Connection(address, port, only_others=bool(me), seconds=seconds, most_bytes=status.LONGEST)
     try:
-        response = connection.get(f"/v1/status?{urlencode({'asker': me})}")
+        with closing(connection):
+            response = connection.get(f"/v1/status?{urlencode({'asker': me})}")
     except NoAnswer as error:
         return NoReport(str(error))
-    finally:
-        connection.close()
     if response.status == HTTPStatus.FORBIDDEN:
         return NoReport("it tells only peers, and has not learned from EC2 that this node is one", later=True)
     if response.status != HTTPStatus.OK:
@@ -79,11 +74,10 @@ def not_ready(address: Address | str, port: int, *, me: str) -> str:
     """
     connection = Connection(address, port, only_others=bool(me), seconds=2 * timing.ASK_TIMEOUT)
     try:
-        response = connection.get("/readyz")
+        with closing(connection):
+            response = connection.get("/readyz")
     except NoAnswer as error:
         return str(error)
-    finally:
-        connection.close()
     return "" if response.status == HTTPStatus.OK else response.body.decode(errors="replace")[:SENTENCE_LONGEST]
 
 
@@ -94,11 +88,10 @@ def reaches(address: Address, port: int, source: Address) -> bool:
     """
     connection = Connection(address, port, only_others=True, seconds=2 * timing.ASK_TIMEOUT, source=source)
     try:
-        connection.get("/livez")
+        with closing(connection):
+            connection.get("/livez")
     except NoAnswer as error:
         return error.refused and source.version == 6
-    finally:
-        connection.close()
     return True
 
 

@@ -16,7 +16,7 @@ from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.report import Report
 from floatingip.core.word import RESERVED, Answer, Held, Status, to_peer, word_on
 from floatingip.edges import clock
-from floatingip.runtime.peers import Askers, ask
+from floatingip.runtime.peers import Askers, ask_once
 from tests.edges.observers import ASKER, HOLDER, OTHER_TARGET, PATIENCE, SOUND, TARGET, THIRD, UNSOUND, Observer, Start
 from tests.edges.strangers import saying, stranger
 
@@ -164,7 +164,7 @@ WORD = to_peer(SOUND, {}, {}).encode()
 def test_an_answer_that_is_no_word_is_silence(answer: bytes) -> None:
     """Something else listens on that port; it does not speak for the node, and ends nothing here."""
     with stranger(saying(answer, hangs_up=True)) as server:
-        assert ask("127.0.0.1", server.port) is None
+        assert ask_once("127.0.0.1", server.port).status is None
 
 
 def test_an_answer_that_drips_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_an_answer_that_drips_is_silence(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(timing, "ASK_TIMEOUT", 0.1)
     with stranger(lambda connection, _: server.drip(connection, http(WORD))) as server:
         began = clock.now()
-        assert ask("127.0.0.1", server.port) is None
+        assert ask_once("127.0.0.1", server.port).status is None
         assert clock.now() - began < PATIENCE
 
 
@@ -326,10 +326,10 @@ def test_a_peer_tells_how_many_more_enis_its_node_could_take(asking: Asking, mee
 
 def test_one_question_is_answered_with_the_status_to_a_peers_node_and_to_others_too(port: int, start: Start) -> None:
     """`floatingip handover`, in a pod; `floatingip release`, at home: an observer is there, unless nobody is."""
-    assert ask(HOLDER, port) is None
+    assert ask_once(HOLDER, port).status is None
     start(status=UNSOUND).meet(b=ASKER)
-    assert ask(HOLDER, port, me="i-b") == UNSOUND
-    assert ask(HOLDER, port) == RESERVED
+    assert ask_once(HOLDER, port, me="i-b").status == UNSOUND
+    assert ask_once(HOLDER, port).status == RESERVED
 
 
 # Reports, for people.
