@@ -12,8 +12,8 @@ from floatingip.core.model import Carry
 from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.plumbing import Extent
 from floatingip.core.timing import TAKING_STEP
-from floatingip.core.writes import Detach
-from tests.core.deciders import WALL, Observer, eni, shown
+from tests.core.deciders import ADDRESS, WALL, Observer, eni, shown
+from tests.core.movers import Mover, standing
 from tests.core.scenes import scenes
 
 test_a_holder_that_knows_that_it_should_not_have_it = scenes(
@@ -126,38 +126,53 @@ def test_a_written_off_holder_vouches_for_its_address() -> None:
         assert shown(decision) == "standby PROBE_BLOCKED R4"
 
 
-def ordered(now: float, to: str, holder: str = "i-a") -> Owner:
-    """The ENI, attached by a1, with an order for a handover that is valid for a minute."""
-    shown_eni = eni(Attachment("a1", holder, 1, AttachmentStatus.ATTACHED))
-    assert shown_eni.address is not None
-    tag = way_to(Carry.ENI).of_one(order.TAG, shown_eni.address)
-    return Owner(now, replace(shown_eni, tags={**shown_eni.tags, tag: order.render("a1", to, WALL + now + 60)}))
+BY = pytest.mark.parametrize("kind", [Observer, Mover], ids=list(Carry))
 
 
-@pytest.mark.parametrize(("to", "detaches"), [("*", True), ("i-b", True), ("i-c", False)])
-def test_an_order_is_obeyed_by_whom_it_names(to: str, detaches: bool) -> None:
-    """Though the address answers, and though the holder itself asks everybody to be relieved."""
-    observer = beginning()
-    observer.see(29.0, "word:leaving", owner=ordered(29.0, to))
-    decision = observer.see(30.1, owner=ordered(30.1, to))
-    assert (observer.memory.last_write == Detach("a1")) == detaches
-    assert decision.state is (State.TAKEOVER if detaches else State.STANDBY)
+def ordered(kind: type[Observer], now: float, to: str, *, holder: str = "i-a", until: float = 60.0) -> Owner:
+    """The ENI by which the holder has the address, with an order for a handover that is valid for so many seconds."""
+    own = eni(Attachment("a1", holder, 1, AttachmentStatus.ATTACHED))
+    shown_eni, way = (standing(holder, ADDRESS), Carry.ADDRESS) if kind is Mover else (own, Carry.ENI)
+    assert shown_eni.attachment is not None
+    tag, value = way_to(way).of_one(order.TAG, ADDRESS), order.render(shown_eni.attachment.id, to, WALL + now + until)
+    return Owner(now, replace(shown_eni, tags={**shown_eni.tags, tag: value}))
+
+
+@BY
+@pytest.mark.parametrize(("to", "takes"), [("*", True), ("i-b", True), ("i-c", False)])
+@pytest.mark.parametrize("word", ["", "word:leaving"], ids=["in peace", "leaving"])
+def test_an_order_is_obeyed_by_whom_it_names(kind: type[Observer], to: str, word: str, *, takes: bool) -> None:
+    """Though the address answers, and though the holder itself asks everybody to be relieved; the others wait."""
+    observer = kind()
+    observer.see(0.0, kind.began_by)
+    decision = observer.see(30.0, word, owner=ordered(kind, 30.0, to))
+    taking = {Observer: "detach:a1", Mover: "move:eni-b"}[kind]
+    assert (shown(decision) == f"takeover HANDOVER_ASKED R5 {taking}") == takes
+    assert takes or (decision.state, decision.write) == (State.STANDBY, None)
+
+
+@BY
+def test_an_order_that_is_over_moves_nothing(kind: type[Observer]) -> None:
+    """By the deadline that stands in it."""
+    observer = kind()
+    observer.see(0.0, kind.began_by)
+    assert observer.see(10.0, owner=ordered(kind, 10.0, "*", until=-1.0)).write is None
 
 
 def test_an_order_that_is_not_obeyed_keeps_no_leaving_holder_from_being_relieved() -> None:
     """Whom it names may have died, or be about to end as well: it has its turn, and then the others have theirs."""
     observer = beginning()
-    observer.see(29.0, "word:leaving", owner=ordered(29.0, "i-c"))
-    assert observer.see(29.0 + TAKING_STEP - 0.1, owner=ordered(32.9, "i-c")).write is None
-    decision = observer.see(29.0 + TAKING_STEP + 0.1, owner=ordered(33.1, "i-c"))
+    observer.see(29.0, "word:leaving", owner=ordered(Observer, 29.0, "i-c"))
+    assert observer.see(29.0 + TAKING_STEP - 0.1, owner=ordered(Observer, 32.9, "i-c")).write is None
+    decision = observer.see(29.0 + TAKING_STEP + 0.1, owner=ordered(Observer, 33.1, "i-c"))
     assert shown(decision) == "takeover HOLDER_LEAVING R5 detach:a1"
 
 
 def test_a_written_off_holder_is_not_left_to_whom_an_order_names_for_ever() -> None:
     """The same, but that the move is recorded first."""
     observer = beginning(ready_at=0.0)
-    observer.see(29.0, word=replace(OFF, since=29.0), ready_at=29.0, owner=ordered(29.0, "i-c"))
-    decision = observer.see(33.1, ready_at=33.1, owner=ordered(33.1, "i-c"))
+    observer.see(29.0, word=replace(OFF, since=29.0), ready_at=29.0, owner=ordered(Observer, 29.0, "i-c"))
+    decision = observer.see(33.1, ready_at=33.1, owner=ordered(Observer, 33.1, "i-c"))
     assert shown(decision).startswith("doubt WRITTEN_OFF R5 tag:R5@")
 
 
@@ -165,10 +180,11 @@ def test_an_order_alone_is_obeyed_by_nobody_else() -> None:
     """However long whom it names does nothing: the holder serves, and its deadline comes."""
     observer = beginning()
     for now in (30.0, 40.0, 60.0):
-        assert observer.see(now, "word:sound probe:A", owner=ordered(now, "i-c")).write is None
+        assert observer.see(now, "word:sound probe:A", owner=ordered(Observer, now, "i-c")).write is None
 
 
-def test_an_ordered_holder_serves_on_until_it_is_relieved() -> None:
+@BY
+def test_an_ordered_holder_serves_on_until_it_is_relieved(kind: type[Observer]) -> None:
     """It does not call itself leaving: a standby that has not seen yet whom the order names would take over."""
-    decision = Observer().see(0.0, "link:sound", owner=ordered(0.0, "*", "i-b"))
+    decision = kind().see(0.0, "link:sound", owner=ordered(kind, 0.0, "*", holder="i-b"))
     assert (decision.state, decision.extent, decision.leaving) == (State.HOLDER, Extent.ALL, "")

@@ -2,21 +2,16 @@
 
 from dataclasses import replace
 
-import pytest
-
 from floatingip.core import timing
-from floatingip.core.decision import order
-from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.decision.ration import TAG
 from floatingip.core.ec2 import Owner
 from floatingip.core.health import Health, HealthState
-from floatingip.core.model import Carry
 from floatingip.core.pace import SLOWEST
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import Extent
 from floatingip.core.timing import CLAIM_SHOWN
-from floatingip.core.writes import Assign, Tag
+from floatingip.core.writes import Tag
 from tests.core.deciders import ADDRESS, WALL, peer, shown
 from tests.core.movers import Mover, standing
 from tests.core.scenes import replay, scenes
@@ -178,38 +173,6 @@ test_who_has_it_and_how_much_is_plumbed = scenes(
 
 
 # R5, R7: planned moves.
-
-
-def ordered(now: float, to: str, deadline: float, holder: str = "i-a") -> Owner:
-    """The standing ENI of the holder with the order for a handover; the deadline is on the observer's own clock."""
-    tag = order.render(f"at-{holder[2:]}", to, WALL + deadline)
-    shown_eni = standing(holder, ADDRESS)
-    return Owner(
-        now, replace(shown_eni, tags={**shown_eni.tags, way_to(Carry.ADDRESS).of_one(order.TAG, ADDRESS): tag})
-    )
-
-
-@pytest.mark.parametrize(("to", "takes"), [("*", True), ("i-b", True), ("i-c", False)])
-def test_an_order_is_obeyed_by_whom_it_names(to: str, takes: bool) -> None:
-    """Though the address answers; the others wait."""
-    mover = Mover()
-    mover.see(0.0, "ec2:i-a word:sound probe:AA link:ahead")
-    decision = mover.see(10.0, owner=ordered(10.0, to, 100.0))
-    assert (decision.write == Assign("eni-b", ADDRESS, reassign=True)) == takes
-    assert not takes or shown(decision) == "takeover HANDOVER_ASKED R5 move:eni-b"
-
-
-def test_an_order_that_is_over_moves_nothing() -> None:
-    """By the deadline that stands in it."""
-    mover = Mover()
-    mover.see(0.0, "ec2:i-a word:sound probe:AA link:ahead")
-    assert mover.see(10.0, owner=ordered(10.0, "*", 9.0)).write is None
-
-
-def test_an_ordered_holder_serves_on_until_it_is_relieved() -> None:
-    """It need not even know of the order: whom it names has read it."""
-    decision = Mover().see(0.0, "link:sound", owner=ordered(0.0, "*", 100.0, "i-b"))
-    assert (decision.state, decision.extent, decision.leaving) == (State.HOLDER, Extent.ALL, "")
 
 
 def test_a_leaving_holder_is_relieved_and_goes_on_carrying_until_then() -> None:
