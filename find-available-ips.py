@@ -43,8 +43,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
-# Loading boto3 takes most of the time.  A Ctrl-C ends it at once: an exception could come where Python only prints it, as
-# in the callback by which an import lets go of its lock, and the script would go on.
+# Loading boto3 takes most of the time.  A Ctrl-C ends it at once: an exception could come where Python only prints
+# it, as in the callback by which an import lets go of its lock, and the script would go on.
 interrupt = signal.getsignal(signal.SIGINT)
 if interrupt is not signal.SIG_IGN:  # as a shell has it for what a script runs in the background
     signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))

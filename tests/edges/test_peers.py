@@ -176,11 +176,6 @@ def test_an_answer_that_drips_is_silence(monkeypatch: pytest.MonkeyPatch) -> Non
         assert clock.now() - began < PATIENCE
 
 
-def test_a_holder_without_an_address_is_silent(asking: Asking) -> None:
-    """EC2 shows none for a terminated instance: it cannot be asked."""
-    assert word_on(None, "cluster", TARGET, ATTACHED, unreachable=True).state is WordState.SILENT
-
-
 def test_while_nobody_holds_the_address_there_is_no_word_on_it(asking: Asking, meet: Start) -> None:
     """Silence would speak against the next holder before it was asked."""
     assert word_on(None, "cluster", TARGET, None, unreachable=True).state is WordState.UNASKED

@@ -257,25 +257,12 @@ def beside(plumbing: Plumbing) -> Plumbing:
 
 
 @BOTH
-def test_rules_that_other_settings_have_left_are_taken_away(node: Node, plumbing: Plumbing) -> None:
-    """They would come before those of now; what another address has stays."""
-    other = beside(plumbing)
-    for each in (other, plumbing):
-        assert node.plumb(each).state is SOUND
-    now = replace(plumbing, table=1070, priority=950)
-    assert node.plumb(now).state is SOUND
-    found = {(rule["priority"], rule["table"]) for rule in node.rules(plumbing) if rule.get("protocol") == "102"}
-    assert found == {(902, "1065"), (903, "1065"), (950, "1070"), (951, "1070")}
-    assert node.plumb(other) == node.plumb(now) == PlumbingReport(SOUND)
-
-
-@BOTH
 @pytest.mark.parametrize("extent", [Extent.AHEAD, Extent.ALL])
 @pytest.mark.parametrize(("table", "priority"), [(1070, 900), (1070, 950), (1064, 950)])
 def test_what_other_settings_have_left_is_taken_away(
     node: Node, plumbing: Plumbing, extent: Extent, table: int, priority: int
 ) -> None:
-    """Rules and routes, also ahead of the address; what another address has on the same link stays."""
+    """Rules, which would come before those of now, and routes, also ahead of the address; what others have stays."""
     other = beside(plumbing)
     now = replace(plumbing, table=table, priority=priority)
     for each in (other, now):
