@@ -8,20 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.ec2 import PROFILES
-from lab.history import History
 from lab.run.floating import FLOATING_IP
 from lab.run.region import Region
 
+pytest_plugins = ["tests.lab.one_worker"]
+
 ROOT = Path(__file__).resolve().parents[2]
 BOTH = pytest.mark.parametrize("command", ["attach", "observe"])
-
-
-@pytest.fixture(name="region", scope="module")
-def _region(in_sandbox: None) -> Iterator[Region]:
-    """One worker, and nobody has the address: whoever could would claim it."""
-    with History() as history, Region(PROFILES["instant"], history, workers=1) as region:
-        yield region
 
 
 def refusal(region: Region, settings: Path, confinement: Sequence[str], command: str) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from lab.ec2 import PROFILES
-from lab.history import History
 from lab.network.netns import CommandFailed
 from lab.run.floating import FLOATING_IP
 from lab.run.machine import Machine
 from lab.run.region import Region
 from tests.lab.endpoint import soon
+
+pytest_plugins = ["tests.lab.one_worker"]
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = "2001:db8:0:1::b"
@@ -22,12 +22,6 @@ WITHIN = 15
 """Seconds for an observer to start, and to hear."""
 
 Observe = Callable[[str], Path]
-
-
-@pytest.fixture(name="region", scope="module")
-def _region(in_sandbox: None) -> Iterator[Region]:
-    with History() as history, Region(PROFILES["instant"], history, workers=1) as region:
-        yield region
 
 
 @pytest.fixture

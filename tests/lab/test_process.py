@@ -11,23 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from lab.ec2 import PROFILES
 from lab.ec2.imds import Trouble
-from lab.history import History
 from lab.run.floating import FLOATING_IP
 from lab.run.machine import Machine
 from lab.run.region import Region
 from tests.lab.endpoint import soon
 
+pytest_plugins = ["tests.lab.one_worker"]
+
 ROOT = Path(__file__).resolve().parents[2]
 ENDED_BY_SIGTERM = 128 + signal.SIGTERM
-
-
-@pytest.fixture(name="region", scope="module")
-def _region(in_sandbox: None) -> Iterator[Region]:
-    """One worker, on which nothing runs yet."""
-    with History() as history, Region(PROFILES["instant"], history, workers=1) as region:
-        yield region
 
 
 @pytest.fixture(name="machine")

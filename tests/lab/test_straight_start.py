@@ -7,7 +7,9 @@ import pytest
 
 from lab.run.machine import Machine
 from lab.run.region import Region
-from tests.lab.test_process import Container, _machine, _region  # noqa: F401
+from tests.lab.test_process import Container, _machine  # noqa: F401
+
+pytest_plugins = ["tests.lab.one_worker"]
 
 WITHOUT_THE_MODULE = """
 import sys

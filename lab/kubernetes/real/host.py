@@ -23,6 +23,7 @@ from pathlib import Path
 
 from lab import sandbox
 from lab.kubernetes import build
+from lab.kubernetes.podman import podman
 
 STATE = Path("/run/floatingip-kubernetes")
 """One file for each lab that runs: who it is, and its control groups."""
@@ -273,18 +274,9 @@ def _export(image: str) -> Path:
         for old in place.parent.iterdir():
             shutil.rmtree(old)
         new = place.with_suffix(".new")
-        _podman("push", "--quiet", image, f"oci:{new}")
+        podman("push", "--quiet", image, f"oci:{new}")
         new.rename(place)
     return place
-
-
-def _podman(*arguments: str) -> str:
-    """What podman prints.  Raises SystemExit with its last word."""
-    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise SystemExit(f"podman {' '.join(arguments)}: {reason}")
-    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lab import sandbox
+from lab.kubernetes.podman import podman
 from lab.kubernetes.small.objects import SecurityContext
 
 SECCOMP = Path("/usr/share/containers/seccomp.json")
@@ -162,13 +162,13 @@ def enter(name: str, command: Sequence[str]) -> int:
 @contextmanager
 def _mounted(name: str) -> Iterator[Image]:
     """The image as long as the context lasts.  Its files are shared by all containers, to whom they are read-only."""
-    found = json.loads(_podman("image", "inspect", name))[0]
+    found = json.loads(podman("image", "inspect", name))[0]
     config = found["Config"]
     # A container, since directories to mount on are made in its files: those of an image cannot be written to.
-    container = _podman("create", name)
+    container = podman("create", name)
     try:
         yield Image(
-            root=_podman("mount", container),
+            root=podman("mount", container),
             entry_point=tuple(config["Entrypoint"]),
             environment=dict(variable.split("=", 1) for variable in config["Env"]),
             directory=config.get("WorkingDir") or "/",
@@ -176,15 +176,7 @@ def _mounted(name: str) -> Iterator[Image]:
             size=found["Size"],
         )
     finally:
-        _podman("rm", container)
-
-
-def _podman(*arguments: str) -> str:
-    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise SystemExit(f"podman {' '.join(arguments)}: {reason}")
-    return done.stdout.strip()
+        podman("rm", container)
 
 
 def _seccomp(profile: Mapping[str, Any], capabilities: set[str]) -> dict[str, Any]:
