@@ -145,7 +145,7 @@ def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) 
     return Plan(tuple(eni for eni in ours if eni.id in used or eni.standing_for), targets)
 
 
-def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: str = "") -> tuple[str, ...]:
+def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: str) -> tuple[str, ...]:
     """Raise ``ReleaseRefused`` when an observer of ours still runs on a node with one of the interfaces, and needs it.
 
     It needs all of them; where only unused interfaces go, it needs those by which it holds an address.  An observer

@@ -49,7 +49,7 @@ class End:
 
 
 def admitted(
-    rules: Iterable[Rule], source: End, to: End, protocol: str, port: int | None = None, *, by_lists: bool = False
+    rules: Iterable[Rule], source: End, to: End, protocol: str, port: int | None, *, by_lists: bool = False
 ) -> bool:
     """Whether the groups of ``source`` let out, and those of ``to`` let in, what is sent by this ``protocol`` (icmp,
     icmpv6 or tcp; a ping where no ``port`` is given).

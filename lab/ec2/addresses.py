@@ -52,7 +52,7 @@ class Addresses:
         self._attachments = attachments
         self._moves: dict[str, _Move] = {}
 
-    def require_free(self, subnet: Subnet, ipv4_addresses: Iterable[str], ipv6_addresses: Iterable[str] = ()) -> None:
+    def require_free(self, subnet: Subnet, ipv4_addresses: Iterable[str], ipv6_addresses: Iterable[str]) -> None:
         """Raise EC2's error for the first address that a new ENI in this subnet cannot get."""
         taken = self._taken(subnet)
         for version, addresses in ((4, ipv4_addresses), (6, ipv6_addresses)):

@@ -127,7 +127,7 @@ class Faults:
         """Close the connection without an answer; nothing takes effect."""
         return self.begin(Effect.REFUSE, actions, count=count)
 
-    def lose_answers(self, actions: Collection[str] | None = None, count: int | None = None) -> Fault:
+    def lose_answers(self, actions: Collection[str], count: int | None = None) -> Fault:
         """Let the calls take effect, and close the connection without an answer."""
         return self.begin(Effect.LOSE, actions, count=count)
 

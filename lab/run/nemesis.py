@@ -126,7 +126,7 @@ def cut_power_unheard(region: Region, machine: Machine) -> None:
     cut_power(region, machine)
 
 
-def cut_power_while(effect: Effect, seconds: float = 0.0) -> Callable[[Region, Machine], None]:
+def cut_power_while(effect: Effect, seconds: float) -> Callable[[Region, Machine], None]:
     """A power cut, while all that EC2 answers is like this, from a while before until a while after it."""
 
     def strike(region: Region, machine: Machine) -> None:

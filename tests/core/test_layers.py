@@ -132,9 +132,9 @@ HOMES = {
 """The modules that may import a library."""
 
 
-def floors(house: str = HOUSE) -> list[tuple[str, ...]]:
+def floors() -> list[tuple[str, ...]]:
     """The modules of each floor, as :func:`module` names them."""
-    lines = (line.split() for line in house.strip().splitlines())
+    lines = (line.split() for line in HOUSE.strip().splitlines())
     return [tuple(name if folder == "." else f"{folder}/{name}" for name in names) for folder, *names in lines]
 
 

@@ -25,9 +25,9 @@ def lost(*, ever_up: bool = True, since: float = LOST_AT, attachment: str = "a1"
     return Health(attachment, HealthState.DOWN, 9, since, NOW, since + 5.0, ever_up)
 
 
-def up(attachment: str = "a1") -> Health:
+def up() -> Health:
     """One that does."""
-    return Health(attachment, HealthState.UP, 9, changed_at=1.0, ever_up=True)
+    return Health("a1", HealthState.UP, 9, changed_at=1.0, ever_up=True)
 
 
 def on(*answering: str, lacking: tuple[str, ...] = (), port: int = WEB) -> Served:

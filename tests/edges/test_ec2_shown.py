@@ -11,7 +11,6 @@ import pytest
 from floatingip.agent.looks import Question
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Instance, InstanceState
 from floatingip.core.errors import CloudUnavailable
-from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.runtime.look import look
@@ -54,9 +53,9 @@ UNREADABLE: Mapping[str, str] = {
 }
 
 
-def seen_of(cloud: Ec2Cloud, *targets: IPv4Address, carry: Carry = Carry.ENI) -> Any:
+def seen_of(cloud: Ec2Cloud, *targets: IPv4Address) -> Any:
     """One look for these, in peace."""
-    return look(cloud, Settings(targets, carry=carry), Question(0.0, "i-0b", "lab", frozenset({"i-0a", "i-0b"})))
+    return look(cloud, Settings(targets), Question(0.0, "i-0b", "lab", frozenset({"i-0a", "i-0b"})))
 
 
 SECOND = interface(

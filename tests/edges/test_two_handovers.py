@@ -23,9 +23,9 @@ def interrupt() -> None:
     raise KeyboardInterrupt
 
 
-def ask_also(vpc: Vpc, to: str, until: float = 600.0) -> None:
+def ask_also(vpc: Vpc, to: str) -> None:
     """Somebody else has it handed over, as another `floatingip handover` writes it."""
-    ordered = order.render(vpc.attachment().id, to, WALL + until)
+    ordered = order.render(vpc.attachment().id, to, WALL + 600.0)
     vpc.cloud.tag_eni(vpc.enis[0], {way_to(vpc.carry).of_one(order.TAG, ADDRESS): ordered})
 
 

@@ -72,10 +72,10 @@ changes: st.SearchStrategy[Change] = st.one_of(
 
 
 @st.composite
-def befallen(draw: st.DrawFn, sound: Tree.Element, most: int = 2) -> Tree.Element:
+def befallen(draw: st.DrawFn, sound: Tree.Element) -> Tree.Element:
     """A copy in which something has happened to some elements, the root excepted."""
     root = deepcopy(sound)
-    for _ in range(draw(st.integers(1, most))):
+    for _ in range(draw(st.integers(1, 2))):
         pairs = [(parent, child) for parent in root.iter() for child in parent]
         if pairs:
             parent, child = draw(st.sampled_from(range(len(pairs))).map(pairs.__getitem__))

@@ -48,13 +48,13 @@ def neighbour(namespace: Namespace, address: str) -> str | None:
     return next((entry.get("lladdr") for entry in namespace.show("neigh show") if entry["dst"] == address), None)
 
 
-def delivered(sender: Namespace, source: str, receiver: Namespace, address: str, timeout: float = 0.3) -> bool:
+def delivered(sender: Namespace, source: str, receiver: Namespace, address: str) -> bool:
     """Does a datagram sent with this source arrive?  One way only, unlike a ping."""
     with (
         receiver.listen(address, 9000, socket.SOCK_DGRAM) as inbox,
         sender.listen(source, 0, socket.SOCK_DGRAM) as outbox,
     ):
-        inbox.settimeout(timeout)
+        inbox.settimeout(0.3)
         outbox.sendto(b"", (address, 9000))
         try:
             _, (seen, *_) = inbox.recvfrom(1)
@@ -63,13 +63,13 @@ def delivered(sender: Namespace, source: str, receiver: Namespace, address: str,
         return bool(seen == source)
 
 
-def resolved(namespace: Namespace, address: str, within: float = 0.3) -> bool:
+def resolved(namespace: Namespace, address: str) -> bool:
     """Does anybody answer for `address` at NDP on eth0, when asked anew?"""
     namespace.ip6("neigh flush dev eth0")
     with namespace.listen("::", 0, socket.SOCK_DGRAM) as asker:
         scope = namespace.call(lambda: socket.if_nametoindex("eth0"))
         asker.sendto(b"", (address, 9, 0, scope))
-    deadline = time.monotonic() + within
+    deadline = time.monotonic() + 0.3
     while time.monotonic() < deadline:
         if any("lladdr" in entry for entry in namespace.show(f"-6 neigh show to {address} dev eth0")):
             return True

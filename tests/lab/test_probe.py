@@ -26,7 +26,7 @@ FIREWALL = "table inet firewall { chain out { type filter hook output priority 0
 """On this side: echo requests cannot be sent."""
 
 
-def in_near(near: Namespace, steps: list[str], address: Address = HOLDER, timeout: float = 0.2) -> list[ProbeResult]:
+def in_near(near: Namespace, steps: list[str], address: Address, timeout: float) -> list[ProbeResult]:
     """Run `send` and `collect` steps of one prober inside, and give all results."""
 
     def run() -> list[ProbeResult]:

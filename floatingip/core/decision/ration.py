@@ -102,7 +102,7 @@ def last_at(value: str, attachment_id: str, since: float = -inf, *, wall: float)
     return max((float(move.wall) for move in _others(value, attachment_id, since, wall)), default=-inf)
 
 
-def times_since(time: float, value: str, attachment_id: str, since: float = -inf, *, wall: float) -> int:
+def times_since(time: float, value: str, attachment_id: str, since: float, *, wall: float) -> int:
     """How many moves before this one were recorded after that ``time``, in Unix seconds."""
     return sum(move.wall > time for move in _others(value, attachment_id, since, wall))
 

@@ -28,7 +28,7 @@ _ZONE = {"ct": {"key": "zone"}}
 _HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting", "egress")
 
 
-def on_bits(ruleset: list[Any], bits: int, ours: Collection[str] = ()) -> tuple[str, ...]:
+def on_bits(ruleset: list[Any], bits: int, ours: Collection[str]) -> tuple[str, ...]:
     """The chains that change any of these bits of a packet's or a connection's mark; ``ours`` are our tables' names.
 
     A table of our name for another address is not ours: another deployment takes our rules and routes for its own.

@@ -145,7 +145,7 @@ class Rule:
     verbs: tuple[str, ...]
     names: tuple[str, ...] = ()
 
-    def allows(self, verb: str, group: str, resource: str, name: str = "") -> bool:
+    def allows(self, verb: str, group: str, resource: str, name: str) -> bool:
         """Is this request among them?  One that lists, or creates, has no name."""
         is_named = not self.names or name in self.names
         return verb in self.verbs and group in self.groups and resource in self.resources and is_named
