@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 from dataclasses import dataclass
 
 from floatingip.core.model import Address
 from floatingip.edges.kernel.links import Link
-from floatingip.edges.kernel.netlink import ADD, REPLACE, Message, Netlink, attribute, tolerated
+from floatingip.edges.kernel.netlink import ADD, REPLACE, Message, Netlink, attribute, family, tolerated
 
 # linux/rtnetlink.h, if_addr.h
 _RTM_NEWADDR, _RTM_DELADDR, _RTM_GETADDR = 20, 21, 22
@@ -31,11 +30,6 @@ class Carried:
     link_index: int
     works: bool = True
     stays: bool = True
-
-
-def family(address: Address) -> int:
-    """The address' family, as the kernel counts them."""
-    return int(socket.AF_INET if address.version == 4 else socket.AF_INET6)
 
 
 def of_family(netlink: Netlink, address: Address) -> list[Carried]:
@@ -73,7 +67,7 @@ def add(netlink: Netlink, address: Address, link: Link, *, anew: bool = False) -
         there = None
     # Nobody else can have the address, so duplicate detection would only delay it by a second.
     flags = _IFA_F_NODAD if address.version == 6 else 0
-    head = _ADDRESS.pack(family(address), address.max_prefixlen, flags, 0, link.index)
+    head = _ADDRESS.pack(family(address.version), address.max_prefixlen, flags, 0, link.index)
     both = attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
     netlink.change(_RTM_NEWADDR, head + both + _FOR_EVER, how)
     if there is not None:
@@ -121,7 +115,7 @@ def _is_plain(message: Message, address: Address) -> bool:
 
 def _of_family(netlink: Netlink, address: Address, link_index: int) -> list[Message]:
     """All of the address' family; a kernel that filters tells those of one link only, where that is not 0."""
-    question = _ADDRESS.pack(family(address), 0, 0, 0, link_index)
+    question = _ADDRESS.pack(family(address.version), 0, 0, 0, link_index)
     return netlink.dump(_RTM_GETADDR, question, _ADDRESS.size)
 
 

@@ -169,6 +169,11 @@ class _Refused(Exception):
         self.code = code
 
 
+def family(version: int) -> int:
+    """The family of addresses of this IP version, as the kernel counts them."""
+    return int(socket.AF_INET if version == 4 else socket.AF_INET6)
+
+
 def attribute(kind: int, content: bytes | int) -> bytes:
     """An attribute, padded; an int is one of 32 bits."""
     if isinstance(content, int):

@@ -9,14 +9,13 @@ what looks at packets themselves (rules of nft and iptables, tc, security groups
 from __future__ import annotations
 
 import errno
-import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from floatingip.core.model import Address
-from floatingip.edges.kernel.netlink import Netlink, attribute
+from floatingip.edges.kernel.netlink import Netlink, attribute, family
 
 UNICAST, LOCAL = 1, 2
 """Types of ways (linux/rtnetlink.h): to others, and to this node itself."""
@@ -73,7 +72,7 @@ def way(
     ``protocol`` is IP's number of what it carries, 0 for whatever: rules may look at it.  Raises OSError when the
     kernel does not tell.
     """
-    content = _ROUTE.pack(_family(to), to.max_prefixlen, to.max_prefixlen if source else 0, 0, 0, 0, 0, 0, 0)
+    content = _ROUTE.pack(family(to.version), to.max_prefixlen, to.max_prefixlen if source else 0, 0, 0, 0, 0, 0, 0)
     content += attribute(_RTA_DST, to.packed)
     content += attribute(_RTA_SRC, source.packed) if source else b""
     content += attribute(_RTA_MARK, mark) if mark else b""
@@ -103,10 +102,5 @@ def forwards(netlink: Netlink, version: int) -> bool:
 
     Raises OSError.
     """
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    question = _NETCONF.pack(family) + attribute(_NETCONFA_IFINDEX, _EVERY_LINK)
+    question = _NETCONF.pack(family(version)) + attribute(_NETCONFA_IFINDEX, _EVERY_LINK)
     return bool(netlink.get(_RTM_GETNETCONF, question, _NETCONF.size).number(_NETCONFA_FORWARDING))
-
-
-def _family(address: Address) -> int:
-    return int(socket.AF_INET if address.version == 4 else socket.AF_INET6)

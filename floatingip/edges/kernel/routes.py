@@ -10,8 +10,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from floatingip.core.model import Address
 from floatingip.core.plumbing import Plumbing
-from floatingip.edges.kernel.addresses import family
-from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, tolerated
+from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, family, tolerated
 
 PROTOCOL = 102
 """The origin (rtm_protocol) of our routes and rules: none of /etc/iproute2/rt_protos, so nobody else claims them."""
@@ -67,7 +66,7 @@ def wanted(plumbing: Plumbing, link_index: int) -> set[Route]:
 
 def in_table(netlink: Netlink, address: Address, table: int) -> list[Message]:
     """All of one table, in the address' family.  Raises OSError, struct.error."""
-    question = _ROUTE.pack(family(address), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_TABLE, table)
+    question = _ROUTE.pack(family(address.version), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_TABLE, table)
     try:
         messages = netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)
     except FileNotFoundError:  # there is no such table
@@ -110,7 +109,7 @@ def is_as_good(message: Message, chosen: Message) -> bool:
 def _by_link(netlink: Netlink, address: Address, link_index: int) -> list[Message]:
     """All that lead by that link, in all tables.  Raises OSError, struct.error."""
     # Filtered by the kernel, which may have thousands of others; and again here, for a kernel that does not filter.
-    question = _ROUTE.pack(family(address), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_OIF, link_index)
+    question = _ROUTE.pack(family(address.version), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_OIF, link_index)
     messages = netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)
     return [message for message in messages if link_index in links(message)]
 
@@ -135,7 +134,9 @@ def links(message: Message) -> set[int]:
 def chosen(netlink: Netlink, address: Address, source: Address | None = None) -> Message | None:
     """The route by which the kernel would send to the address; None where it shows none.  Raises OSError."""
     source_length = source.max_prefixlen if source else 0
-    question = _ROUTE.pack(family(address), address.max_prefixlen, source_length, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
+    question = _ROUTE.pack(
+        family(address.version), address.max_prefixlen, source_length, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH
+    )
     question += attribute(_RTA_DST, address.packed) + (attribute(_RTA_SRC, source.packed) if source else b"")
     try:
         return netlink.get(_RTM_GETROUTE, question, _ROUTE.size)
@@ -170,7 +171,7 @@ def put(netlink: Netlink, plumbing: Plumbing, there: Iterable[Message], routes: 
 def add(netlink: Netlink, address: Address, table: int, route: Route, flags: int = 0) -> None:
     """Raises OSError."""
     scope = 0 if route.gateway else _SCOPE_LINK
-    content = _ROUTE.pack(family(address), route.prefix, 0, 0, 0, PROTOCOL, scope, _RTN_UNICAST, flags)
+    content = _ROUTE.pack(family(address.version), route.prefix, 0, 0, 0, PROTOCOL, scope, _RTN_UNICAST, flags)
     content += attribute(_RTA_TABLE, table) + attribute(_RTA_OIF, route.link_index)
     for kind, value in ((_RTA_DST, route.destination), (_RTA_GATEWAY, route.gateway)):
         content += attribute(kind, ip_address(value).packed) if value else b""
@@ -212,7 +213,7 @@ def takes_in(netlink: Netlink, address: Address, link_index: int) -> bool:
 
     Raises OSError, struct.error.
     """
-    question = _ROUTE.pack(family(address), 0, 0, 0, LOCAL, 0, 0, 0, 0)
+    question = _ROUTE.pack(family(address.version), 0, 0, 0, LOCAL, 0, 0, 0, 0)
     question += attribute(_RTA_TABLE, LOCAL) + attribute(_RTA_OIF, link_index)
     there = to(address, netlink.dump(_RTM_GETROUTE, question, _ROUTE.size))
     return any(message.number(_RTA_TABLE) == LOCAL and link_index in links(message) for message in there)
@@ -220,7 +221,9 @@ def takes_in(netlink: Netlink, address: Address, link_index: int) -> bool:
 
 def take_in(netlink: Netlink, address: Address, link_index: int) -> None:
     """Add that route as the kernel makes it for an IPv4 address, with which it goes, too.  Raises OSError."""
-    content = _ROUTE.pack(family(address), address.max_prefixlen, 0, 0, LOCAL, _KERNELS, _SCOPE_HOST, _RTN_LOCAL, 0)
+    content = _ROUTE.pack(
+        family(address.version), address.max_prefixlen, 0, 0, LOCAL, _KERNELS, _SCOPE_HOST, _RTN_LOCAL, 0
+    )
     for kind in (_RTA_DST, _RTA_PREFSRC):
         content += attribute(kind, address.packed)
     netlink.change(_RTM_NEWROUTE, content + attribute(_RTA_OIF, link_index), ADD)

@@ -9,8 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from floatingip.core.model import Address
 from floatingip.core.plumbing import Extent, Plumbing
-from floatingip.edges.kernel.addresses import family
-from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, attributes, tolerated
+from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, attributes, family, tolerated
 from floatingip.edges.kernel.routes import ASKED_AT_MOST, PROTOCOL
 
 # linux/rtnetlink.h, fib_rules.h
@@ -30,7 +29,7 @@ Selected = tuple[IPv4Network | IPv6Network | None, IPv4Network | IPv6Network | N
 
 def of_family(netlink: Netlink, plumbing: Plumbing) -> list[Message]:
     """All of the address' family, whosever they are.  Raises OSError, struct.error."""
-    return netlink.dump(_RTM_GETRULE, _RULE.pack(family(plumbing.address), 0, 0, 0, 0, 0, 0), _RULE.size)
+    return netlink.dump(_RTM_GETRULE, _RULE.pack(family(plumbing.address.version), 0, 0, 0, 0, 0, 0), _RULE.size)
 
 
 def concerning(messages: Collection[Message], plumbing: Plumbing) -> dict[Says, tuple[bytes, bool]]:
@@ -134,7 +133,7 @@ def _delete(netlink: Netlink, message: bytes) -> None:
 
 
 def _message(plumbing: Plumbing, priority: int, selector: bytes, source_length: int = 0) -> bytes:
-    head = _RULE.pack(family(plumbing.address), 0, source_length, 0, 0, _FR_ACT_TO_TBL, 0)
+    head = _RULE.pack(family(plumbing.address.version), 0, source_length, 0, 0, _FR_ACT_TO_TBL, 0)
     at = attribute(_FRA_PRIORITY, priority) + attribute(_FRA_TABLE, plumbing.table)
     return head + at + attribute(_FRA_PROTOCOL, bytes([PROTOCOL])) + selector
 
