@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import CodeType, ModuleType
 
-from tests.sim.quick import quicken
+from tests.sim.quick import load
 
 DECISION = "floatingip.core.decision"
 
@@ -313,8 +313,7 @@ def caught(mutation: Mutation, seeds: Iterable[int]) -> tuple[int, str] | None:
 def look_for(mutation: Mutation, first: int, last: int) -> tuple[int, str] | None:
     """The same, in a process that has not imported the product yet."""
     apply(mutation)
-    importlib.import_module("tests.sim.history")
-    quicken()
+    load()
     return caught(mutation, range(first, last + 1))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import gc
+import importlib
 import ipaddress
 import signal
 import sys
@@ -24,6 +25,19 @@ MADE_QUICK = ("floatingip.", "tests.")
 def begin() -> None:
     """A process that plays for another one: Ctrl-C is told to the one that waits for it, and that ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    quicken()
+
+
+def begin_anew() -> None:
+    """The same where nothing of ours has been loaded yet, as in a process that was spawned."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    load()
+
+
+def load() -> None:
+    """Load the simulation, where nothing of ours has been loaded yet; then all can be done that makes it faster."""
+    intern()
+    importlib.import_module("tests.sim.history")
     quicken()
 
 
@@ -56,6 +70,8 @@ def quicken() -> None:
 
 def intern() -> None:
     """Have each address only once, so that it is compared and hashed by what it is: of those made from now on."""
+    if ipaddress.IPv4Address.__hash__ is object.__hash__:
+        return  # It was done already.
     for kind in (ipaddress.IPv4Address, ipaddress.IPv6Address):
         _intern(kind)
     enum.Enum.__hash__ = object.__hash__  # type: ignore[method-assign]  # each member is there only once, too

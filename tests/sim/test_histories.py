@@ -14,7 +14,7 @@ import pytest
 from tests.sim.history import History, Outcome, play, suffer
 from tests.sim.misfortunes import MISFORTUNES
 from tests.sim.nemesis import plan
-from tests.sim.quick import begin
+from tests.sim.quick import begin_anew
 
 PLAYED, SUFFERED = range(232, 278), range(1894, 1940)
 """Few enough for each run of the tests, and so that every misfortune is among them; `make test-compiled` plays more."""
@@ -52,7 +52,7 @@ keep from acting; R6 and R14 act where several befall a fleet at once.
 
 def played(one: Callable[[int], Outcome], first: int) -> Iterator[Outcome]:
     """What came of so many histories, from this seed on, in a process that does nothing else."""
-    with multiprocessing.get_context("spawn").Pool(1, initializer=begin) as pool:
+    with multiprocessing.get_context("spawn").Pool(1, initializer=begin_anew) as pool:
         yield from pool.imap(one, range(first, first + AT_A_TIME))
 
 
