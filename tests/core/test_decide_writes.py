@@ -115,6 +115,13 @@ test_between_two_calls = scenes(
         13.0  writing=True                    -> ; obliged yes
         13.2  ec2:a2@i-b/attaching link:none writing=False  -> ; obliged no
 
+    it is while EC2 takes its time for the detach: no answer is fresh any more, or the address answers once more
+        fallen
+        10.1  ec2:a1@i-a probe:L              -> detach:a1; obliged yes
+        11.5  writing=True probe:L            -> STALE; obliged yes
+        12.0  writing=True probe:A            -> ; obliged yes
+        12.4  ec2:a1@i-a probe:A writing=False  -> ; obliged no
+
     an observer that only watches is not obliged: neither in doubt, nor by the detach of another, nor as holder
         0.0  ec2:a1@i-a word:sound probe:AA   -> ; obliged no
         1.0  probe:L                          -> ; obliged no

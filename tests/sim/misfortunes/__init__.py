@@ -75,7 +75,7 @@ MISFORTUNES = (
     Misfortune("somebody uses an Elastic IP", operators.elastic_elsewhere, noticed=NOTICED_IN_PEACE),
     Misfortune("EC2 acts late", ec2.late_writes),
     Misfortune("a worker joins", nodes.joined, shortest=20.0),
-    Misfortune("workers are replaced", nodes.replaced, shortest=40.0, longest=90.0),
+    Misfortune("workers are replaced", nodes.replaced, shortest=40.0, longest=90.0, noticed=nodes.GONE_WITHIN),
     Misfortune("Node objects are deleted", nodes.registered_anew, shortest=20.0, longest=60.0),
     Misfortune("the API server fails", imds_and_kubernetes.failing_api_server),
     Misfortune("observers have other paces", configuration.other_paces, longest=90.0),

@@ -8,7 +8,7 @@ from functools import partial
 
 from tests.sim.fleet import Fleet
 from tests.sim.misfortunes.machines import revive
-from tests.sim.misfortunes.misfortune import End, some_or_all
+from tests.sim.misfortunes.misfortune import End, some, some_or_all
 from tests.sim.worker import LIVING, Worker
 
 MOST_WORKERS = 9
@@ -16,6 +16,9 @@ MOST_WORKERS = 9
 
 BOOTS = (1.0, 15.0)
 """Seconds from when a worker joins until its observer starts."""
+
+GONE_WITHIN = 20.0
+"""Seconds within which whoever is terminated is known to be."""
 
 SMALLEST = ("i-00000000000000000", "i-00000000000000001")
 """Ids of instances that come before those of all that are there from the beginning."""
@@ -38,62 +41,61 @@ def joined(fleet: Fleet, draw: random.Random) -> End:
 
 def replaced(fleet: Fleet, draw: random.Random) -> End:
     """One after the other, up to three: each is terminated once another one has joined, or before, and then the new one
-    may get its address.
+    may get its address; but for the last two.
     """
     apart, grace, inherits = draw.uniform(3.0, 30.0), draw.choice((0.0, draw.uniform(0.0, 15.0))), draw.random() < 0.5
     ended, release = list[bool](), fleet.profile.delays.release
 
+    def terminate(worker: Worker) -> bool:
+        goes = not (ended or worker.is_ended) and sum(not each.is_ended for each in fleet.workers) > 2
+        if goes:
+            worker.terminate(min(grace, release))
+        return goes
+
     def go_on(left: int) -> None:
-        living = [worker for worker in fleet.workers if not worker.is_ended]
         if ended or not left or len(fleet.workers) >= MOST_WORKERS:
             return
-        old = draw.choice(living)
-        if inherits and len(living) > 2:
-            old.terminate(min(grace, release))
-            fleet.after(release + 1.0, partial(_join, fleet, draw, old))
-        elif not inherits:
+        old = some(fleet, draw)
+        if not inherits:
             _join(fleet, draw)
-            fleet.after(draw.uniform(BOOTS[1], BOOTS[1] + 15.0), partial(_terminate, fleet, old, min(grace, release)))
+            fleet.after(draw.uniform(1.0, 2.0) * BOOTS[1], partial(terminate, old))
+        elif terminate(old):
+            fleet.after(release + 1.0, partial(_join, fleet, draw, old))
         fleet.after(release + BOOTS[1] + apart, partial(go_on, left - 1))
 
     go_on(draw.randint(1, 3))
     return lambda: ended.append(True)
 
 
-def _terminate(fleet: Fleet, worker: Worker, grace: float) -> None:
-    """Unless it is the last but one."""
-    if not worker.is_ended and sum(not each.is_ended for each in fleet.workers) > 2:
-        worker.terminate(grace)
-
-
 def registered_anew(fleet: Fleet, draw: random.Random) -> End:
     """Node objects are deleted, and with them the observers' pods; each node registers under the same name again, its
     kubelet ends the pod that is no more, and the next one comes.
     """
-    ended, apart = list[bool](), draw.choice((0.0, draw.uniform(0.0, 20.0)))
-
-    def come(worker: Worker) -> None:
-        if worker.pod is not None and worker.pod.gone and not ended:
-            worker.kill()
-            worker.pod = LIVING
-            revive(worker)
+    ended, apart, awaited = list[bool](), draw.choice((0.0, draw.uniform(0.0, 20.0))), set[str]()
 
     def delete(worker: Worker) -> None:
-        observer = worker.observer
+        observer, hears = worker.observer, draw.uniform(0.1, 20.0)
         if observer is not None and not ended:
             fleet.tell(worker.name, "its Node object is deleted")
             worker.pod = replace(LIVING, gone=True)
-            hears = draw.uniform(0.1, 20.0)
+            awaited.add(worker.name)
             fleet.after(hears, observer.stop)
             fleet.after(hears + draw.uniform(0.5, 11.0), partial(come, worker))
+
+    def come(worker: Worker) -> None:
+        if worker.name in awaited:
+            awaited.discard(worker.name)
+            worker.kill()
+            worker.pod = LIVING
+            revive(worker)
 
     workers = list(some_or_all(fleet, draw))
     for number, worker in enumerate(workers):
         fleet.after(number * apart, partial(delete, worker))
 
     def end() -> None:
+        ended.append(True)
         for worker in workers:
             come(worker)
-        ended.append(True)
 
     return end
