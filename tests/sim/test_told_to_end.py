@@ -6,7 +6,7 @@ import pytest
 
 from floatingip.core.model import Address, Carry
 from floatingip.core.node import OwnPod
-from tests.sim.fleet import ADDRESS, INSTANT, Fleet
+from tests.sim.fleet import ADDRESS, INSTANT, TYPICAL, Fleet
 from tests.sim.observer import Observer
 from tests.sim.planned import (
     BOTH,
@@ -189,3 +189,17 @@ def test_who_has_fenced_claims_before_it_ends_though_ec2_is_slow(target: Address
     fleet.wait(lambda: fleet.at(target) is None, 20, "the standby has taken it from the holder")
     standby.worker.delete()
     fleet.wait(lambda: fleet.at(target) is standby.worker, 10, "it claims")
+
+
+def test_who_has_claimed_carries_the_address_before_it_ends() -> None:
+    """Nobody else can, nor would before `settle` is over: to the others its node looks like one that boots.  Then it is
+    relieved, as its node is emptied.
+    """
+    fleet = Fleet(1, workers=3, profile=TYPICAL)
+    holder, *standbys = fleet.observers()
+    holder.worker.cut_power()
+    fleet.wait(lambda: fleet.at(ADDRESS) not in (None, holder.worker), 10, "a standby claims it")
+    claimer, other = sorted(standbys, key=lambda each: fleet.at(ADDRESS) is not each.worker)
+    claimer.worker.delete(DRAIN)
+    serves(fleet, claimer, TYPICAL.delays.attach + TYPICAL.device + 0.5)
+    serves(fleet, other, 15)
