@@ -74,6 +74,7 @@ MISFORTUNES = (
     Misfortune("somebody unseen takes an address", operators.taken_unseen, longest=60.0, leaves_orphans=True),
     Misfortune("somebody uses an Elastic IP", operators.elastic_elsewhere, noticed=NOTICED_IN_PEACE),
     Misfortune("EC2 acts late", ec2.late_writes),
+    Misfortune("observers are told to end at a write", pods.told_to_end_at_a_write, shortest=10.0),
     Misfortune("a worker joins", nodes.joined, shortest=20.0),
     Misfortune("workers are replaced", nodes.replaced, shortest=40.0, longest=90.0, noticed=nodes.GONE_WITHIN),
     Misfortune("Node objects are deleted", nodes.registered_anew, shortest=20.0, longest=60.0),
