@@ -14,12 +14,19 @@ from floatingip.agent.address import FloatingAddress
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.pod import PodMemory
 from floatingip.core import timing
-from floatingip.core.decision.decision import State
+from floatingip.core.decision.decision import Reason, State
+
+COMES = frozenset({Reason.ATTACHING_HERE, Reason.PLUMBING})
+"""Reasons of decisions by which EC2 leads the address to this node, which does not carry it yet."""
 
 
 def is_obliged(addresses: Collection[FloatingAddress], since: float) -> bool:
-    """Whether an agent that got SIGTERM ``since`` seconds ago is between a detach and its attach, and goes on."""
-    return since <= timing.OBLIGED_AT_MOST and any(each.decision.obliged for each in addresses)
+    """Whether ``attach``, which got SIGTERM ``since`` seconds ago, is between a detach and its attach, and goes on.
+
+    What is here it leaves to the next pod.
+    """
+    obliged = any(each.decision.obliged and each.decision.reason not in COMES for each in addresses)
+    return obliged and since <= timing.OBLIGED_AT_MOST
 
 
 def may_end(

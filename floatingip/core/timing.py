@@ -356,7 +356,7 @@ UNSOUND_ATTACH_ENDS = 5.0
 """Seconds for which ``attach`` tries to plumb what it holds before it leaves that to ``observe``, which reports it."""
 
 OBLIGED_AT_MOST = 12.0
-"""Seconds for which SIGTERM may be put off between a detach and its attach; the manifest's grace period is longer."""
+"""Seconds for which SIGTERM may be put off between a detach and the device; the manifest's grace period is longer."""
 
 EVICTED_AT_MOST = 10.0
 """Seconds for which a holder whose node ends stays until it is relieved; the manifest's grace period is longer."""

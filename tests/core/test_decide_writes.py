@@ -106,14 +106,29 @@ test_between_two_calls = scenes(
         0.0  ec2:a1@i-a/detaching             -> standby DETACHING R11
         2.0  ec2:free                         -> claiming FREE R1 attach
 
-    an observer is obliged from its detach to its attach: ending in between would strand the address
+    an observer is obliged from its detach until it carries the address: ending in between would leave it to nobody
         fallen
         10.1  ec2:a1@i-a probe:L              -> detach:a1; obliged yes
         10.2  writing=True                    -> ; obliged yes
         10.4  ec2:a1@i-a/detaching writing=False  -> ; obliged yes
         12.9  ec2:free                        -> ; obliged yes
         13.0  writing=True                    -> ; obliged yes
-        13.2  ec2:a2@i-b/attaching link:none writing=False  -> ; obliged no
+        13.2  ec2:a2@i-b/attaching link:none writing=False  -> ATTACHING_HERE; obliged yes
+        15.0  ec2:a2@i-b link:none            -> ATTACHING_HERE; obliged yes
+        15.5  link:sound                      -> HELD_HERE; obliged no
+
+    it is from the moment at which it claims what nobody has
+        0.0   ec2:free                        -> attach; obliged yes
+        1.5   writing=True                    -> ; obliged yes
+        1.6   writing=False                   -> ; obliged yes
+        1.7   ec2:a2@i-c/attaching            -> ; obliged no
+
+    it is while EC2 takes its time for the detach: no answer is fresh any more, or the address answers once more
+        fallen
+        10.1  ec2:a1@i-a probe:L              -> detach:a1; obliged yes
+        11.5  writing=True probe:L            -> STALE; obliged yes
+        12.0  writing=True probe:A            -> ; obliged yes
+        12.4  ec2:a1@i-a probe:A writing=False  -> ; obliged no
 
     an observer that only watches is not obliged: neither in doubt, nor by the detach of another, nor as holder
         0.0  ec2:a1@i-a word:sound probe:AA   -> ; obliged no

@@ -137,7 +137,8 @@ def test_what_was_taken_in_vain_and_is_being_detached_is_not_taken_on_an_old_ans
     assert mover.see(10.1, "ec2:i-a probe:L").write is not None
     mover.see(10.3, accepted=None, wrote_at=10.3, retry_at={Assign: 12.5})
     assert mover.see(11.5, "ec2:i-a/detaching").write is None
-    assert shown(mover.see(12.6)) == "claiming STALE R1"
+    stale = mover.see(12.6)
+    assert (shown(stale), stale.obliged) == ("claiming STALE R1", True)
     assert shown(mover.see(12.7, "ec2:i-a/detaching")) == "takeover FREE_AFTER_FENCING R3 move:eni-b"
 
 
@@ -183,6 +184,12 @@ test_an_ipv6_address = scenes(
         10.9  ec2:absent               -> no write; reason ASSIGNING
         12.0  ec2:i-b                  -> claiming PLUMBING A3
         12.1  link:sound               -> holder HELD_HERE R10 tag:R3@12/at-a
+
+    in between this node must not end where EC2 is slow: what it was asked before still shows the judged ENI
+        fallen
+        10.1  ec2:i-a probe:L          -> unassign:eni-a; obliged yes
+        11.6  writing=True probe:L     -> STALE; obliged yes
+        11.7  probe:L writing=False    -> STALE; obliged yes
 
     left between the two calls it is claimed by another: nobody has it, and that is all that anybody needs to know
         0.0   ec2:i-a word:sound probe:AA

@@ -103,9 +103,10 @@ class FakeEc2:
         ipv6: str | None = None,
         instance_type: str = INSTANCE_TYPE,
         tags: Mapping[str, str] | None = None,
+        instance_id: str = "",
     ) -> str:
-        """Run an instance with its primary ENI; the answer is its id."""
-        instance_id = self._id("i")
+        """Run an instance with its primary ENI; the answer is its id, which is the next one unless it is given."""
+        instance_id = instance_id or self._id("i")
         instance = Instance(
             id=instance_id,
             state=InstanceState.RUNNING,

@@ -104,7 +104,22 @@ class Fleet:
             Worker(self, name, f"10.0.0.{10 + n}", instance_type) for n, name in enumerate("abcde"[:workers])
         ]
         self._by_id = {worker.id: worker for worker in self.workers}
+        self._instance_type = instance_type
         self._shown = self.ec2.state
+
+    def join(self, gone: Worker | None = None, *, instance_id: str = "") -> Worker:
+        """One more worker, without an observer yet; in the place of one whose instance is ``gone`` it gets that one's
+        address.
+        """
+        name = chr(ord(self.workers[-1].name) + 1)
+        address = f"10.0.0.{150 + len(self.workers)}" if gone is None else gone.source
+        worker = Worker(self, name, address, self._instance_type, instance_id)
+        self.tell(name, "joins" if gone is None else f"joins, with the address of {gone.name}")
+        if gone is not None:
+            gone.heir = worker
+        self.workers.append(worker)
+        self._by_id[worker.id] = worker
+        return worker
 
     def retarget(self, *targets: Target) -> None:
         """The observers that start from now on serve these."""
@@ -324,7 +339,7 @@ class Fleet:
     def having(self, address: Address) -> Worker | None:
         """The worker that answers at this address, be it a floating one or its own."""
         own = next((worker for worker in self.workers if worker.address == address), None)
-        return self.serving(address) if own is None else own
+        return self.serving(address) if own is None else own.at_its_address
 
     def carrying(self, address: Address = ADDRESS) -> list[Worker]:
         """The workers with power that have it configured, whomever EC2 leads it to."""

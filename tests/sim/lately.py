@@ -93,6 +93,7 @@ class Lately:
         self.workers = {name: OfWorker() for name in names}
         self.pairs = {(a, b): OfPair() for a in names for b in names if a != b}
         self.places = {(name, address): OfPlace() for name in names for address in self._addresses}
+        self._number = len(names)
         self.unpaused = dict.fromkeys(self._addresses, -inf)
         self.ordered = dict.fromkeys(self._addresses, -inf)
         self.lagged = self.imds_lagged = self.disturbed = self.wall_jumped = -inf
@@ -103,11 +104,25 @@ class Lately:
 
     def note(self) -> None:
         """Note what is so now."""
+        if len(self._fleet.workers) > self._number:
+            self._meet()
         self._note_pairs()
         for worker in self._fleet.workers:
             self._note_worker(worker)
         for address in self._addresses:
             self._note_places(address)
+
+    def _meet(self) -> None:
+        """Of workers that have joined since: until now there was nothing of them."""
+        now, known = self._fleet.now, [worker.name for worker in self._fleet.workers[: self._number]]
+        for worker in self._fleet.workers[self._number :]:
+            self.workers[worker.name] = OfWorker(unwell=now, unsound=now)
+            for pair in [(worker.name, other) for other in known] + [(other, worker.name) for other in known]:
+                self.pairs[pair] = OfPair(unheard=now)
+            for address in self._addresses:
+                self.places[worker.name, address] = OfPlace(absent=now, unseen=now)
+            known.append(worker.name)
+        self._number = len(known)
 
     def _note_pairs(self) -> None:
         fleet, now = self._fleet, self._fleet.now

@@ -34,7 +34,7 @@ class Liveness:
         self._addresses = tuple(addresses)
         self._slots = slots
         self._way = way_to(fleet.settings.carry)
-        self._ailing_at = {worker.name: fleet.now for worker in fleet.workers}
+        self._ailing_at: dict[str, float] = {}
         self._served_at = dict.fromkeys(self._addresses, fleet.now)
         self.longest = 0.0
 
@@ -42,7 +42,7 @@ class Liveness:
         """What is at fault now."""
         fleet, now = self._fleet, self._fleet.now
         for worker in fleet.workers:
-            if not self._could_serve(worker):
+            if worker.name not in self._ailing_at or not self._could_serve(worker):
                 self._ailing_at[worker.name] = now
         able_since = min(self._ailing_at.values())
         faults = []
@@ -83,6 +83,7 @@ class Liveness:
             or worker.is_mute
             or worker.drops_pings
             or worker.pod != LIVING
+            or worker.api_server_fails
         ):
             return False
         if worker.wall_ahead or worker.is_imds_silent or worker.imds_lag or not worker.serves:

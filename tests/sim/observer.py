@@ -328,7 +328,8 @@ class Observer:
             self.later(timing.ASK_EVERY, partial(self._ask, instance_id, address))
 
     def _question(self, instance_id: str) -> None:
-        fleet, asked_at, peer = self._fleet, self._fleet.now, self._fleet.worker(instance_id)
+        fleet, asked_at = self._fleet, self._fleet.now
+        peer = fleet.worker(instance_id).at_its_address
         is_paused = peer.observer is not None and peer.observer.is_paused
         takes = ROUND_TRIP + fleet.delay
         if is_paused or takes > timing.ASK_TIMEOUT or not fleet.passes(self.worker, peer, QUESTIONS):
@@ -376,8 +377,9 @@ class Observer:
 
     def _ask_pod(self, questions: int) -> None:
         if questions == self._pod_questions:
-            if self.worker.pod is not None:
-                self.post(PodShown(replace(self.worker.pod, asked_at=self._fleet.now)))
+            told = self.worker.told_pod
+            if told is not None:
+                self.post(PodShown(replace(told, asked_at=self._fleet.now)))
             self.later(self._pod_every, partial(self._ask_pod, questions))
 
     def tell(self, line: Tell) -> None:
@@ -400,5 +402,7 @@ class Observer:
         fleet = self._fleet
         peer = next((worker for worker in fleet.workers if asker in (worker.address, worker.ipv6)), None)
         assert asker.version == source.version
-        seen = peer is not None and fleet.serving(source) is self.worker and fleet.passes(self.worker, peer, QUESTIONS)
+        if peer is None or fleet.serving(source) is not self.worker:
+            return Sight.UNSEEN
+        seen = fleet.passes(self.worker, peer.at_its_address, QUESTIONS)
         return Sight.SEEN if seen else Sight.UNSEEN

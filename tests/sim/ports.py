@@ -155,8 +155,9 @@ class Kernel:
 
     def own_pod(self) -> OwnPod:
         """See `ports.Orders`."""
-        assert self._worker.pod is not None, "the crew asks, and waits for no answer"
-        return replace(self._worker.pod, asked_at=self._worker.fleet.now)
+        told = self._worker.told_pod
+        assert told is not None, "the crew asks, and waits for no answer"
+        return replace(told, asked_at=self._worker.fleet.now)
 
 
 def no_prober(address: Address) -> Probe:

@@ -1,10 +1,12 @@
 """Planned moves: an observer that gets SIGTERM, which does not say why."""
 
+from ipaddress import IPv6Address
+
 import pytest
 
-from floatingip.core.model import Carry
+from floatingip.core.model import Address, Carry
 from floatingip.core.node import OwnPod
-from tests.sim.fleet import ADDRESS, Fleet
+from tests.sim.fleet import ADDRESS, INSTANT, TYPICAL, Fleet
 from tests.sim.observer import Observer
 from tests.sim.planned import (
     BOTH,
@@ -22,6 +24,8 @@ from tests.sim.planned import (
     stays,
 )
 from tests.sim.worker import LIVING
+
+IPV6 = IPv6Address("2001:db8:0:1::100")
 
 
 def takes(fleet: Fleet, observer: Observer) -> bool:
@@ -172,3 +176,30 @@ def test_an_evicted_standby_ends_within_a_second(carry: Carry) -> None:
     standby.worker.delete(DRAIN)
     ends(fleet, standby, 1)
     assert fleet.stays() == moved(holder)
+
+
+@pytest.mark.parametrize("target", [ADDRESS, IPV6], ids=["eni", "address"])
+def test_who_has_fenced_claims_before_it_ends_though_ec2_is_slow(target: Address) -> None:
+    """Its answers are old by then: they still show the holder. Nobody else is left to claim what it has taken."""
+    carry = Carry.ENI if target == ADDRESS else Carry.ADDRESS
+    fleet = Fleet(1, targets=(target,), profile=INSTANT, carry=carry)
+    holder, standby = fleet.observers()
+    standby.worker.ec2_takes = {"look": (1.5, 1.5), "write": (2.4, 2.4)}
+    holder.worker.cut_power()
+    fleet.wait(lambda: fleet.at(target) is None, 20, "the standby has taken it from the holder")
+    standby.worker.delete()
+    fleet.wait(lambda: fleet.at(target) is standby.worker, 10, "it claims")
+
+
+def test_who_has_claimed_carries_the_address_before_it_ends() -> None:
+    """Nobody else can, nor would before `settle` is over: to the others its node looks like one that boots.  Then it is
+    relieved, as its node is emptied.
+    """
+    fleet = Fleet(1, workers=3, profile=TYPICAL)
+    holder, *standbys = fleet.observers()
+    holder.worker.cut_power()
+    fleet.wait(lambda: fleet.at(ADDRESS) not in (None, holder.worker), 10, "a standby claims it")
+    claimer, other = sorted(standbys, key=lambda each: fleet.at(ADDRESS) is not each.worker)
+    claimer.worker.delete(DRAIN)
+    serves(fleet, claimer, TYPICAL.delays.attach + TYPICAL.device + 0.5)
+    serves(fleet, other, 15)

@@ -24,6 +24,9 @@ TAGS = {"kubernetes.io/cluster/cluster": "owned"}
 LIVING = OwnPod(0.0, answered=True, ready=True, containers_ready=True)
 """A pod that is well."""
 
+UNKNOWN = OwnPod(0.0, answered=True, problem="500 for default/floating-ip: etcdserver: request timed out")
+"""What an API server tells that cannot."""
+
 
 class Worker:
     """
@@ -39,20 +42,25 @@ class Worker:
     after those of the fleet's profile.  ``serves``: NodePorts answer there; at a floating address that has come they do
     ``syncs_after`` seconds later.
 
-    ``pod`` is what the API server says of its observer's pod, None where it does not answer at all; ``notice`` is what
-    IMDS announces, ``imds_lacks`` what it never shows, ``is_imds_silent``: it answers nothing; what it shows of
-    addresses is ``imds_lag`` seconds old.  Its wall clock is ``wall_ahead`` seconds fast.  ``cloud`` is EC2 as it is
-    reached from here, and ``ec2_takes`` are the shortest and the longest call, by what it is for, where that is not as
-    the fleet's profile has it; ``ec2_takes_for_each_call`` is the same where each call is waited for by itself.
+    ``pod`` is what the API server says of its observer's pod, None where it does not answer at all;
+    ``api_server_fails``: it answers with an error. ``notice`` is what IMDS announces, ``imds_lacks`` what it never
+    shows, ``is_imds_silent``: it answers nothing; what it shows of addresses is ``imds_lag`` seconds old. Its wall
+    clock is ``wall_ahead`` seconds fast. ``cloud`` is EC2 as it is reached from here, and ``ec2_takes`` are the
+    shortest and the longest call, by what it is for, where that is not as the fleet's profile has it;
+    ``ec2_takes_for_each_call`` is the same where each call is waited for by itself.
+
+    ``heir`` has its address, since its instance is gone.
     """
 
-    def __init__(self, fleet: Fleet, name: str, address: str, instance_type: str) -> None:
+    def __init__(self, fleet: Fleet, name: str, address: str, instance_type: str, instance_id: str = "") -> None:
         self.fleet = fleet
         self.name = name
         self.address, self.source = IPv4Address(address), address
         ipv6 = f"2001:db8:0:1::{int(self.address) % 256:x}"
         self.ipv6 = IPv6Address(ipv6)
-        self.id = fleet.ec2.add_instance(address, fleet.subnet, ipv6=ipv6, instance_type=instance_type, tags=TAGS)
+        self.id = fleet.ec2.add_instance(
+            address, fleet.subnet, ipv6=ipv6, instance_type=instance_type, tags=TAGS, instance_id=instance_id
+        )
         self.cloud = FakeCloud(fleet.ec2, (GROUP,))
         self.ec2_takes: dict[str, tuple[float, float]] = {}
         self.ec2_takes_for_each_call: dict[str, tuple[float, float]] = {}
@@ -70,8 +78,20 @@ class Worker:
         self.devices: set[str] = set()
         self.plumbed: dict[Address, str] = {}
         self.pod: OwnPod | None = LIVING
+        self.api_server_fails = False
         self.notice: Notice | None = None
         self.observer: Observer | None = None
+        self.heir: Worker | None = None
+
+    @property
+    def told_pod(self) -> OwnPod | None:
+        """What the API server answers here."""
+        return UNKNOWN if self.api_server_fails and self.pod is not None else self.pod
+
+    @property
+    def at_its_address(self) -> Worker:
+        """Whoever answers at its primary address."""
+        return self if self.heir is None else self.heir.at_its_address
 
     def enis(self, lag: float = 0.0) -> list[Eni]:
         """What EC2 has attached here, or had so many seconds ago."""

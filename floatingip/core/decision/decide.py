@@ -35,7 +35,7 @@ from floatingip.core.decision.view import Memory, View, attachment_of
 from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.plumbing import Extent
 from floatingip.core.settings import Settings
-from floatingip.core.writes import Assign, AssignAny, Associate, Create, Detach, Tag, Unassign, Write, is_upkeep
+from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Detach, Tag, Unassign, Write, is_upkeep
 
 
 def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Decision]:
@@ -53,13 +53,14 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     if extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
         memory = replace(memory, dropped_at=view.now, claimed_at=None)
     look_at = _look_at(memory, view, decision)
-    write, obliged = decision.write, decision.obliged
+    write, obliged = decision.write, decision.obliged or _is_asked_for(memory, view)
     if write is not None:
         # R8 for upkeep: it waits for the upkeep before it, too.
         is_put_off = is_upkeep(write) and (view.tending or memory.asked_at <= view.tended_at)
         repeat_after = _repeat_after(memory, view, write)
         if not is_put_off and may_write(write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
-            memory, obliged = _wrote(memory, view, way, decision), obliged or _fences(decision)
+            is_move = _fences(decision) or isinstance(write, Attach | Assign)
+            memory, obliged = _wrote(memory, view, way, decision), obliged or is_move
         else:
             write = None
     return memory, replace(decision, extent=extent, look_at=look_at, write=write, obliged=obliged)
@@ -95,6 +96,12 @@ def _repeat_after(memory: Memory, view: View, write: Write) -> float:
     """Seconds until the same write is made again: longer for what EC2 accepted, and shows late."""
     is_on_its_way = write in (view.accepted, view.tended) and isinstance(write, Assign | AssignAny | Associate | Tag)
     return max(timing.CLAIM_SHOWN if is_on_its_way else timing.REPEAT_AFTER, _pause(memory, view))
+
+
+def _is_asked_for(memory: Memory, view: View) -> bool:
+    """EC2 was asked for the address, and has not told yet what came of that."""
+    is_claim = isinstance(memory.last_write, Attach | Assign)
+    return is_claim and (view.writing or memory.asked_at <= view.wrote_at)
 
 
 def _fences(decision: Decision) -> bool:

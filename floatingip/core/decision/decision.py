@@ -119,8 +119,8 @@ class Decision:
     much of the plumbing there should be, if the link is there.  ``attachment_id`` is the attachment that was
     judged, empty for none.  ``due``: a takeover is due, and only others who come first keep this node from it;
     ``ahead`` are those of whose claims EC2 would not tell this node, None where they are as before.  ``leaving`` is
-    why this node, as the holder, asks to be relieved.  ``obliged``: this node is between fencing and claiming, so that
-    ending now would leave the address with nobody.
+    why this node, as the holder, asks to be relieved.  ``obliged``: this node is between fencing the address and
+    carrying it, so that ending now would leave that with nobody.
     """
 
     state: State

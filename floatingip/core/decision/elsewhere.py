@@ -40,6 +40,9 @@ def elsewhere(situation: Situation) -> Decision:
     """Another node holds the address: judge it, and take over only from the attachment that was judged."""
     memory, owner, attachment = situation.memory, situation.owner, situation.attachment
     decision = _judge(situation)
+    if memory.fenced == attachment.id and _may_have_fenced(memory, situation.view):
+        # Whatever is seen of the holder meanwhile: it may have lost the address.
+        decision = replace(decision, obliged=True)
     since = memory.away_since
     if since is not None and owner.asked_at - since >= timing.CONFIRM_AFTER:
         return replace(decision, extent=Extent.NOTHING, attachment_id=attachment.id)
@@ -177,7 +180,6 @@ def _convict(situation: Situation, charge: Charge) -> Decision:
         state=State.TAKEOVER,
         write=take,
         look_at=owner.asked_at + timing.LOOK_WHILE_MOVING,
-        obliged=memory.fenced == attachment.id and _may_have_fenced(memory, view),
     )
 
 

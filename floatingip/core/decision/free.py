@@ -23,7 +23,7 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
             State.STANDBY, Reason.CANNOT_CLAIM, Rule.R1, owner.asked_at + timing.LOOK_IN_DOUBT, detail=view.obstacle
         )
     write = way.claim(memory, view, settings, owner)
-    stale = Decision(State.CLAIMING, Reason.STALE, Rule.R1, view.now, awaiting=write)
+    stale = Decision(State.CLAIMING, Reason.STALE, Rule.R1, view.now, awaiting=write, obliged=bool(memory.fenced))
     is_stale = not is_fresh(memory, view, owner, memory.free_since)
     # EC2 refuses the second of two claims, but not of those that take the address from another ENI.
     if isinstance(write, Assign) and write.reassign and is_stale:

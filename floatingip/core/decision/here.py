@@ -34,7 +34,7 @@ def here(situation: Situation) -> Decision:
         return _without_device(situation)
     if not report.carries:
         later = owner.asked_at + timing.LOOK_IN_DOUBT
-        return Decision(State.CLAIMING, Reason.PLUMBING, Rule.A3, later, attachment_id=attachment.id)
+        return Decision(State.CLAIMING, Reason.PLUMBING, Rule.A3, later, attachment_id=attachment.id, obliged=True)
     if not situation.way.is_confirmed(memory, view, owner):
         return Decision(State.CLAIMING, Reason.CONFIRMING, Rule.R10, soon, attachment_id=attachment.id)
     write = situation.way.mend(view, eni)
@@ -84,7 +84,10 @@ def _without_device(situation: Situation) -> Decision:
     later, lost_at = owner.asked_at + timing.LOOK_IN_DOUBT, memory.link_lost_at
     is_attaching, is_late = attachment.status is AttachmentStatus.ATTACHING, _is_late(situation)
     if view.plumbing is None or (not is_late and (is_attaching or lost_at is None)):
-        return Decision(State.CLAIMING, Reason.ATTACHING_HERE, Rule.R1, later, attachment_id=attachment.id)
+        # Nobody else can put the address on its link, or knows that it is not there.
+        return Decision(
+            State.CLAIMING, Reason.ATTACHING_HERE, Rule.R1, later, attachment_id=attachment.id, obliged=True
+        )
     if lost_at is not None and owner.asked_at < lost_at:
         return Decision(State.HOLDER, Reason.LINK_GONE, Rule.R10, view.now, attachment_id=attachment.id)
     is_gone_for_good = is_late and (lost_at is None or owner.asked_at - lost_at >= timing.DEVICE_FOR)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from floatingip.core import pace
 from floatingip.core.timing import LOOK_IN_PEACE, NOTICE_EVERY, PEACE_JITTER, REHEARSE_AGAIN
-from tests.sim.misfortunes import ec2, imds_and_kubernetes, machines, network, operators, pods
+from tests.sim.misfortunes import configuration, ec2, imds_and_kubernetes, machines, network, nodes, operators, pods
 from tests.sim.misfortunes.misfortune import Misfortune
 
 NOTICED_IN_PEACE = LOOK_IN_PEACE + PEACE_JITTER
@@ -73,5 +73,13 @@ MISFORTUNES = (
     Misfortune("somebody disassociates an Elastic IP", operators.disassociated_by_hand, noticed=NOTICED_IN_PEACE),
     Misfortune("somebody unseen takes an address", operators.taken_unseen, longest=60.0, leaves_orphans=True),
     Misfortune("somebody uses an Elastic IP", operators.elastic_elsewhere, noticed=NOTICED_IN_PEACE),
+    Misfortune("EC2 acts late", ec2.late_writes),
+    Misfortune("observers are told to end at a write", pods.told_to_end_at_a_write, shortest=10.0),
+    Misfortune("a worker joins", nodes.joined, shortest=20.0),
+    Misfortune("workers are replaced", nodes.replaced, shortest=40.0, longest=90.0, noticed=nodes.GONE_WITHIN),
+    Misfortune("Node objects are deleted", nodes.registered_anew, shortest=20.0, longest=60.0),
+    Misfortune("the API server fails", imds_and_kubernetes.failing_api_server),
+    Misfortune("observers have other paces", configuration.other_paces, longest=90.0),
+    Misfortune("FLOATING_IP has one more address", configuration.one_more, shortest=10.0, longest=90.0),
     Misfortune("somebody retags an interface", operators.retagged, noticed=NOTICED_IN_PEACE, leaves_one=True),
 )

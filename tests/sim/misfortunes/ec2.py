@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 
 from floatingip.core.ec2 import OWNER_TAG
+from floatingip.core.errors import CloudError
 from tests.sim.fleet import Fleet
 from tests.sim.line import Call, Happening, fails, hangs, nothing
 from tests.sim.misfortunes.misfortune import End, some, some_or_all
@@ -48,6 +51,32 @@ def throttled(fleet: Fleet, draw: random.Random) -> End:
 
 def lost_answers(fleet: Fleet, draw: random.Random) -> End:
     return fleet.at_calls(*MOVING, after=_sometimes(fleet, draw.choice((0.3, 1.0)), fails)).end
+
+
+def late_writes(fleet: Fleet, draw: random.Random) -> End:
+    """EC2 takes calls that move something, answers nobody, and does so seconds later, in whatever order."""
+    share, latest = draw.choice((0.3, 1.0)), draw.choice((5.0, 20.0))
+    waiting: dict[int, Call] = {}
+
+    def act(call: Call) -> None:
+        if waiting.pop(id(call), None) is not None:
+            fleet.tell("EC2", f"does at last: {call.name} of {call.by}, {fleet.now - call.at:.1f} s ago")
+            with suppress(CloudError):
+                getattr(fleet.cloud, call.name)(*call.args, **call.options)
+
+    def put_off(call: Call) -> None:
+        waiting[id(call)] = call
+        fleet.after(fleet.chance.uniform(3.0, latest), partial(act, call))
+        fleet.chance.choice((fails, hangs))(call)
+
+    trouble = fleet.at_calls(*MOVING, before=_sometimes(fleet, share, put_off))
+
+    def end() -> None:
+        trouble.end()
+        for call in tuple(waiting.values()):
+            act(call)
+
+    return end
 
 
 def hanging_calls(fleet: Fleet, draw: random.Random) -> End:

@@ -33,12 +33,27 @@ def late_imds(fleet: Fleet, draw: random.Random) -> End:
 
 
 def silent_api_server(fleet: Fleet, draw: random.Random) -> End:
-    for worker in fleet.workers:
+    """To one worker, or to all."""
+    workers = some_or_all(fleet, draw)
+    for worker in workers:
         worker.pod = None
 
     def end() -> None:
-        for worker in fleet.workers:
+        for worker in workers:
             worker.pod = LIVING
+
+    return end
+
+
+def failing_api_server(fleet: Fleet, draw: random.Random) -> End:
+    """It answers, but tells nothing: its store is gone, or it denies the question."""
+    workers = some_or_all(fleet, draw)
+    for worker in workers:
+        worker.api_server_fails = True
+
+    def end() -> None:
+        for worker in workers:
+            worker.api_server_fails = False
 
     return end
 

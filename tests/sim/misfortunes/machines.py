@@ -364,11 +364,23 @@ def broken_kernel(fleet: Fleet, draw: random.Random) -> End:
 
 
 def wall_clock_jumps(fleet: Fleet, draw: random.Random) -> End:
-    worker = some(fleet, draw)
-    worker.wall_ahead = draw.choice((-86_400.0, -60.0, 60.0, 86_400.0))
-    fleet.tell(worker.name, f"its wall clock jumps by {worker.wall_ahead:g} s")
+    """Once, or again and again, of one worker or of all; to the years before it was set, or to those to come."""
+    workers, ended = some_or_all(fleet, draw), list[bool]()
+    jumps = (-fleet.wall, -86_400.0, -60.0, 60.0, 86_400.0, 10 * 365 * 86_400.0)
+    apart = draw.choice((3600.0, draw.uniform(0.5, 5.0)))
+
+    def jump() -> None:
+        if not ended:
+            for worker in workers:
+                worker.wall_ahead = fleet.chance.choice(jumps)
+                fleet.tell(worker.name, f"its wall clock is wrong by {worker.wall_ahead:g} s")
+            fleet.after(apart, jump)
 
     def end() -> None:
-        worker.wall_ahead = 0.0
+        ended.append(True)
+        for worker in workers:
+            worker.wall_ahead = 0.0
+
+    jump()
 
     return end

@@ -8,6 +8,8 @@ from functools import partial
 
 from floatingip.agent.pod import BY_SCHEDULER
 from tests.sim.fleet import Fleet
+from tests.sim.line import Call
+from tests.sim.misfortunes.ec2 import MOVING
 from tests.sim.misfortunes.machines import revive
 from tests.sim.misfortunes.misfortune import End, over, some
 from tests.sim.worker import LIVING, Worker
@@ -70,6 +72,18 @@ def drained(fleet: Fleet, draw: random.Random) -> End:
     for number, worker in enumerate(workers):
         fleet.after(number * apart, partial(ends.begin, worker, DRAINED, 3600.0, twice=draw.random() < 0.3))
     return ends.end
+
+
+def told_to_end_at_a_write(fleet: Fleet, draw: random.Random) -> End:
+    """SIGTERM comes as EC2 takes a call that moves something, or seconds later; the next pod some time after that."""
+    ends, disruption, latest = _Ends(fleet), draw.choice(("", DRAINED)), draw.choice((0.1, 5.0))
+
+    def tell(call: Call) -> None:
+        worker = next(worker for worker in fleet.workers if worker.name == call.by)
+        begin = partial(ends.begin, worker, disruption, draw.uniform(1.0, 20.0), twice=draw.random() < 0.3)
+        fleet.after(draw.uniform(0.0, latest), begin)
+
+    return over(fleet.at_calls(*MOVING, after=tell, most=draw.choice((1, 3))).end, ends.end)
 
 
 def deleted_by_force(fleet: Fleet, draw: random.Random) -> End:
