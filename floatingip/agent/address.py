@@ -67,6 +67,7 @@ class FloatingAddress:
         self.seeing = Seeing(target, settings, shared, now)
         self._writing, self._tending = (Writing(self.text, out, shared.is_full, chance) for _ in range(2))
         self._claims = Claims()
+        self._unasked: CloudError | None = None
         self.now = now
         self._chance = chance
         self.memory = Memory()
@@ -94,11 +95,11 @@ class FloatingAddress:
     @property
     def final(self) -> CloudError | None:
         """A refusal of EC2 that waiting does not mend; None where there is none."""
-        return self._writing.final or self._tending.final
+        return self._writing.final or self._tending.final or self._unasked
 
     def fail(self, error: CloudError) -> None:
-        """EC2 refused, for good, what this address needs."""
-        self._writing.final = error
+        """EC2 refused, until it tells of this address again, to be asked what has to be known of it."""
+        self._unasked = error
 
     # What is known.
 
@@ -184,6 +185,7 @@ class FloatingAddress:
     def looked(self, owner: Owner, now: float, records: Mapping[str, str] | None = None) -> None:
         """EC2 answered; ``records`` are the ration's tags for this target on the standing ENIs."""
         held_by, was_foreign = self.where.holder(), self.where.is_foreign()
+        self._unasked = None
         self.where.looked(owner, records or {})
         if was_foreign and not self.where.is_foreign():
             # While the ENI was called somebody else's no node was to carry the address: its silence tells nothing.

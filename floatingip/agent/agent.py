@@ -255,8 +255,6 @@ class Agent:
         self._looking.spend(seen.calls, now)
         unread = "; ".join(sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)}))
         self._looking.answered(seen.asked_at, unread, seen.undescribed, next(iter(seen.refused.values()), None), now)
-        for target, refusal in seen.refused.items():
-            self._addresses[target].fail(refusal)
         self._out.add(Described(seen.asked_at, shared.describe(seen.instances, seen.asked_at)))
         if seen.subnets is not None:
             shared.found_subnets(seen.subnets, (*seen.enis.values(), *seen.standing))
@@ -282,6 +280,8 @@ class Agent:
             key = way.of_one(ration.TAG, target)
             records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
             address.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls), now, records)
+        for target, refusal in seen.refused.items():
+            self._addresses[target].fail(refusal)
         shared.forget({address.where.holder() for address in self._addresses.values()}, now)
         self._standings.looked(seen, now)
         self._judge_all()

@@ -9,7 +9,7 @@ from floatingip.agent.events import Wrote
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
 from floatingip.core.ec2 import Attachment, AttachmentStatus
-from floatingip.core.errors import CloudError
+from floatingip.core.errors import CloudError, Denied
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Carry
 from floatingip.core.move import Result
@@ -148,6 +148,16 @@ def test_a_node_whose_claim_ec2_refuses_is_not_ready_by_a_name_of_its_own() -> N
     made.looked(eni(holder=OTHER))
     made.step()
     assert made.address.shortcoming().name == ""
+
+
+def test_what_iam_did_not_let_be_asked_is_no_refusal_any_more_once_ec2_tells_of_the_address() -> None:
+    """Somebody has given the permission since: a takeover a month later is not refused for want of it."""
+    made = Node()
+    made.address.fail(Denied("ec2:DescribeNetworkInterfaces"))
+    made.looked(eni())
+    made.found(NO_LINK)
+    assert made.address.decision.state is State.CLAIMING
+    assert (made.address.final, made.address.not_ready()) == (None, "")
 
 
 @pytest.mark.parametrize("carry", list(Carry))

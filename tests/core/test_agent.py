@@ -56,6 +56,7 @@ from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.writes import Attach, Create
+from tests.core import nodes
 from tests.core.told import Told
 
 ADDRESS, ME, OTHER, NAME = IPv4Address("10.0.0.100"), "i-b", "i-a", "lab"
@@ -334,6 +335,16 @@ def test_a_permission_that_only_one_address_lacks_ends_no_attach_of_the_others(o
     assert node.told.log.count("event=denied ") == 1
     assert [effect.error for effect in effects if isinstance(effect, End)] == ([] if others else [denied])
     assert any(isinstance(effect, Perform) for effect in effects) == bool(others)
+
+
+def test_a_permission_that_an_elastic_ip_lacks_of_which_the_interface_is_known_ends_its_attach() -> None:
+    """As where nothing is known of it: whether it may be associated cannot be found out."""
+    target: Target = Allocation("eipalloc-1")
+    node, denied = Node(target, observes=False), Denied("ec2:DescribeAddresses")
+    node.handle()
+    shown, refused = {target: nodes.eni(target)}, {target: denied}
+    node.handle(Looked(Seen(node.now, shown, (), frozenset(), frozenset(), "", {}, (SUBNET,), {}, {}, refused)))
+    assert node.agent._addresses[target].final is denied
 
 
 UNSOUND = PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing")
