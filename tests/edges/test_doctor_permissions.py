@@ -82,6 +82,9 @@ def test_one_denial_hides_no_other(told: Told) -> None:
     assert told(**denied) == ["ec2:CreateTags", *lookups]
 
 
-def test_a_permission_that_the_second_address_needs_is_tried_as_well(told: Told) -> None:
-    """That the first one needs none of it says nothing of an Elastic IP."""
-    assert "ec2:AssociateAddress" in told(Allocation("eipalloc-1"), AssociateAddress="UnauthorizedOperation")
+def test_a_permission_that_another_address_needs_is_tried_for_each_of_them(told: Told, server: Server) -> None:
+    """That the first one needs none of it says nothing of an Elastic IP, nor does one of these of the next."""
+    elastic = Allocation("eipalloc-1"), Allocation("eipalloc-2")
+    assert "ec2:AssociateAddress" in told(*elastic, AssociateAddress="UnauthorizedOperation")
+    tried = [asked for asked in server.asked if "Action=AssociateAddress&" in asked]
+    assert [any(f"AllocationId={each.id}" in asked for asked in tried) for each in elastic] == [True, True]

@@ -107,11 +107,12 @@ class Inspection:
             )
             if eni.attachment is not None:
                 calls["DetachNetworkInterface"] = partial(ec2.detach_network_interface, AttachmentId=eni.attachment.id)
-            for target in (each for each in targets if isinstance(each, Allocation)):
-                calls["AssociateAddress"] = partial(
-                    ec2.associate_address, AllocationId=target.id, NetworkInterfaceId=eni.id
-                )
-        return denied(partial(self._api.ask, name, partial(call, DryRun=True), bool) for name, call in calls.items())
+        tried = list(calls.items())
+        for target in targets:
+            if eni is not None and isinstance(target, Allocation):  # each: a policy may go by their tags
+                associate = partial(ec2.associate_address, AllocationId=target.id, NetworkInterfaceId=eni.id)
+                tried.append(("AssociateAddress", associate))
+        return denied(partial(self._api.ask, name, partial(call, DryRun=True), bool) for name, call in tried)
 
 
 def seconds_ahead(asked_at: float, took: float, date: str) -> float:
