@@ -55,8 +55,11 @@ class Rehearsal:
             self._denied_with, self._due[Part.PERMISSIONS] = _place_of(eni), now
         me = shared.instances.get(shared.me.instance_id)
         subnet = next(iter(self._subnets()), None)
-        due = tuple(part for part, at in self._due.items() if now >= at)
-        if self._asking or not due or me is None or subnet is None:
+        if self._asking or me is None or subnet is None:
+            return
+        done = {Part.RESERVATIONS} if subnet.id in self._reserved_in else set[Part]()
+        due = tuple(part for part, at in self._due.items() if now >= at and part not in done)
+        if not due:
             return
         self._due.update(dict.fromkeys(due, now + timing.REHEARSE_EVERY))
         self._asking, self._asked_in = True, subnet.id
@@ -116,8 +119,7 @@ class Rehearsal:
         """Warn, once, of addresses that are not reserved: EC2 may give one to a pod while it is on no ENI."""
         self._failures.pop(Part.RESERVATIONS, None)
         self._reserved_in.add(found.subnet.id)
-        is_next = any(subnet.id not in self._reserved_in for subnet in self._subnets())
-        self._due[Part.RESERVATIONS] = float("-inf" if is_next else "inf")
+        self._due[Part.RESERVATIONS] = float("-inf")
         for target in (each.target for each in self._addresses):
             network = None if isinstance(target, Allocation) else found.subnet.network_of(target)
             if network is not None and not any(target in each for each in found.reserved):

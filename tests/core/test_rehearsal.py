@@ -97,6 +97,18 @@ def test_each_address_that_is_not_reserved_is_told_in_whatever_subnet_it_is() ->
     assert node.cloud.calls.count("GetSubnetCidrReservations") == len(said) - 1
 
 
+def test_an_address_whose_subnet_ec2_shows_only_later_is_told_then() -> None:
+    """As of a network that is associated with a subnet once the observers run."""
+    node = Node(IPv4Address("10.0.1.100"))
+    subnets = node.agent._shared.subnets
+    assert subnets is not None
+    node.agent._shared.subnets = subnets[:1]
+    assert "hand 10.0.0.100 out to a pod" in node.rehearse()
+    assert node.rehearse() == ""
+    node.agent._shared.subnets = subnets
+    assert "hand 10.0.1.100 out to a pod" in node.rehearse()
+
+
 def test_a_subnet_that_is_not_told_of_hides_no_other_one() -> None:
     """It may be another account's, which shares it."""
     node = Node(IPv4Address("10.0.1.100"))
