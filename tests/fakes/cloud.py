@@ -147,7 +147,7 @@ class FakeCloud:
             else:
                 ipv6s = [target for target in targets if isinstance(target, IPv6Address)]
                 actions += ["AssignPrivateIpAddresses"] if len(ipv6s) < len(targets) else []
-                actions += ["UnassignIpv6Addresses"] if set(ipv6s) - set(eni.ipv6s) else []
+                actions += ["UnassignIpv6Addresses"] if ipv6s else []
         denied: list[str] = []
         for action in actions:
             try:

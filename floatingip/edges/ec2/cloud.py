@@ -357,13 +357,14 @@ class Ec2Cloud:
         """Calls that show whether addresses of these kinds may be moved to the ENI.
 
         EC2 has no dry runs of these, so it is asked for what changes nothing: to give the ENI its own primary address,
-        or to take off it an IPv6 address that it does not have.  For AssignIpv6Addresses there is no such call.
+        or to take off it a subnet's first IPv6 address, which AWS keeps ("Subnet CIDR blocks", VPC User Guide).  A
+        floating one may have come to it by then.  For AssignIpv6Addresses there is no such call.
         """
         ipv6s = [target for target in targets if isinstance(target, IPv6Address)]
         if len(ipv6s) < len(targets) and eni.address is not None:
             yield partial(self.assign, eni.id, eni.address, reassign=False)
-        for lacking in [target for target in ipv6s if target not in eni.ipv6s][:1]:
-            yield partial(self.unassign, eni.id, lacking)
+        if ipv6s and (first := IPv6Address(int(ipv6s[0]) >> 64 << 64)) not in ipv6s:
+            yield partial(self.unassign, eni.id, first)
 
 
 def _unread(instance_ids: Iterable[str]) -> dict[str, Instance]:
