@@ -20,7 +20,7 @@ from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.room import lacks_slot
 from floatingip.core.ec2 import OWNER_TAG, Eni, Subnet
 from floatingip.core.errors import Denied
-from floatingip.core.model import Allocation, Target
+from floatingip.core.model import Allocation
 
 Place = tuple[str, ...]
 """The ids of an ENI and of its attachment, as far as there are any: what permissions are tried with."""
@@ -50,7 +50,7 @@ class Rehearsal:
     def follow(self, now: float) -> None:
         """Ask for a rehearsal, when it is time and enough is known."""
         shared = self._shared
-        eni, targets = self._moving()
+        eni, targets = self._moving(), tuple(each.target for each in self._addresses)
         if self._denied_with is not None and self._denied_with not in self._places():
             self._denied_with, self._due[Part.PERMISSIONS] = _place_of(eni), now
         me = shared.instances.get(shared.me.instance_id)
@@ -74,12 +74,9 @@ class Rehearsal:
         unknown = [subnet for subnet in found if subnet.id not in self._reserved_in]
         return sorted(unknown, key=lambda subnet: subnet.id == self._asked_in) or found
 
-    def _moving(self) -> tuple[Eni | None, tuple[Target, ...]]:
-        """By which ENI something would move, None while there is none; and what."""
-        found = [(eni, each.target) for each in self._addresses if (eni := each.where.own_eni()) is not None]
-        eni = found[0][0] if found else None
-        moving = tuple(target for own, target in found if own == eni)
-        return eni, moving or tuple(each.target for each in self._addresses)
+    def _moving(self) -> Eni | None:
+        """By which ENI one of the addresses would move; None while there is none."""
+        return next((eni for each in self._addresses if (eni := each.where.own_eni()) is not None), None)
 
     def _places(self) -> set[Place]:
         """With what permissions could be tried now; nothing at all where no address has an ENI."""
@@ -135,7 +132,7 @@ class Rehearsal:
         if part is not Part.RESERVATIONS:
             # This says nothing of what was denied before.
             self._shared.denied = tuple(dict.fromkeys((*self._shared.denied, error.action)))
-            self._denied_with = _place_of(self._moving()[0])
+            self._denied_with = _place_of(self._moving())
         is_due = self._failures.setdefault(part, Trouble()).is_due(str(error), now)
         if is_due and part is Part.RESERVATIONS:
             self._out.warning("reservation", f"not known whether the address is reserved: {error}")

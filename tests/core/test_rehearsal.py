@@ -10,6 +10,7 @@ from floatingip.agent.agent import Agent
 from floatingip.agent.attaching import Attaching
 from floatingip.agent.effects import Rehearse
 from floatingip.agent.events import LookFailed, SlotsRehearsed
+from floatingip.agent.standing import Standing
 from floatingip.agent.standing_eni import StandingEni
 from floatingip.core import timing
 from floatingip.core.ec2 import Owner, Subnet
@@ -20,6 +21,7 @@ from floatingip.core.peer import Peer
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.runtime import performing
+from tests.core.nodes import own
 from tests.core.told import Told
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import FakeEc2
@@ -115,6 +117,23 @@ def test_a_subnet_that_is_not_told_of_hides_no_other_one() -> None:
     assert "out to a pod" not in node.rehearse(describe_reservations=Denied("ec2:GetSubnetCidrReservations"))
     assert "hand 10.0.1.100 out to a pod" in node.rehearse()
     assert "hand 10.0.0.100 out to a pod" in node.rehearse()
+
+
+def test_what_each_address_needs_is_tried_in_whatever_subnet_it_is() -> None:
+    """With the standing ENI of one of them, which the role goes by as it does by the others: another one's address may
+    be of the other IP version.
+    """
+    elsewhere = IPv4Address("10.0.1.100")
+    node = Node(elsewhere)
+    shared = node.agent._shared
+    assert shared.subnets is not None
+    for number, subnet in enumerate(shared.subnets):
+        standing = own(id=f"eni-{number}", subnet_id=subnet.id)
+        shared.standings[subnet.id] = Standing(0.0, eni=standing, bound=standing)
+    node.agent._rehearsal.follow(node.now)
+    (asked,) = [each for each in node.told.take() if isinstance(each, Rehearse)]
+    assert asked.eni is not None
+    assert (asked.eni.id, asked.targets) == ("eni-0", (ADDRESS, elsewhere))
 
 
 @pytest.mark.parametrize("part", [SLOTS, PERMISSIONS, RESERVATIONS])
