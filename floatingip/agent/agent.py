@@ -253,8 +253,7 @@ class Agent:
         """EC2 answered: take up what it says of this node, of other instances, and of each address."""
         shared, now = self._shared, self._now
         self._looking.spend(seen.calls, now)
-        unread = "; ".join(sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)}))
-        self._looking.answered(seen.asked_at, unread, seen.undescribed, next(iter(seen.refused.values()), None), now)
+        self._looking.answered(seen, now)
         self._out.add(Described(seen.asked_at, shared.describe(seen.instances, seen.asked_at)))
         if seen.subnets is not None:
             shared.found_subnets(seen.subnets, (*seen.enis.values(), *seen.standing))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from math import inf
 
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.backoff import Backoff, Chance
 from floatingip.agent.effects import Look
-from floatingip.agent.looks import Question
+from floatingip.agent.looks import Question, Seen
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import pace, timing
 from floatingip.core.decision.decision import State
 from floatingip.core.errors import CloudError, Denied
+from floatingip.core.model import Target
 from floatingip.core.token_bucket import TokenBucket
 
 
@@ -37,6 +39,7 @@ class Looking:
         self._asked_at = self._requested_at = float("-inf")
         self._wanted_at: float | None = None
         self._creation_refused = False
+        self._known: Collection[Target] = ()
         self.denied = ""
         self.answered_at: float | None = None
 
@@ -46,22 +49,18 @@ class Looking:
         ``also`` are the times at which standing ENIs want an answer.
         """
         if self._looking:
-            return float("inf")
-        dues = [*(each.look_due() for each in self._addresses), *also]
+            return inf
+        known = [each for each in self._addresses if each.target in self._known]
+        others = [each for each in self._addresses if each.target not in self._known]
+        dues = [*(each.look_due() for each in others), *also]
         if self._wanted_at is not None:
             dues.append(self._wanted_at)
         changed_at = self._shared.slots_changed_at
         if changed_at is not None:
             dues.append(self._asked_at + pace.pause(now - changed_at))
-        return max(min(dues), self._calls.due(1), self._again_at if self._is_troubled() else self._again_in_peace_at)
-
-    def _is_troubled(self) -> bool:
-        """Something may have to be done about an address now, so EC2's answer is needed soon."""
-        waiting = (State.START, State.REFUSED)
-        return any(
-            each.lacks_witness() or (not each.is_calm() and each.decision.state not in waiting)
-            for each in self._addresses
-        )
+        again_at = self._again_at if _are_troubled(others) else self._again_in_peace_at
+        due = min((max(min(dues, default=inf), again_at), *(each.look_due() for each in known)))
+        return max(due, self._calls.due(1))
 
     def begin(self, now: float) -> None:
         """Ask."""
@@ -98,31 +97,33 @@ class Looking:
         self._requested_at = self._wanted_at = now
         return True
 
-    def answered(self, asked_at: float, unread: str, undescribed: str, denied: Denied | None, now: float) -> None:
-        """EC2 answered; ``unread`` is why some of it could not be read, ``undescribed`` why instances are missing, and
-        ``denied`` what IAM did not let be asked.
+    def answered(self, seen: Seen, now: float) -> None:
+        """EC2 answered: what it did not tell, and what IAM did not let be asked, is asked again after growing pauses
+        (R9), which put off no question about an address of which it told.
         """
-        self._looking, self._answered, self.answered_at = False, True, asked_at
+        unread = "; ".join(sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)}))
+        denied = next(iter(seen.refused.values()), None)
+        self._looking, self._answered, self.answered_at = False, True, seen.asked_at
+        self._known = {each.target for each in self._addresses} - seen.unknown.keys()
         self.denied = denied.action if denied is not None else ""
         if denied is not None:
             self._complain_of_denial(denied, now)
             self._put_off(timing.BACKOFF_LAST, now)
         elif unread:
-            # Of a part of the answer nothing is known (R9): ask again, with growing pauses.
             self._again_later(unread, now)
         else:
             self._backoff.reset()
             self._again_at = self._again_in_peace_at = float("-inf")
-            if undescribed:
-                self._complain(undescribed, now)
+            if seen.undescribed:
+                self._complain(seen.undescribed, now)
             else:
                 self._recovered()
-        if self._wanted_at is not None and asked_at >= self._wanted_at:
+        if self._wanted_at is not None and seen.asked_at >= self._wanted_at:
             self._wanted_at = None
 
     def failed(self, error: CloudError, now: float) -> None:
         """EC2 did not answer, or refused to."""
-        self._looking = False
+        self._looking, self._known = False, ()
         self.denied = error.action if isinstance(error, Denied) else ""
         if not isinstance(error, Denied):
             self._again_later(str(error), now)
@@ -156,3 +157,11 @@ class Looking:
         pause = self._backoff.pause(longest)
         self._again_in_peace_at = now + pause
         self._again_at = now + min(pause, timing.BACKOFF_MOVING * self._chance(0.8, 1.2))
+
+
+def _are_troubled(addresses: Iterable[FloatingAddress]) -> bool:
+    """Something may have to be done about one of these now, so EC2's answer is needed soon."""
+    waiting = (State.START, State.REFUSED)
+    return any(
+        each.lacks_witness() or (not each.is_calm() and each.decision.state not in waiting) for each in addresses
+    )

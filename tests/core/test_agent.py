@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_network
+from itertools import pairwise
 
 import pytest
 
@@ -345,6 +346,32 @@ def test_a_permission_that_an_elastic_ip_lacks_of_which_the_interface_is_known_e
     shown, refused = {target: nodes.eni(target)}, {target: denied}
     node.handle(Looked(Seen(node.now, shown, (), frozenset(), frozenset(), "", {}, (SUBNET,), {}, {}, refused)))
     assert node.agent._addresses[target].final is denied
+
+
+@pytest.mark.parametrize("why", ["denied", "failed"])
+def test_what_ec2_does_not_tell_of_one_address_puts_off_no_question_about_another(why: str) -> None:
+    """While that one moves, EC2 is asked each second; of what it does not tell after longer and longer pauses."""
+    target: Target = Allocation("eipalloc-1")
+    node, denied = Node(target), Denied("ec2:DescribeAddresses")
+    refused = {target: denied} if why == "denied" else {}
+    asked: list[float] = []
+
+    def go_on(seconds: float, status: AttachmentStatus) -> None:
+        until = node.now + seconds
+        while node.now < until:
+            if any(isinstance(effect, Look) for effect in node.handle()):
+                asked.append(node.now)
+                attachment = Attachment("a1", OTHER, 1, status)
+                shown: dict[Target, Eni] = {ADDRESS: nodes.eni(attachment=attachment, tags={OWNER_TAG: NAME})}
+                seen = Seen(node.now, shown, (), frozenset({"eni-1"}), frozenset(), "", {}, (SUBNET,), {})
+                node.handle(Looked(replace(seen, unknown={target: str(denied)}, refused=refused)), after=0.1)
+            node.now = min(until, max(node.now + 0.01, node.agent.due()))
+
+    go_on(120.0, AttachmentStatus.ATTACHED)
+    assert asked[-1] - asked[-2] > 5.0
+    before = len(asked)
+    go_on(30.0, AttachmentStatus.DETACHING)
+    assert max(later - earlier for earlier, later in pairwise(asked[before : before + 8])) < 1.5
 
 
 UNSOUND = PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing")
