@@ -140,14 +140,9 @@ def leaving(memory: PodMemory, stop_at: float | None) -> str:
 
 
 def is_replaced(memory: PodMemory, stop_at: float) -> bool:
-    """SIGTERM came because somebody deleted this pod, and not because its node ends."""
+    """SIGTERM came because somebody deleted this pod, and not because its node ends, by what was asked since."""
     pod = memory.known
-    return has_told(memory, stop_at) and pod is not None and pod.deleted and not leaving(memory, stop_at)
-
-
-def has_told(memory: PodMemory, stop_at: float) -> bool:
-    """The API server was asked since SIGTERM, and told of the pod."""
-    return memory.known is not None and memory.known.asked_at >= stop_at
+    return pod is not None and pod.asked_at >= stop_at and pod.deleted and not leaving(memory, stop_at)
 
 
 def has_answered(memory: PodMemory, stop_at: float) -> bool:

@@ -13,9 +13,11 @@ from floatingip.core import pace
 PEER_HEARD = 2.0
 """Seconds for which an observer's answer shows that this node reaches it."""
 
-SPREAD_STEP, MOST_SPREAD = 2.0, 3
-"""Seconds that a node waits with a free ENI for each address it has already, so that the others get some; and how many
-addresses count for that."""
+SPREAD_STEP = 2.0
+"""Seconds that a node waits with a free ENI for each address it has already, so that the others get some."""
+
+MOST_SPREAD = 3
+"""So many addresses of a node count for that, at most."""
 
 RANK_STEP = 2.0
 """Seconds that each living observer before this one in rank gets to claim a free ENI (R1)."""
@@ -274,9 +276,11 @@ Ready: kubelet's readiness probe needs a few."""
 
 # The ration of moves.
 
-RATION_FIRST_WAIT, RATION_LONGEST_WAIT = 60.0, 3600.0
-"""Seconds between the first rationed move and the second, which each further one doubles; and where doubling ends, so
-that a deployment mended after a bad week is not locked for another one."""
+RATION_FIRST_WAIT = 60.0
+"""Seconds between the first rationed move and the second; each further one doubles it."""
+
+RATION_LONGEST_WAIT = 3600.0
+"""Seconds.  Doubling ends here, so that a deployment mended after a bad week is not locked for another one."""
 
 CONVICTION_WINDOW = 600.0
 """Seconds.  Two takeovers from silent holders within it are bad luck; the third is rationed."""
@@ -292,10 +296,14 @@ STANDING_LOOK_SOON = pace.QUICK
 STANDING_LOOK_IN_PEACE = 66.0
 """Seconds, longer than those of the addresses, which look for all: what they see is enough."""
 
-STANDING_DEVICE_FOR, STANDING_ATTACHING_FOR = DEVICE_FOR, ATTACHING_FOR
+STANDING_DEVICE_FOR = DEVICE_FOR
+"""Seconds for which the ENI may be attached while its device is not there.  Each further try is given twice as long."""
+
+STANDING_ATTACHING_FOR = ATTACHING_FOR
+"""The same while EC2 does not finish attaching it."""
+
 STANDING_DEVICE_FOR_AT_MOST = 3600.0
-"""Seconds for which the ENI may be attached while its device is not there, and for which EC2 may go on attaching it.
-Each further try is given twice as long, up to the last of these."""
+"""Seconds.  Doubling of both ends here."""
 
 STANDING_UNSHOWN_FOR = 60.0
 """Seconds for which no answer may show the ENI, though its device is here, until another one is made."""
