@@ -22,7 +22,8 @@ from floatingip.core.ports import Cloud
 from floatingip.core.report import AddressReport, OrderReport
 from floatingip.core.settings import Settings
 from floatingip.core.status import RECENT
-from floatingip.runtime.look import Calls, cannot_be_read
+from floatingip.runtime.calls import Calls
+from floatingip.runtime.look import cannot_be_read
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from floatingip.core.word import PEERS_AT_MOST
 from floatingip.edges import background, configmap
 from floatingip.edges.ec2.credentials import may_be_a_persons
 from floatingip.edges.imds import Imds
-from floatingip.runtime.look import Calls
+from floatingip.runtime.calls import Calls
 from floatingip.runtime.peers import NoReport, report_of
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}

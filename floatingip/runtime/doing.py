@@ -54,7 +54,7 @@ from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
 from floatingip.edges.tally import Tally
 from floatingip.runtime import performing
-from floatingip.runtime.look import Calls
+from floatingip.runtime.calls import Calls
 from floatingip.runtime.roster import Roster
 
 

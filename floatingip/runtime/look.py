@@ -12,87 +12,23 @@ count as nobody's for that, nor the interface as free.
 from __future__ import annotations
 
 import functools
-import random
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
-from typing import TypeVar
 
 from floatingip.agent.looks import Question, Seen, cluster_name
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Eni, Instance, InstanceState, Subnet
-from floatingip.core.errors import CloudError, CloudUnavailable, Denied, Throttled
+from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.model import Allocation, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
-from floatingip.edges import background, clock
-
-RETRY_AFTER = (0.1, 0.3)
-"""Seconds, at random between these, after which a question that EC2 refused for the moment is put once more: the
-questions of one look are put side by side, and one that is throttled must not spoil what the others learned.
-"""
-
-REFUSED_WITHIN = 1.0
-"""Seconds within which a question must have failed to be put once more: what took longer is left to the next look."""
-
-WRITES_AGAIN_AFTER = ((0.03, 0.1), (0.2, 0.4))
-"""Seconds, at random between these, after which a write that EC2 throttled is made a second and a third time.  The
-first pause is short, so that no question comes between: where EC2 throttles every second call, the write would be
-throttled again.
-"""
-
-THROTTLED_WITHIN = 0.5
-"""Seconds within which EC2 must have throttled a write for it to be made again: what it was decided by gets old."""
+from floatingip.runtime.calls import Calls
 
 WANTED_WITHIN = 1.0
 """Seconds for which subnets that are only wanted are waited for, once all else is known: that gets old meanwhile."""
 
-T = TypeVar("T")
 
-
-class Calls:
-    """Makes the calls of one look, or of one write.
-
-    A question that EC2 refuses at once and for the moment, as it does when it throttles, is put a second time soon.
-    ``made`` has one entry for each call that was made: a list, since calls are made from several threads.
-    """
-
-    def __init__(self) -> None:
-        self.made: list[None] = []
-
-    def patiently(self, ask: Callable[[], T]) -> T:
-        """Ask, and wait for the answer."""
-        began = clock.now()
-        self.made.append(None)
-        try:
-            return ask()
-        except CloudUnavailable:
-            if clock.now() - began > REFUSED_WITHIN:
-                raise
-        time.sleep(random.uniform(*RETRY_AFTER))
-        self.made.append(None)
-        return ask()
-
-    def insist(self, write: Callable[[], None]) -> None:
-        """Make a write, and make it again only while EC2 throttles it: after any other failure it may have been done
-        (R8).  It is tried more than once since, where EC2 throttles every second call, a look ends with one that was
-        not throttled, and the write that follows is.
-        """
-        for pause in WRITES_AGAIN_AFTER:
-            began = clock.now()
-            self.made.append(None)
-            try:
-                return write()
-            except Throttled:
-                if clock.now() - began > THROTTLED_WITHIN:
-                    raise
-            time.sleep(random.uniform(*pause))
-        self.made.append(None)
-        return write()
-
-    def begin(self, ask: Callable[[], T]) -> Future[T]:
-        """Begin to ask, beside the other calls."""
-        return background.begin("look-beside", functools.partial(self.patiently, ask))
+Described = Future[Mapping[str, Instance]]
 
 
 def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | None = None) -> Seen:
@@ -102,63 +38,28 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
     or does not let that of an Elastic IP be made: where an address is can be known without what is told of its holder's
     instance, of an Elastic IP, or of others.
     """
-    me, known, calls = question.me, question.known, calls or Calls()
-    foreseen = question.judged | (frozenset((me,)) - known)
+    calls, me = calls or Calls(), question.me
+    foreseen = question.judged | (frozenset((me,)) - question.known)
     described = calls.begin(lambda: cloud.describe_instances(foreseen)) if foreseen else None
-    name = question.name
-    if not name and described is not None:
-        mine = described.result().get(me)
-        if mine is None or mine.state is InstanceState.UNREAD:
-            raise CloudUnavailable(f"DescribeInstances: {me}, this node's instance, is not shown, or cannot be read")
-        name = cluster_name(mine.tags)
+    name = question.name or (_name_of(me, described) if described is not None else "")
     subnets = calls.begin(cloud.describe_subnets) if question.need_subnets or question.want_subnets else None
     shown = calls.patiently(lambda: cloud.describe_enis(name)) if name else ()
     ours, unread = tuple(eni for eni in shown if not eni.unread), tuple(eni for eni in shown if eni.unread)
-    unknown = {
-        target: cannot_be_read(eni)
-        for eni in unread
-        for target in settings.floating_ips
-        if eni.carries(target) or not eni.tags
-    }
-    unknown = {**_shown_twice(settings, ours), **unknown}
+    unknown = {**_shown_twice(settings, ours), **_perhaps_on(settings, unread)}
     standing = tuple(eni for eni in ours if eni.standing_for)
     usable = way_to(settings.carry).usable(ours)
     enis = _by_target(settings, usable, unknown)
-    asked = {
-        target: calls.begin(functools.partial(cloud.describe_allocation, target.id))
-        for target in settings.floating_ips
-        if isinstance(target, Allocation)
-        and target not in unknown
-        and (target not in enis or target.id not in enis[target].elastic.values())
-    }
+    asked = _ask_of_elastic(cloud, calls, settings, enis, unknown)
     enis.update(_occupants(cloud, calls, settings, enis, unknown))
-    holders = frozenset(eni.attachment.instance_id for eni in enis.values() if eni.attachment is not None) - {""}
+    concerned = frozenset(eni.attachment.instance_id for eni in enis.values() if eni.attachment is not None) - {""}
     ended = frozenset(eni.standing_for for eni in standing if eni.attachment is None)
-    wanted = holders | ended | {me}
-    lacking = wanted - foreseen
+    lacking = (concerned | ended | {me}) - foreseen
     if not (question.judged or ended):
-        lacking -= known
-    instances: dict[str, Instance] = {}
-    undescribed = ""
-    try:
-        if described is not None:
-            instances.update(described.result())
-        if lacking:
-            instances.update(calls.patiently(lambda: cloud.describe_instances(lacking)))
-    except CloudUnavailable as error:
-        undescribed = str(error)
-    allocations: dict[Target, AllocationFacts | None] = {}
-    refused: dict[Target, Denied] = {}
-    for target, answer in asked.items():
-        try:
-            allocations[target] = answer.result()
-        except (CloudUnavailable, Denied) as error:
-            if isinstance(error, Denied):
-                refused[target] = error
-            if target in enis:
-                undescribed = str(error)
-            else:
-                unknown[target] = str(error)
+        lacking -= question.known
+    instances, undescribed = _describe(cloud, calls, described, lacking)
+    allocations, failed = _told_of_elastic(asked)
+    unknown.update({target: str(error) for target, error in failed.items() if target not in enis})
+    undescribed += [str(error) for target, error in failed.items() if target in enis]
     return Seen(
         asked_at=question.asked_at,
         enis=enis,
@@ -170,11 +71,73 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
         subnets=_all_known(settings, question, subnets) if subnets is not None else None,
         allocations=allocations,
         unknown=unknown,
-        refused=refused,
+        refused={target: error for target, error in failed.items() if isinstance(error, Denied)},
         unread=unread,
-        undescribed=undescribed,
+        undescribed="; ".join(undescribed),
         calls=len(calls.made),
     )
+
+
+def _name_of(me: str, described: Described) -> str:
+    """The cluster that this node's instance names, empty where it names none.  Raises ``CloudError``."""
+    mine = described.result().get(me)
+    if mine is None or mine.state is InstanceState.UNREAD:
+        raise CloudUnavailable(f"DescribeInstances: {me}, this node's instance, is not shown, or cannot be read")
+    return cluster_name(mine.tags)
+
+
+def _describe(
+    cloud: Cloud, calls: Calls, described: Described | None, lacking: Collection[str]
+) -> tuple[dict[str, Instance], list[str]]:
+    """The instances that EC2 has been asked to describe, and those that are ``lacking``; and why not all of them are
+    told.  Raises ``Denied``.
+    """
+    instances: dict[str, Instance] = {}
+    try:
+        if described is not None:
+            instances.update(described.result())
+        if lacking:
+            instances.update(calls.patiently(lambda: cloud.describe_instances(frozenset(lacking))))
+    except CloudUnavailable as error:
+        return instances, [str(error)]
+    return instances, []
+
+
+def _ask_of_elastic(
+    cloud: Cloud, calls: Calls, settings: Settings, enis: Mapping[Target, Eni], unknown: Collection[Target]
+) -> dict[Target, Future[AllocationFacts | None]]:
+    """Begin to ask for the Elastic IPs of which more has to be known than their ENI shows."""
+    return {
+        target: calls.begin(functools.partial(cloud.describe_allocation, target.id))
+        for target in settings.floating_ips
+        if isinstance(target, Allocation)
+        and target not in unknown
+        and (target not in enis or target.id not in enis[target].elastic.values())
+    }
+
+
+def _told_of_elastic(
+    asked: Mapping[Target, Future[AllocationFacts | None]],
+) -> tuple[dict[Target, AllocationFacts | None], dict[Target, CloudError]]:
+    """What EC2 answered, and for which of them it did not, or does not let that be asked."""
+    told: dict[Target, AllocationFacts | None] = {}
+    failed: dict[Target, CloudError] = {}
+    for target, answer in asked.items():
+        try:
+            told[target] = answer.result()
+        except (CloudUnavailable, Denied) as error:
+            failed[target] = error
+    return told, failed
+
+
+def _perhaps_on(settings: Settings, unread: Iterable[Eni]) -> dict[Target, str]:
+    """The targets that an ENI may have which cannot be read."""
+    return {
+        target: cannot_be_read(eni)
+        for eni in unread
+        for target in settings.floating_ips
+        if eni.carries(target) or not eni.tags
+    }
 
 
 def _shown_twice(settings: Settings, ours: tuple[Eni, ...]) -> dict[Target, str]:

@@ -40,7 +40,8 @@ from floatingip.core.writes import (
     Unassign,
     Write,
 )
-from floatingip.runtime.look import Calls, look
+from floatingip.runtime.calls import Calls
+from floatingip.runtime.look import look
 
 Shown = Callable[[], Mapping[Target, Interface]]
 """Asks IMDS where our addresses are."""

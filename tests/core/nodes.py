@@ -26,7 +26,7 @@ from floatingip.core.node import Identity
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
 from floatingip.runtime import performing
-from floatingip.runtime.look import Calls
+from floatingip.runtime.calls import Calls
 from tests.core.told import Told
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import FakeEc2

@@ -71,6 +71,7 @@ edges/kernel      chains inspection
 edges/kubernetes  api_server
 edges/kubernetes  own_pod node_ports board
 edges/probes      icmp tcp reach
+runtime           calls
 runtime           keeping look peers probing questions status_server
 runtime           performing reporting roster sight
 runtime           desk doing

@@ -15,7 +15,7 @@ from floatingip.core.node import Identity
 from floatingip.core.settings import Settings
 from floatingip.core.writes import Unassign
 from floatingip.runtime import performing
-from floatingip.runtime.look import Calls
+from floatingip.runtime.calls import Calls
 from tests.core.told import Told
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import FakeEc2

@@ -23,7 +23,7 @@ from floatingip.core.errors import (
 from floatingip.core.model import Target
 from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create, Delete, Detach, Tag, Unassign, Write
 from floatingip.runtime import performing
-from floatingip.runtime.look import Calls
+from floatingip.runtime.calls import Calls
 from tests.core.told import Told
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import FakeEc2

@@ -9,7 +9,7 @@ from floatingip.edges.ec2 import cloud as ec2
 from floatingip.edges.ec2 import credentials
 from floatingip.edges.ec2.cloud import Ec2Cloud
 from floatingip.edges.ec2.meaning import NOT_ACCEPTED
-from floatingip.runtime.look import Calls
+from floatingip.runtime.calls import Calls
 from tests.edges.ec2_server import Become, Server, error, http
 from tests.edges.ec2_stub import Endpoint
 

@@ -12,8 +12,10 @@ from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni, Instance, Subnet
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, LookAgain, Throttled
 from floatingip.core.model import Carry
 from floatingip.core.settings import Settings
+from floatingip.runtime import calls as calling
 from floatingip.runtime import look as looking
-from floatingip.runtime.look import Calls, look
+from floatingip.runtime.calls import Calls
+from floatingip.runtime.look import look
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import FakeEc2
 
@@ -152,8 +154,8 @@ class ThrottledCloud(FakeCloud):
 
 @pytest.fixture
 def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "RETRY_AFTER", (0.0, 0.0))
-    monkeypatch.setattr(looking, "WRITES_AGAIN_AFTER", ((0.0, 0.0), (0.0, 0.0)))
+    monkeypatch.setattr(calling, "RETRY_AFTER", (0.0, 0.0))
+    monkeypatch.setattr(calling, "WRITES_AGAIN_AFTER", ((0.0, 0.0), (0.0, 0.0)))
 
 
 @pytest.mark.usefixtures("_retries_at_once")
@@ -239,7 +241,7 @@ def test_without_the_interfaces_there_is_no_answer(world: World) -> None:
 
 def test_a_call_that_hung_is_not_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for it would wait for twice as long."""
-    monkeypatch.setattr(looking, "REFUSED_WITHIN", -1.0)
+    monkeypatch.setattr(calling, "REFUSED_WITHIN", -1.0)
     with pytest.raises(CloudUnavailable):
         look(ThrottledCloud(world.ec2, enis="LA"), SETTINGS, world.question(known="me holder"))
 
@@ -285,7 +287,7 @@ def test_no_other_write_is_made_blindly_again(errors: list[CloudError], calls: i
 
 def test_a_write_that_was_throttled_late_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was decided on is old by then."""
-    monkeypatch.setattr(looking, "THROTTLED_WITHIN", -1.0)
+    monkeypatch.setattr(calling, "THROTTLED_WITHIN", -1.0)
     write = Refusing([Throttled("RequestLimitExceeded")])
     with pytest.raises(Throttled):
         Calls().insist(write)

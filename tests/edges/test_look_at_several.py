@@ -9,7 +9,7 @@ from floatingip.core.ec2 import ALLOCATION_TAG, OWNER_TAG, AllocationFacts, Eni
 from floatingip.core.errors import CloudUnavailable
 from floatingip.core.model import Address, Allocation
 from floatingip.core.settings import Settings
-from floatingip.runtime import look as looking
+from floatingip.runtime import calls as calling
 from floatingip.runtime.look import look
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import FakeEc2
@@ -55,7 +55,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """Just made, and asked again at once."""
-    monkeypatch.setattr(looking, "RETRY_AFTER", (0.0, 0.0))
+    monkeypatch.setattr(calling, "RETRY_AFTER", (0.0, 0.0))
     return World()
 
 

@@ -38,8 +38,9 @@ COPIED = ("floatingip/**/*.py", "lab/__init__.py", "lab/command_line.py", "tests
 
 COMPILED = (
     "floatingip/core/**/*.py", "floatingip/agent/*.py", "floatingip/edges/tally.py", "floatingip/edges/telemetry.py",
-    "floatingip/runtime/desk.py", "floatingip/runtime/doing.py", "floatingip/runtime/keeping.py",
-    "floatingip/runtime/look.py", "floatingip/runtime/probing.py", "floatingip/runtime/roster.py",
+    "floatingip/runtime/calls.py", "floatingip/runtime/desk.py", "floatingip/runtime/doing.py",
+    "floatingip/runtime/keeping.py", "floatingip/runtime/look.py", "floatingip/runtime/probing.py",
+    "floatingip/runtime/roster.py",
     "tests/fakes/*.py", "tests/sim/*.py",
 )  # fmt: skip
 """What takes the time of a history.  `runtime.performing` and `runtime.questions`, which take little, stay as they are,

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from floatingip.core.errors import CloudError
-from floatingip.runtime.look import Calls
+from floatingip.runtime.calls import Calls
 
 T = TypeVar("T")
 

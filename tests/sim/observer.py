@@ -30,10 +30,10 @@ from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Answer, Status, parse, to_peer, to_stranger
 from floatingip.edges.prometheus import Metrics
 from floatingip.edges.telemetry import quoted
+from floatingip.runtime.calls import Calls
 from floatingip.runtime.desk import Desk, Told
 from floatingip.runtime.doing import Doer, Edges
 from floatingip.runtime.keeping import Keeper
-from floatingip.runtime.look import Calls
 from floatingip.runtime.probing import Probes
 from floatingip.runtime.questions import MetadataLoop
 from tests.sim.inline import Inline

@@ -20,7 +20,7 @@ from floatingip.edges.ec2.asking import AGAIN_AFTER, GIVEN_UP_AFTER, MOST_BESIDE
 from tests.sim.line import WRITES, Hung, Killed
 
 if TYPE_CHECKING:
-    from floatingip.runtime.look import Calls
+    from floatingip.runtime.calls import Calls
     from tests.sim.observer import Observer
 
 ACTS_WITHIN = 2.0
