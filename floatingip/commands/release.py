@@ -13,9 +13,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from floatingip.commands import arguments, deployment
 from floatingip.commands.insisting import insist
@@ -229,67 +229,91 @@ def carry_out(
     Raises ``CloudError``, which names what is still there at the end, and ``ReleaseRefused`` when somebody attaches an
     interface again or creates one anew.
     """
-    left = {eni.id for eni in chosen.enis}
-    began, forced = now(), set[str]()
-    asked: dict[str, float] = {}
-    trouble: dict[str, str] = {}
-    unseen: set[str] = set()
-    while left:
+    work = _Work(cloud, say, {eni.id for eni in chosen.enis}, began=now())
+    while work.left:
         try:
             shown = {eni.id: eni for eni in read_in_full(cloud.describe_enis(name))}
         except CloudUnavailable as error:
-            if now() - began > GIVE_UP_AFTER:
+            if now() - work.began > GIVE_UP_AFTER:
                 raise
             say(f"{error}; trying again")
             sleep(LOOK_EVERY)
             continue
         _refuse_undone(chosen, shown.values())
-        left -= {eni_id for eni_id in unseen if eni_id not in shown}  # twice: EC2 may leave one out of an answer
-        unseen = left - shown.keys()
-        for eni_id in sorted(left & shown.keys()):
-            eni = shown[eni_id]
-            try:
-                done = _advance(cloud, eni, asked, forced, now())
-            except LookAgain:
-                # Somebody else has done it, or EC2 is not ready for it yet: the next look shows.
-                continue
-            except Denied:
-                raise
-            except CloudError as error:
-                if trouble.get(eni_id) != str(error):
-                    say(f"{eni_id}: {error}; trying again")
-                trouble[eni_id] = str(error)
-                continue
-            if done:
-                say(f"{eni_id}: {done}")
-            if eni.attachment is None:
-                left.discard(eni_id)
-        if left and now() - began > GIVE_UP_AFTER:
-            reasons = "; ".join(f"{eni_id}: {trouble.get(eni_id, 'still detaching')}" for eni_id in sorted(left))
-            raise CloudError(f"not released after {GIVE_UP_AFTER:g} s: {reasons}", "run release again")
-        if left:
-            waited = now() - began
-            until = "" if forced else f", forced after {FORCE_AFTER:g} s"
-            wait(f"waiting for {', '.join(sorted(left))} to be detached: {waited:.0f} s so far{until}")
+        work.go_on(shown, now())
+        if work.left:
+            wait(work.awaited(now()))
             sleep(LOOK_EVERY)
 
 
-def _advance(cloud: Cloud, eni: Eni, asked: dict[str, float], forced: set[str], now: float) -> str:
-    """Take the next step towards an interface's end; which it was, empty where it is not time for one.
-
-    ``asked`` has since when each attachment is known to be detached, ``forced`` those whose detach was forced; both are
-    brought up to date.  Raises CloudError.
+@dataclass(slots=True)
+class _Work:
     """
-    attachment = eni.attachment
-    if attachment is None:
-        cloud.delete_eni(eni.id)
-        return "deleted"
-    if attachment.id not in asked and attachment.status is not AttachmentStatus.DETACHING:
-        cloud.detach_eni(attachment.id, force=False)
-        asked[attachment.id] = now
-        return f"detaching from {attachment.instance_id}"
-    if now - asked.setdefault(attachment.id, now) > FORCE_AFTER and attachment.id not in forced:
-        cloud.detach_eni(attachment.id, force=True)
-        forced.add(attachment.id)
-        return "still detaching, forced"
-    return ""
+    A release under way: ``left`` are the ids of the interfaces that are still to go, ``unseen`` those of them that the
+    last answer lacked.
+
+    ``detached_at`` has since when each attachment is known to be detached, ``forced`` those whose detach was forced;
+    ``trouble`` is what EC2 said last of an interface that it refused to detach or to delete.
+    """
+
+    cloud: Cloud
+    say: Callable[[str], None]
+    left: set[str]
+    began: float
+    unseen: set[str] = field(default_factory=set)
+    detached_at: dict[str, float] = field(default_factory=dict)
+    forced: set[str] = field(default_factory=set)
+    trouble: dict[str, str] = field(default_factory=dict)
+
+    def go_on(self, shown: Mapping[str, Eni], now: float) -> None:
+        """Take the next step towards the end of each interface that EC2 has ``shown``.
+
+        Raises ``CloudError``: where IAM denies it, and after too long.
+        """
+        self.left -= self.unseen - shown.keys()  # twice: EC2 may leave one out of an answer
+        self.unseen = self.left - shown.keys()
+        for eni_id in sorted(self.left & shown.keys()):
+            self._end(shown[eni_id], now)
+        if self.left and now - self.began > GIVE_UP_AFTER:
+            reasons = "; ".join(f"{each}: {self.trouble.get(each, 'still detaching')}" for each in sorted(self.left))
+            raise CloudError(f"not released after {GIVE_UP_AFTER:g} s: {reasons}", "run release again")
+
+    def awaited(self, now: float) -> str:
+        """What is waited for, for how long by now, and until when."""
+        until = "" if self.forced else f", forced after {FORCE_AFTER:g} s"
+        return f"waiting for {', '.join(sorted(self.left))} to be detached: {now - self.began:.0f} s so far{until}"
+
+    def _end(self, eni: Eni, now: float) -> None:
+        try:
+            done = self._advance(eni, now)
+        except LookAgain:
+            # Somebody else has done it, or EC2 is not ready for it yet: the next look shows.
+            return
+        except Denied:
+            raise
+        except CloudError as error:
+            if self.trouble.get(eni.id) != str(error):
+                self.say(f"{eni.id}: {error}; trying again")
+            self.trouble[eni.id] = str(error)
+            return
+        if done:
+            self.say(f"{eni.id}: {done}")
+        if eni.attachment is None:
+            self.left.discard(eni.id)
+
+    def _advance(self, eni: Eni, now: float) -> str:
+        """Take the next step towards an interface's end; which it was, empty where it is not time for one."""
+        attachment = eni.attachment
+        if attachment is None:
+            self.cloud.delete_eni(eni.id)
+            return "deleted"
+        if attachment.id not in self.detached_at and attachment.status is not AttachmentStatus.DETACHING:
+            self.cloud.detach_eni(attachment.id, force=False)
+            self.detached_at[attachment.id] = now
+            return f"detaching from {attachment.instance_id}"
+        since = self.detached_at.setdefault(attachment.id, now)
+        if now - since > FORCE_AFTER and attachment.id not in self.forced:
+            self.cloud.detach_eni(attachment.id, force=True)
+            self.forced.add(attachment.id)
+            return "still detaching, forced"
+        return ""
