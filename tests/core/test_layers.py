@@ -35,7 +35,8 @@ core/decision     carry
 core/decision     served situation
 core/decision     turns evidence
 core/decision     remember free rules
-core/decision     here elsewhere
+core/decision     here conviction
+core/decision     elsewhere
 core/decision     decide
 agent             backoff trouble shortcoming standing pod looks peers shown_by_imds recent claims
 agent             shared effects

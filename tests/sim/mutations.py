@@ -199,9 +199,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a pause is not heeded",
-        f"{DECISION}.elsewhere",
-        "situation.paused_for > 0 and charge",
-        "False and charge",
+        f"{DECISION}.conviction",
+        "situation.paused_for > 0 and doubt",
+        "False and doubt",
         24,
         ("somebody pauses all moves", "a machine is without power"),
     ),

@@ -1,8 +1,7 @@
 """
 Another node has the address: whether it is charged, and whether it loses the address for that.
 
-The ladder of rules.py says what the holder is charged with.  A charge leads to a takeover only if this node could take
-the address, has evidence that it is not cut off itself, is the first of those who could, and the ration allows a move.
+The ladder of rules.py says what the holder is charged with, and conviction.py whether it loses the address for that.
 """
 
 from __future__ import annotations
@@ -12,27 +11,22 @@ from ipaddress import IPv6Address
 from math import inf
 
 from floatingip.core import pace, timing
-from floatingip.core.decision import ration, served
+from floatingip.core.decision.conviction import convict, in_doubt
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.evidence import (
     REACHED_TAG,
-    gap_in_evidence,
-    needs_answer,
     reached_by_tag,
     should_answer,
     was_reached,
-    witnesses,
 )
-from floatingip.core.decision.free import free, is_fresh
-from floatingip.core.decision.rules import Charge, charge_against, r13_force
+from floatingip.core.decision.free import free
+from floatingip.core.decision.rules import charge_against, r13_force
 from floatingip.core.decision.situation import Situation
-from floatingip.core.decision.turns import are_believed, ranked_before, rivals, served_before, taking_step, unmet_before
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.health import HealthState
 from floatingip.core.peer import WordState
 from floatingip.core.plumbing import Extent
-from floatingip.core.wording import clock
 from floatingip.core.writes import Tag
 
 
@@ -70,7 +64,7 @@ def _judge(situation: Situation) -> Decision:
     charge = charge_against(situation)
     if charge is None:
         return _watch(situation)
-    return _convict(situation, charge)
+    return convict(situation, charge)
 
 
 def _watch(situation: Situation) -> Decision:
@@ -96,7 +90,7 @@ def _watch(situation: Situation) -> Decision:
         reason, rule = (Reason.PING_BLOCKED, Rule.R4) if health.by_tcp else (Reason.ANSWERS, Rule.R10)
         return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
     asked_since_loss = health.first_lost_at is not None and owner.asked_at >= health.first_lost_at
-    look_at = _in_doubt(owner) if asked_since_loss else view.now
+    look_at = in_doubt(owner) if asked_since_loss else view.now
     if health.state is HealthState.DOWN and word.vouches:
         return Decision(State.STANDBY, Reason.PROBE_BLOCKED, Rule.R4, _in_peace(memory, view, owner), detail=who)
     if health.state is HealthState.DOWN and should_answer(situation):
@@ -108,79 +102,6 @@ def _watch(situation: Situation) -> Decision:
         detail = _unreached(situation)
         return Decision(State.DOUBT, Reason.UNREACHED, Rule.R6, look_at, detail=detail)
     return Decision(State.STANDBY, Reason.SETTLING, Rule.R6, look_at, detail=who)
-
-
-def _convict(situation: Situation, charge: Charge) -> Decision:
-    """Turn a charge into a takeover, unless this node cannot take over, moves are paused, it lacks evidence, it is not
-    the first, or it must wait under the ration (R12).
-    """
-    memory, view, settings = situation.memory, situation.view, situation.settings
-    owner, eni, attachment = situation.owner, situation.eni, situation.attachment
-    doubtful = Decision(State.DOUBT, charge.reason, charge.rule, _in_doubt(owner), detail=charge.detail)
-    if view.obstacle:
-        barred = owner.asked_at + timing.LOOK_WHILE_BARRED
-        return replace(doubtful, reason=Reason.CANNOT_CLAIM, detail=view.obstacle, look_at=barred)
-    if situation.paused_for > 0 and charge.reason is not Reason.HANDOVER_ASKED:
-        over_at = min(owner.asked_at + timing.LOOK_WHILE_BARRED, view.now + situation.paused_for)
-        end = clock(round(view.wall + situation.paused_for))
-        return replace(doubtful, reason=Reason.PAUSED, detail=end, look_at=over_at)
-    if charge.reason is Reason.HOLDER_UNSOUND and memory.unsound_here:
-        return replace(
-            doubtful, state=State.STANDBY, reason=Reason.ALSO_UNSOUND, look_at=owner.asked_at + timing.LOOK_IN_PEACE
-        )
-    if charge.rule is Rule.R7 and not served.missed_here(memory, view, attachment.instance_id):
-        return replace(
-            doubtful, state=State.STANDBY, reason=Reason.NOT_SERVED_HERE, look_at=owner.asked_at + timing.LOOK_IN_PEACE
-        )
-    if charge.rule in (Rule.R3, Rule.R4, Rule.R6):
-        gap = gap_in_evidence(situation)
-        if gap:
-            look_at = view.now if needs_answer(memory, view, owner) else doubtful.look_at
-            return replace(doubtful, reason=Reason.NO_EVIDENCE, detail=gap, look_at=look_at)
-    recorded, since = situation.recorded, situation.move_since
-    counts = charge.rationed and ration.is_rationed(recorded, charge.rule, view.wall, attachment.id, since)
-    if counts and ration.wait(recorded, view.wall, attachment.id, since) > 0:
-        barred = owner.asked_at + timing.LOOK_WHILE_BARRED
-        return replace(doubtful, reason=Reason.RATIONED, detail=recorded, look_at=barred)
-    if situation.way.first_wins and charge.reason is not Reason.HANDOVER_ASKED:
-        # Whoever detaches the ENI claims it, so those on whose nodes a NodePort answers go first.
-        before = served_before(view, attachment.instance_id)
-        turn_at = (view.now if memory.due_since is None else memory.due_since) + timing.RANK_STEP * len(before)
-        if view.now < turn_at:
-            return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
-    # Until here an older answer of EC2 was enough, to wait by.  What follows needs a fresh one.
-    take = situation.way.take(view, eni, attachment)
-    stale = replace(doubtful, reason=Reason.STALE, look_at=view.now, due=True, awaiting=take)
-    if not is_fresh(memory, view, owner, memory.due_since):
-        return stale
-    if counts and not ration.recorded(recorded, attachment.id, since):
-        keeper = eni if view.mine is None else view.mine
-        return replace(doubtful, due=True, write=situation.record(keeper.id, charge.rule, attachment.id, since))
-    if not situation.way.first_wins:
-        if are_believed(memory, view):
-            soon = owner.asked_at + timing.LOOK_WHILE_MOVING
-            known = ", ".join(rivals(view, attachment))
-            return replace(doubtful, reason=Reason.LATER, detail=known, look_at=soon)
-        due_since = view.now if memory.due_since is None else memory.due_since
-        about = {situation.way.of_one(attachment.id, view.target), str(view.target)}
-        # Whoever has told since that it comes later, as it has got another address, waits for this node itself.
-        told = {peer.instance_id for peer in witnesses(view.peers, due_since, about, view.now)}
-        ranked = ranked_before(memory, view, settings, judged=attachment.instance_id)
-        ahead = {*ranked, *(each for each in memory.ahead if each not in told)}
-        doubtful = replace(doubtful, ahead=tuple(sorted(ahead)))
-        before = sorted(ahead | unmet_before(memory, view, judged=attachment.instance_id))
-        turn_at = due_since + taking_step(memory) * len(before)
-        if before and view.now < turn_at:
-            return replace(doubtful, reason=Reason.LATER, detail=", ".join(before), look_at=turn_at, due=True)
-        if before and owner.asked_at < turn_at:
-            return replace(stale, ahead=doubtful.ahead)
-    return replace(
-        doubtful,
-        due=True,
-        state=State.TAKEOVER,
-        write=take,
-        look_at=owner.asked_at + timing.LOOK_WHILE_MOVING,
-    )
 
 
 def _unreached(situation: Situation) -> str:
@@ -214,11 +135,6 @@ def _clearance(situation: Situation) -> Tag | None:
     key, records = situation.ration_key, situation.way.records(situation.view, situation.eni)
     recorded = sorted(eni_id for eni_id, value in records.items() if value)
     return Tag(recorded[0], key, "") if recorded else None
-
-
-def _in_doubt(owner: Owner) -> float:
-    """When to ask EC2 again while something may be wrong with the holder."""
-    return owner.asked_at + timing.LOOK_BEFORE_TAKING
 
 
 def _in_peace(memory: Memory, view: View, owner: Owner) -> float:
