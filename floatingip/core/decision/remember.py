@@ -15,7 +15,7 @@ from floatingip.core.decision.carry import Way
 from floatingip.core.decision.evidence import is_witness, witnesses
 from floatingip.core.decision.turns import rivals
 from floatingip.core.decision.view import Memory, View, attachment_of, doubted_since, is_down, unrecorded_since
-from floatingip.core.ec2 import OWNER_TAG, AttachmentStatus, Eni, Owner
+from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
 from floatingip.core.health import HealthState
 from floatingip.core.peer import Peer, WordState
 from floatingip.core.plumbing import PlumbingState
@@ -125,11 +125,27 @@ def _others(view: View) -> list[Peer]:
 
 
 def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
+    """What EC2's answer says: of the ENI and its tags, of this node's part in it, and of the attachment."""
     memory = _with(memory, asked_at=owner.asked_at, answered_at=view.now)
     memory = _remember_tags(memory, view, owner, way)
     token = memory.token
     memory = _with(memory, token=token.shown(owner.asked_at) if owner.eni is not None else token.lacked(owner.asked_at))
     attachment = attachment_of(owner)
+    memory = _remember_place(memory, view, owner, attachment)
+    if attachment is None:
+        return _remember_nobody(memory, view, owner, way)
+    memory = _with(memory, free_since=None)
+    if attachment.id != memory.attachment_id:
+        memory = _begin_attachment(memory, view, attachment)
+    memory = _remember_status(memory, view, owner, attachment)
+    holder = owner.instances.get(attachment.instance_id)
+    if holder is not None:
+        memory = _with(memory, dead_answers=memory.dead_answers + 1 if holder.state.announces_death else 0)
+    return memory
+
+
+def _remember_place(memory: Memory, view: View, owner: Owner, attachment: Attachment | None) -> Memory:
+    """Since when EC2 has led the address to this node, and since when to another one."""
     here = attachment is not None and attachment.instance_id == view.me
     # While EC2 shows nobody with it, what is here tells whether it is: the device, or IMDS (R10).
     if attachment is None or here:
@@ -138,55 +154,60 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
         memory = _with(memory, away_since=owner.asked_at)
     since, dropped_at = memory.here_since, memory.dropped_at
     if not here:
-        memory = _with(memory, here_since=None)
-    elif since is None or (dropped_at is not None and since <= dropped_at):
-        memory = _with(memory, here_since=owner.asked_at)
-    if attachment is None:
-        # A node begins to wait for those who come first only once it could claim: before, they might lack the same.
-        can_claim = way.is_free(owner) and not view.obstacle
-        free_since = (view.now if memory.free_since is None else memory.free_since) if can_claim else None
-        return _with(
-            memory, attachment_id="", attached_at=None, dead_answers=0, detaching_since=None, free_since=free_since
-        )
-    memory = _with(memory, free_since=None)
-    if attachment.id != memory.attachment_id:
-        moves, unseen = memory.moves_since_up, memory.moves_since_seen
-        memory = _with(
-            memory,
-            attachment_id=attachment.id,
-            attachment_since=view.now,
-            attached_at=None,
-            gave_up=False,
-            # The holder that an observer finds at its start may have had the address for long: that is no move.
-            moved_at=view.now if memory.last_holder else memory.moved_at,
-            moves_since_up=None if moves is None else moves + 1,
-            moves_since_seen=None if unseen is None else unseen + 1,
-            last_holder=attachment.instance_id,
-            dead_answers=0,
-            due_since=None,
-            ahead=(),
-            unvouched_since=None,
-            vouched_at=None,
-            seen_at=-inf,
-            detaching_since=None,
-            link_lost_at=None,
-            fenced=memory.fenced if attachment.id == memory.fenced else "",
-            unrecorded=memory.unrecorded if here else "",
-            unsound_here="" if here else memory.unsound_here,
-        )
-    if attachment.status is not AttachmentStatus.ATTACHED or memory.foreign_since is not None:
-        memory = _with(memory, attached_at=None)
-    elif memory.attached_at is None:
-        memory = _with(memory, attached_at=owner.asked_at)
-    if attachment.status is AttachmentStatus.DETACHING:
-        since = view.now if memory.detaching_since is None else memory.detaching_since
-        memory = _with(memory, detaching_since=since)
-    else:
-        memory = _with(memory, detaching_since=None)
-    holder = owner.instances.get(attachment.instance_id)
-    if holder is not None:
-        memory = _with(memory, dead_answers=memory.dead_answers + 1 if holder.state.announces_death else 0)
+        return _with(memory, here_since=None)
+    if since is None or (dropped_at is not None and since <= dropped_at):
+        return _with(memory, here_since=owner.asked_at)
     return memory
+
+
+def _remember_nobody(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
+    """EC2 shows the address attached to nobody: since when it is free for this node."""
+    # A node begins to wait for those who come first only once it could claim: before, they might lack the same.
+    can_claim = way.is_free(owner) and not view.obstacle
+    free_since = (view.now if memory.free_since is None else memory.free_since) if can_claim else None
+    return _with(
+        memory, attachment_id="", attached_at=None, dead_answers=0, detaching_since=None, free_since=free_since
+    )
+
+
+def _begin_attachment(memory: Memory, view: View, attachment: Attachment) -> Memory:
+    """EC2 shows another attachment than before: forget what was seen of the last one."""
+    here = attachment.instance_id == view.me
+    moves, unseen = memory.moves_since_up, memory.moves_since_seen
+    return _with(
+        memory,
+        attachment_id=attachment.id,
+        attachment_since=view.now,
+        attached_at=None,
+        gave_up=False,
+        # The holder that an observer finds at its start may have had the address for long: that is no move.
+        moved_at=view.now if memory.last_holder else memory.moved_at,
+        moves_since_up=None if moves is None else moves + 1,
+        moves_since_seen=None if unseen is None else unseen + 1,
+        last_holder=attachment.instance_id,
+        dead_answers=0,
+        due_since=None,
+        ahead=(),
+        unvouched_since=None,
+        vouched_at=None,
+        seen_at=-inf,
+        detaching_since=None,
+        link_lost_at=None,
+        fenced=memory.fenced if attachment.id == memory.fenced else "",
+        unrecorded=memory.unrecorded if here else "",
+        unsound_here="" if here else memory.unsound_here,
+    )
+
+
+def _remember_status(memory: Memory, view: View, owner: Owner, attachment: Attachment) -> Memory:
+    """Since when the attachment has been `attached`, as one of ours, or `detaching`."""
+    status, attached_at, since = attachment.status, memory.attached_at, memory.detaching_since
+    if status is not AttachmentStatus.ATTACHED or memory.foreign_since is not None:
+        attached_at = None
+    elif attached_at is None:
+        attached_at = owner.asked_at
+    is_detaching = status is AttachmentStatus.DETACHING
+    return _with(memory, attached_at=attached_at, detaching_since=_since(since, view.now, so=is_detaching))
 
 
 def _remember_reaching(memory: Memory, view: View) -> Memory:
