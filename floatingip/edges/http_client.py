@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from floatingip.core.model import Address
-from floatingip.edges import clock
+from floatingip.edges import clock, refusals
 from floatingip.edges.socket_filter import hear_others
 from floatingip.edges.straight import bind_address, go_straight
 
@@ -163,7 +163,7 @@ class Connection:
             hear_others(plain, address)
             go_straight(plain, address, self._port, _left(deadline) / 2)
         plain.settimeout(_left(deadline))
-        plain.connect((self._host, self._port))
+        refusals.connect(plain, address, self._port)
         if self._tls is not None:
             plain.settimeout(_left(deadline))  # holds for the handshake as a whole
             self._socket = self._tls.wrap_socket(plain, server_hostname=self._host)
@@ -300,6 +300,8 @@ def _cause(error: Exception) -> str:
             return f"the certificate does not hold: {message}"
         case TimeoutError():
             return "no answer in time"
+        case refusals.SaidByOthers():
+            return f"no connection ({error})"
         case ssl.SSLError(reason=reason):
             return f"no TLS ({reason})"
         case OSError(errno=int(number)):

@@ -50,7 +50,7 @@ agent             metadata leaving
 agent             publishing
 agent             agent
 edges             clock
-edges             socket_filter background utc tally configmap
+edges             socket_filter refusals background utc tally configmap
 edges/kernel      netlink
 edges             straight
 edges             http_client
@@ -229,8 +229,8 @@ def test_the_product_never_imports_the_lab_or_the_tests() -> None:
 
 def test_the_edges_do_not_know_each_other() -> None:
     """Each knows the core, its own parts and what all may use; the runtime and the commands join them."""
-    names = ("http_client", "socket_filter", "straight", "background", "tally", "utc", "clock", "kernel/netlink")
-    common = {f"edges/{each}" for each in names}
+    names = ("http_client", "socket_filter", "straight", "refusals", "background", "tally", "utc", "clock")
+    common = {f"edges/{each}" for each in (*names, "kernel/netlink")}
     for path in MODULES:
         if module(path).startswith("edges/"):
             folder = module(path).rpartition("/")[0]

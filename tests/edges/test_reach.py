@@ -88,6 +88,17 @@ def test_what_this_node_cannot_send_by_one_way_convicts_nobody(
     assert address.probe(echo=echo, knock=knock)[0] is outcome
 
 
+def test_pings_that_were_answered_need_no_connection_to_be_missed() -> None:
+    """Whoever has this node reject what goes to that port would keep a dead one's address where it is.  Where the
+    address answers by TCP alone, nothing is known without it.
+    """
+    address = Address()
+    address.probe(echo=ANSWERED)
+    assert [address.probe(echo=LOST)[0], address.probe(echo=LOST, knock=FAILED_HERE)[0]] == [LOST, LOST]
+    assert address.probe(echo=LOST, knock=ANSWERED) == (ANSWERED, True)
+    assert address.probe(echo=LOST, knock=FAILED_HERE)[0] is FAILED_HERE
+
+
 def test_results_keep_their_order_however_late_a_knock_is_answered() -> None:
     """An echo that comes back does not wait for its knock, whose late answer is none for the next probe."""
     address = Address()

@@ -17,6 +17,11 @@ from tests.lab.probing import ZONE, families, serving
 
 PORT = 9807
 OWN = {4: ip_address("10.9.0.1"), 6: ip_address("2001:db8:9::1")}
+REJECT = "table inet others { chain out { type filter hook output priority 0; tcp dport 9807 reject; }; }"
+"""As kube-proxy in nftables mode rejects what goes to a Service without endpoints (its chain service-endpoints-check),
+whose `externalIPs` anybody may choose who may make Services.
+"""
+
 LEADING_HERE = {
     "NAT": "type nat hook output priority -100; tcp dport 9807 redirect;",
     "reset": "type filter hook output priority 0; tcp dport 9807 reject with tcp reset;",
@@ -57,6 +62,33 @@ def test_a_question_that_is_led_to_this_node_is_not_answered(near: Namespace, ru
     there = Worker(Instance("i-b", InstanceState.RUNNING, address, "", frozenset()), frozenset())
     assert near.call(lambda: trying.meet(there, PORT, "i-a", holds=False)).led_here
     assert near.call(lambda: trying.reach(address, str(address), there, PORT, "")).led_here
+
+
+@families
+def test_what_this_node_itself_rejects_is_no_refusal_of_the_other_one(
+    near: Namespace, holder: Namespace, address: Address
+) -> None:
+    """A dead holder would be taken for a node that lives, and whose observer is just being restarted (R3)."""
+    near.nft(REJECT)
+    answer = near.call(lambda: peers.ask_once(address, PORT, me="i-a"))
+    assert (answer.status, answer.refused) == (None, False)
+    assert not near.call(lambda: peers.reaches(address, PORT, OWN[address.version]))
+    assert "Connection refused, says" in near.call(lambda: peers.not_ready(address, PORT, me="i-a"))
+    there = Worker(Instance("i-b", InstanceState.RUNNING, address, "", frozenset()), frozenset())
+    assert near.call(lambda: trying.meet(there, PORT, "i-a", holds=False)).led_here
+    assert near.call(lambda: trying.reach(address, str(address), there, PORT, "")).led_here
+
+
+@families
+@pytest.mark.parametrize("how", ["reject", "reject with tcp reset"])
+def test_what_the_other_node_rejects_is_its_own_refusal(
+    near: Namespace, holder: Namespace, address: Address, how: str
+) -> None:
+    """It lives, and no observer answers there: by a reset, as where nobody listens, or by a firewall's message."""
+    holder.nft(f"flush chain inet power cut\nadd rule inet power cut tcp dport 9807 {how}")
+    assert near.call(lambda: peers.ask_once(address, PORT, me="i-a")).refused
+    there = Worker(Instance("i-b", InstanceState.RUNNING, address, "", frozenset()), frozenset())
+    assert not near.call(lambda: trying.meet(there, PORT, "i-a", holds=False)).led_here
 
 
 @families

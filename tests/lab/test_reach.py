@@ -8,7 +8,7 @@ from floatingip.edges.probes.icmp import IcmpProber
 from floatingip.edges.probes.reach import ReachProber
 from floatingip.edges.probes.tcp import KnockProber
 from lab.network.netns import Namespace
-from tests.lab.probing import ANSWERED, FAILED_HERE, HOLDER, LOST, families, outcomes
+from tests.lab.probing import ANSWERED, FAILED_HERE, HOLDER, LOST, SILENCE, families, outcomes
 from tests.waiting import collect
 
 PORT = 9807
@@ -65,3 +65,24 @@ def test_a_connection_that_this_node_may_not_make_convicts_nobody(near: Namespac
     close(holder, NO_PING)
     near.nft("table inet own { chain out { type filter hook output priority 0; tcp dport 9807 reject; }; }")
     assert outcomes(probe(near, HOLDER)) == [LOST, FAILED_HERE, FAILED_HERE]
+
+
+@families
+def test_silence_after_pings_that_were_answered_is_a_loss_though_this_node_rejects_the_connection(
+    near: Namespace, holder: Namespace, address: Address
+) -> None:
+    """As kube-proxy does in its nftables mode for a Service without endpoints that has the address among its
+    `externalIPs`: nobody would ever find the holder dead.
+    """
+    near.nft("table inet own { chain out { type filter hook output priority 0; tcp dport 9807 reject; }; }")
+
+    def run() -> list[ProbeResult]:
+        prober = ReachProber(IcmpProber(address, 0.3), KnockProber(address, PORT, 0.3))
+        results: list[ProbeResult] = []
+        for rules in ("", SILENCE, "", ""):
+            holder.nft(rules)
+            prober.send()
+            results += collect(prober, time.monotonic() + 2)
+        return results
+
+    assert outcomes(near.call(run)) == [ANSWERED, LOST, LOST, LOST]

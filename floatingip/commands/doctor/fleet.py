@@ -101,7 +101,8 @@ def port(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterato
     astray += [str(there.address) for there in reached if there.led_here]
     if astray:
         said = f"this node itself answers what it sends to TCP {number} of {', '.join(astray)}"
-        yield PORT.fail(said, "remove the rule that does so (NAT, a transparent proxy, a reset) from this node")
+        remove = "remove the rule that does so (NAT, a transparent proxy, a firewall that rejects) from this node"
+        yield PORT.fail(said, remove)
     for each in met:
         if each.admits or each.led_here:
             continue

@@ -58,7 +58,7 @@ def meet(worker: Worker, port: int, me: str, *, holds: bool) -> Met:
     answer = _introduced(address, port, me)
     if answer.status is None and not answer.refused:
         answer = _introduced(address, port, me)
-    led_here = knocked.result().detail == OWN_ANSWER
+    led_here = _is_led_here(knocked.result(), pinged.result())
     return Met(worker, answer.status, answer.refused, pinged.result(), holds, led_here)
 
 
@@ -86,8 +86,14 @@ def reach(address: Address, target: str, holder: Worker, port: int, me: str) -> 
             break
         sight = status.sights.get(target, Sight.UNTRIED)
         time.sleep(PAUSE)
-    answered, led_here = knocked.result().outcome is ProbeOutcome.ANSWERED, knocked.result().detail == OWN_ANSWER
+    knock, led_here = knocked.result(), _is_led_here(knocked.result(), pinged.result())
+    answered = knock.outcome is ProbeOutcome.ANSWERED
     return Reached(address, holder.instance.id, pinged.result(), answered, sight, led_here)
+
+
+def _is_led_here(knock: ProbeResult, pinged: bool | None) -> bool:
+    """Whether this node itself answers or rejects what it sends to that port: it can send to whoever answers pings."""
+    return knock.detail == OWN_ANSWER or (knock.outcome is ProbeOutcome.FAILED_HERE and pinged is True)
 
 
 def pings(address: Address) -> bool | None:

@@ -4,6 +4,9 @@ Ask whether an address can be reached: by ICMP echo and, once one was lost, by T
 A security group may close ICMP while the address serves all the same.  Any answer to a TCP connection shows that the
 address is alive, also a refusal: the kernel of the node that has the address gives it, whatever its observer does.  So
 a probe counts as lost only where both are silent, and an address that is closed to pings alone is not moved (R4).
+
+Where this node itself rejects the connection, be it by what kube-proxy makes of somebody's Service, nothing is known by
+TCP.  The silence of pings that were answered until then says enough; without them nobody is convicted.
 """
 
 from __future__ import annotations
@@ -23,8 +26,11 @@ class _Pair:
     echo: ProbeResult | None = None
     knock: ProbeResult | None = None
 
-    def result(self) -> ProbeResult | None:
-        """What is known of the two together; None while that is not decided."""
+    def result(self, *, by_pings: bool) -> ProbeResult | None:
+        """What is known of the two together; None while that is not decided.
+
+        ``by_pings``: when the address answered last, it was a ping.
+        """
         if not self.knocked or (self.echo is not None and self.echo.outcome is ProbeOutcome.ANSWERED):
             return self.echo
         if self.knock is not None and self.knock.outcome is ProbeOutcome.ANSWERED:
@@ -32,7 +38,7 @@ class _Pair:
         if self.echo is None or self.knock is None:
             return None
         # A probe that this node could not even send says nothing of the address, be it an echo or a knock.
-        return self.knock if self.knock.outcome is ProbeOutcome.FAILED_HERE else self.echo
+        return self.knock if self.knock.outcome is ProbeOutcome.FAILED_HERE and not by_pings else self.echo
 
 
 class ReachProber:
@@ -41,7 +47,7 @@ class ReachProber:
     def __init__(self, echo: Prober, knock: Prober) -> None:
         self._echo = echo
         self._knock = knock
-        self._knocking = False
+        self._knocking = self._by_pings = False
         self._untold: deque[_Pair] = deque()
         self._echoes: deque[_Pair] = deque()
         self._knocks: deque[_Pair] = deque()
@@ -65,9 +71,11 @@ class ReachProber:
         for result in self._knock.collect():
             self._knocks.popleft().knock = result
         results: list[ProbeResult] = []
-        while self._untold and (told := self._untold[0].result()):
+        while self._untold and (told := self._untold[0].result(by_pings=self._by_pings)):
             results.append(told)
             self._untold.popleft()
+            if told.outcome is ProbeOutcome.ANSWERED:
+                self._by_pings = not told.by_tcp
         return results
 
     def due_at(self) -> float:

@@ -16,17 +16,15 @@ import os
 import re
 import select
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 
 from floatingip.core.model import Address
 from floatingip.core.ports import Prober
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
-from floatingip.edges import clock
+from floatingip.edges import clock, refusals
 from floatingip.edges.socket_filter import OWN_ANSWER, has_shut_out, hear_others
 from floatingip.edges.straight import go_straight
 
@@ -38,14 +36,6 @@ _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
 _STATUS = re.compile(rb"(?>HTTP/1\.\d 1\d\d.*?\r\n\r\n)*+HTTP/1\.\d ([2-9]\d\d)[ \r\n]", re.DOTALL)
 """The status of an answer, behind provisional (1xx) ones.  Atomic and possessive: with many of these the expression
 would otherwise try endlessly many ways to match."""
-
-_RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
-"""By IP version: IP_RECVERR (linux/in.h) and IPV6_RECVERR (linux/in6.h)."""
-
-_SENDER = {4: slice(20, 24), 6: slice(24, 40)}
-"""By IP version: where an ICMP message's sender is in what RECVERR tells: in a sockaddr, behind the 16 bytes of
-`struct sock_extended_err` (linux/errqueue.h).
-"""
 
 
 @dataclass(slots=True)
@@ -150,7 +140,7 @@ class TcpProber:
         version = self.address.version
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         probe.socket = connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        connection.setsockopt(*_RECVERR[version], 1)
+        refusals.heed(connection, version)
         hear_others(connection, self.address)
         go_straight(connection, self.address, self.port)
         with contextlib.suppress(BlockingIOError):
@@ -193,9 +183,9 @@ class TcpProber:
         # A second connect tells what became of the first.
         error = connection.connect_ex((str(self.address), self.port))
         # ICMP messages are reported separately: when one comes while the socket is in use, the kernel goes on trying.
-        if (message := self._message(connection)) is not None:
+        if (message := refusals.message(connection, self.address.version)) is not None:
             number, sender = message
-            outcome = ProbeOutcome.FAILED_HERE if sender == probe.source else ProbeOutcome.LOST
+            outcome = ProbeOutcome.FAILED_HERE if str(sender) == probe.source else ProbeOutcome.LOST
             probe.told(outcome, f"{_text(number)}, says {sender}")
             probe.close()
             return False
@@ -203,20 +193,8 @@ class TcpProber:
             raise OSError(error, _text(error))
         if not error:
             # From now on such a message is ignored, as TCP itself does for a connection that stands.
-            connection.setsockopt(*_RECVERR[self.address.version], 0)
+            refusals.ignore(connection, self.address.version)
         return not error
-
-    def _message(self, connection: socket.socket) -> tuple[int, str] | None:
-        """The error that an ICMP message stands for, and who sent it; None when none came."""
-        version = self.address.version
-        try:
-            _, notes, _, _ = connection.recvmsg(0, 512, socket.MSG_ERRQUEUE)
-        except OSError:
-            return None
-        for level, kind, note in notes:
-            if (level, kind) == _RECVERR[version]:
-                return int.from_bytes(note[:4], sys.byteorder), str(ip_address(note[_SENDER[version]]))
-        return None
 
     def _greet(self, connection: socket.socket) -> None:
         """Send what is to be sent once the connection stands: here only its end.  Raises OSError."""
