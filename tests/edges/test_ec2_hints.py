@@ -142,13 +142,14 @@ def test_an_sts_that_is_not_reached_is_not_blamed_on_the_role(told: Told) -> Non
     [
         (404, "has this pod's service account an association with a role that trusts pods.eks.amazonaws.com?"),
         (400, "has this pod's service account an association with a role that trusts pods.eks.amazonaws.com?"),
+        (429, "EKS throttles the Pod Identity Agent: it is asked again"),
         (500, "what does the log of the EKS Pod Identity Agent on this node say?"),
     ],
 )
 def test_a_pod_identity_agent_that_answers_is_not_looked_for(
     told: Told, server: Server, monkeypatch: pytest.MonkeyPatch, status: int, hint: str
 ) -> None:
-    """The association is gone, or was made for another service account."""
+    """The association is gone, or was made for another service account; or many pods begin at the same time."""
     monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0)
     server.replies["/v1/credentials"] = http(status, "no")
     said = told(AWS_CONTAINER_CREDENTIALS_FULL_URI=f"{server.url}/v1/credentials")

@@ -157,6 +157,13 @@ def test_both_containers_may_do_two_things(containers: list[Object]) -> None:
         assert security["runAsUser"] == 0
 
 
+def test_no_service_tells_the_pods_where_the_api_server_is(pod: Object) -> None:
+    """The kubelet gives a pod a variable for each Service of its namespace, also for one that is named `kubernetes`, in
+    the place of the real one's (getServiceEnvVarMap); and with thousands of them no program starts.
+    """
+    assert pod["enableServiceLinks"] is False
+
+
 def test_no_second_observer_fits_on_a_node_whatever_its_labels(pod: Object) -> None:
     """The scheduler knows of a port of the node only what a container says: another Deployment would crash for ever."""
     [observer] = pod["containers"]

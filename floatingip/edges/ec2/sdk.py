@@ -346,6 +346,8 @@ def _credentials_hint(error: Exception | None = None) -> str:
 
 def _agents_hint(said: str) -> str:
     """What to do where the EKS Pod Identity Agent gives none; by what the SDK says of its answer, if there was one."""
+    if "non 200 response 429" in said:
+        return "EKS throttles the Pod Identity Agent: it is asked again"
     if "non 200 response 4" in said:
         return (
             "the EKS Pod Identity Agent refuses: has this pod's service account an association with a role that trusts"

@@ -65,6 +65,7 @@ def _pod(pod: Fields) -> PodSpec:
     account, token = pod.text("serviceAccountName", "default"), pod.flag("automountServiceAccountToken", True)
     host_network = pod.flag("hostNetwork", False)
     pod.only("dnsPolicy", "Default", "ClusterFirst", "ClusterFirstWithHostNet")
+    pod.flag("enableServiceLinks", True)
     tolerates = DEFAULT_TOLERATION
     for toleration in pod.children("tolerations"):
         with toleration:
