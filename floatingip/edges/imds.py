@@ -133,13 +133,20 @@ class Imds:
         return None
 
     def addresses_of(self, mac: str) -> frozenset[Address] | None:
-        """All addresses of the interface with this MAC; None when there is none.  See `ports.Metadata`."""
+        """All addresses of the interface with this MAC; None when there is none.  See `ports.Metadata`.
+
+        An interface with addresses of one family only has no list for the other, and then IMDS does not name that, as
+        the VPC CNI relies on (awsutils.getENIMetadata): a 404 alone takes no address away.
+        """
         found: list[Address] = []
-        for kind in ("local-ipv4s", "ipv6s"):
-            path = f"{_INTERFACES}/{mac.lower()}/{kind}"
-            # An interface with addresses of one family only has no list for the other.
-            if (text := self._once(path)) is not None:
-                found += _addresses(path, text)
+        interface = f"{_INTERFACES}/{mac.lower()}/"
+        named = (self._once(interface) or "").split()
+        if named and "mac" not in named:
+            raise _unreadable(interface)
+        for path in (f"{interface}{kind}" for kind in ("local-ipv4s", "ipv6s") if kind in named):
+            if (text := self._once(path)) is None:
+                raise MetadataError(f"IMDS names {path}, and has none")
+            found += _addresses(path, text)
         if found:
             return frozenset(found)
         # Only the list of all interfaces can tell that one is gone; it must have at least one, or it is no such list.

@@ -27,6 +27,7 @@ KNOWN = {
     f"{OF_MAC}subnet-id": "subnet-1a",
     f"{OF_MAC}local-ipv4s": "10.0.0.11",
     f"{OF_MAC}security-group-ids": "sg-1a",
+    OF_MAC: "ipv6s\nlocal-ipv4s\nmac",
     MACS: f"{MAC}/",
 }
 

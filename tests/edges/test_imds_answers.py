@@ -23,6 +23,7 @@ from tests.edges.imds_service import (
     PUT,
     SECOND,
     SECRET,
+    VALUES,
     Service,
     answer,
     drips,
@@ -246,12 +247,33 @@ def test_not_found_alone_does_not_mean_that_an_interface_is_gone(
     service: Service, asker: Imds, bad: dict[str, bytes | Callable[[socket.socket], None]]
 ) -> None:
     """A service that has lost everything says 404 to everything: only a list without the interface says it."""
-    missing = {f"{INTERFACES}/{SECOND}/{kind}": answer(b"", 404) for kind in ("local-ipv4s", "ipv6s")}
+    missing = {f"{INTERFACES}/{SECOND}/{kind}": answer(b"", 404) for kind in ("", "local-ipv4s", "ipv6s")}
     service.bad = {**missing, **bad}
     with pytest.raises(MetadataError):
         asker.addresses_of(SECOND)
     service.bad = {**missing, f"{INTERFACES}/": answer(f"{PRIMARY}/".encode())}
     assert asker.addresses_of(SECOND) is None
+
+
+@pytest.mark.parametrize("kind", ["local-ipv4s", "ipv6s"])
+def test_a_list_that_is_named_and_not_found_takes_no_address_away(service: Service, asker: Imds, kind: str) -> None:
+    """While the other family's is there, as where IMDS learns of an interface piece by piece.  Only where it is not
+    named any more has the interface no address of that kind.
+    """
+    service.bad = {f"{INTERFACES}/{SECOND}/{kind}": answer(b"", 404)}
+    with pytest.raises(MetadataError, match=f"IMDS names {INTERFACES}/{SECOND}/{kind}, and has none"):
+        asker.addresses_of(SECOND)
+    names = VALUES[f"{INTERFACES}/{SECOND}/"].replace(f"{kind}\n".encode(), b"")
+    service.bad[f"{INTERFACES}/{SECOND}/"] = answer(names)
+    assert {address.version for address in asker.addresses_of(SECOND) or ()} == {6 if kind == "local-ipv4s" else 4}
+
+
+@pytest.mark.parametrize("names", [b"<html>no</html>", b"interface-id\nipv6s"], ids=["a page", "cut off"])
+def test_what_is_no_list_of_names_takes_no_address_away(service: Service, asker: Imds, names: bytes) -> None:
+    """It would lack the name of one list, or of both."""
+    service.bad = {f"{INTERFACES}/{SECOND}/": answer(names)}
+    with pytest.raises(MetadataError, match="cannot be read"):
+        asker.addresses_of(SECOND)
 
 
 def test_a_question_that_hangs_holds_up_no_other_one(
