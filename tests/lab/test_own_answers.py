@@ -122,5 +122,6 @@ def test_a_kernel_without_memory_for_filters_has_nobody_taken_for_silent(
     if not near.call(Path("/proc/sys/net/core/optmem_max").exists):
         pytest.skip("this kernel has one limit for all namespaces")
     near.sysctl({"core/optmem_max": 0})
+    assert outcomes(in_near(near, ["send", "2"], address, timeout=2)) == [ANSWERED]
     with closing(holder.listen(str(address), 8080)):
         assert probe(near, lambda: TcpProber(address, 8080, 2.0))[0] is ANSWERED
