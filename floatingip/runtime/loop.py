@@ -73,6 +73,7 @@ class Loop:
         self._host = HostKeeper(edges.host, self._doer.reconciled)
         self._askers = Askers(
             me.instance_id,
+            me.address,
             settings.port,
             lambda *heard: self.post(Heard(*heard)),
             lambda *told: self.post(Reported(*told)),

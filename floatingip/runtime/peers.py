@@ -52,9 +52,15 @@ def ask_once(
     return Answer(asked_at, clock.now(), said)
 
 
-def report_of(address: Address | str, port: int, *, me: str = "", seconds: float) -> Report | NoReport:
-    """What one observer reports when it is asked once, within ``seconds``; ``me`` is as for `ask_once`."""
-    connection = Connection(address, port, only_others=bool(me), seconds=seconds, most_bytes=status.LONGEST)
+def report_of(
+    address: Address | str, port: int, *, me: str = "", seconds: float, source: Address | None = None
+) -> Report | NoReport:
+    """What one observer reports when it is asked once, within ``seconds``, from this address of ours; ``me`` is as for
+    `ask_once`.
+    """
+    connection = Connection(
+        address, port, only_others=bool(me), seconds=seconds, source=source, most_bytes=status.LONGEST
+    )
     try:
         with closing(connection):
             response = connection.get(f"/v1/status?{urlencode({'asker': me})}")
@@ -102,7 +108,8 @@ def _question(connection: Connection, query: Mapping[str, str | list[str]]) -> S
 
 
 class Asker:
-    """Asks one observer for its word, again and again, from a daemon thread of its own.
+    """Asks one observer for its word, again and again, from a daemon thread of its own, as the instance ``me`` and from
+    that one's primary address ``own``: by another one, which the kernel may prefer, nobody is known.
 
     ``heard`` is called from that thread with each answer, ``reported`` with each report.
     """
@@ -112,12 +119,15 @@ class Asker:
         address: Address,
         port: int,
         me: str,
+        own: Address,
         heard: Callable[[Answer], None],
         reported: Callable[[Report], None],
     ) -> None:
-        self._connection = Connection(address, port, only_others=True, seconds=timing.ASK_TIMEOUT, most_bytes=LONGEST)
+        self._connection = Connection(
+            address, port, only_others=True, seconds=timing.ASK_TIMEOUT, source=own, most_bytes=LONGEST
+        )
         self._place = address, port
-        self._me = me
+        self._me, self._own = me, own
         self._heard = heard
         self._reported = reported
         self._report_at = float("-inf")
@@ -154,7 +164,7 @@ class Asker:
 
     def _ask_for_report(self) -> None:
         address, port = self._place
-        report = report_of(address, port, me=self._me, seconds=timing.REPORT_TIMEOUT)
+        report = report_of(address, port, me=self._me, seconds=timing.REPORT_TIMEOUT, source=self._own)
         if isinstance(report, Report) and not self._stopped:
             # Without its own peers: this node asks them itself.
             self._reported(replace(report, peers=()))
@@ -169,15 +179,20 @@ class Asker:
 
 
 class Askers:
-    """One asker for each observer that is to be asked.
+    """One asker for each observer that is to be asked; ``me`` and ``own`` are as for `Asker`.
 
     ``heard`` is called with each answer, and ``reported`` with each report, from the asker's thread.
     """
 
     def __init__(
-        self, me: str, port: int, heard: Callable[[str, Answer], None], reported: Callable[[str, Report], None]
+        self,
+        me: str,
+        own: Address,
+        port: int,
+        heard: Callable[[str, Answer], None],
+        reported: Callable[[str, Report], None],
     ) -> None:
-        self._me = me
+        self._me, self._own = me, own
         self._port = port
         self._heard = heard
         self._reported = reported
@@ -193,7 +208,7 @@ class Askers:
             if instance_id not in self._askers:
                 heard = functools.partial(self._heard, instance_id)
                 reported = functools.partial(self._reported, instance_id)
-                asker = Asker(address, self._port, self._me, heard, reported)
+                asker = Asker(address, self._port, self._me, self._own, heard, reported)
                 self._askers[instance_id] = (address, asker)
                 asker.doubt(doubted)
                 asker.start()
