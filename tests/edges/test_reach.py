@@ -6,6 +6,7 @@ import pytest
 
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.edges.probes.reach import ReachProber
+from floatingip.edges.socket_filter import OWN_ANSWER
 
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
 
@@ -17,9 +18,9 @@ class Script:
         self.sent = 0
         self._told: list[ProbeResult] = []
 
-    def tell(self, *outcomes: ProbeOutcome) -> None:
+    def tell(self, *outcomes: ProbeOutcome, detail: str = "") -> None:
         """What came of the next ones."""
-        self._told += [ProbeResult(1.0, 2.0, outcome) for outcome in outcomes]
+        self._told += [ProbeResult(1.0, 2.0, outcome, detail) for outcome in outcomes]
 
     def send(self) -> None:
         self.sent += 1
@@ -42,12 +43,14 @@ class Address:
         self.echo, self.knock = Script(), Script()
         self.prober = ReachProber(self.echo, self.knock)
 
-    def probe(self, *, echo: ProbeOutcome, knock: ProbeOutcome | None = None) -> tuple[ProbeOutcome, bool]:
-        """One probe: what came of it, and whether that was by TCP."""
+    def probe(
+        self, *, echo: ProbeOutcome, knock: ProbeOutcome | None = None, detail: str = ""
+    ) -> tuple[ProbeOutcome, bool]:
+        """One probe: what came of it, and whether that was by TCP; ``detail`` is the knock's."""
         self.prober.send()
         self.echo.tell(echo)
         if knock is not None:
-            self.knock.tell(knock)
+            self.knock.tell(knock, detail=detail)
         (result,) = self.prober.collect()
         return result.outcome, result.by_tcp
 
@@ -88,15 +91,29 @@ def test_what_this_node_cannot_send_by_one_way_convicts_nobody(
     assert address.probe(echo=echo, knock=knock)[0] is outcome
 
 
+REJECTED = f"{OWN_ANSWER}: Connection refused"
+
+
 def test_pings_that_were_answered_need_no_connection_to_be_missed() -> None:
     """Whoever has this node reject what goes to that port would keep a dead one's address where it is.  Where the
     address answers by TCP alone, nothing is known without it.
     """
     address = Address()
     address.probe(echo=ANSWERED)
-    assert [address.probe(echo=LOST)[0], address.probe(echo=LOST, knock=FAILED_HERE)[0]] == [LOST, LOST]
+    assert [address.probe(echo=LOST)[0], address.probe(echo=LOST, knock=FAILED_HERE, detail=REJECTED)[0]] == [
+        LOST,
+        LOST,
+    ]
     assert address.probe(echo=LOST, knock=ANSWERED) == (ANSWERED, True)
-    assert address.probe(echo=LOST, knock=FAILED_HERE)[0] is FAILED_HERE
+    assert address.probe(echo=LOST, knock=FAILED_HERE, detail=REJECTED)[0] is FAILED_HERE
+
+
+def test_who_has_no_socket_for_a_connection_misses_no_pings_either() -> None:
+    """A node that is short of files or memory may lose what comes as well."""
+    address = Address()
+    address.probe(echo=ANSWERED)
+    address.probe(echo=LOST)
+    assert address.probe(echo=LOST, knock=FAILED_HERE, detail="Too many open files")[0] is FAILED_HERE
 
 
 def test_results_keep_their_order_however_late_a_knock_is_answered() -> None:

@@ -93,7 +93,8 @@ def reach(address: Address, target: str, holder: Worker, port: int, me: str) -> 
 
 def _is_led_here(knock: ProbeResult, pinged: bool | None) -> bool:
     """Whether this node itself answers or rejects what it sends to that port: it can send to whoever answers pings."""
-    return knock.detail == OWN_ANSWER or (knock.outcome is ProbeOutcome.FAILED_HERE and pinged is True)
+    is_rejected = knock.detail.startswith(OWN_ANSWER) and pinged is True
+    return knock.detail == OWN_ANSWER or is_rejected
 
 
 def pings(address: Address) -> bool | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from floatingip.core.ports import Prober
 from floatingip.core.probe import ProbeOutcome, ProbeResult
+from floatingip.edges.socket_filter import OWN_ANSWER
 
 
 @dataclass(slots=True)
@@ -38,7 +39,9 @@ class _Pair:
         if self.echo is None or self.knock is None:
             return None
         # A probe that this node could not even send says nothing of the address, be it an echo or a knock.
-        return self.knock if self.knock.outcome is ProbeOutcome.FAILED_HERE and not by_pings else self.echo
+        if self.knock.outcome is not ProbeOutcome.FAILED_HERE:
+            return self.echo
+        return self.echo if by_pings and self.knock.detail.startswith(OWN_ANSWER) else self.knock
 
 
 class ReachProber:

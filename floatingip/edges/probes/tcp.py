@@ -185,8 +185,10 @@ class TcpProber:
         # ICMP messages are reported separately: when one comes while the socket is in use, the kernel goes on trying.
         if (message := refusals.message(connection, self.address.version)) is not None:
             number, sender = message
-            outcome = ProbeOutcome.FAILED_HERE if str(sender) == probe.source else ProbeOutcome.LOST
-            probe.told(outcome, f"{_text(number)}, says {sender}")
+            if str(sender) == probe.source:
+                probe.told(ProbeOutcome.FAILED_HERE, f"{OWN_ANSWER}: {_text(number)}")
+            else:
+                probe.told(ProbeOutcome.LOST, f"{_text(number)}, says {sender}")
             probe.close()
             return False
         if error and error not in _UNDER_WAY:
