@@ -74,6 +74,11 @@ def subnets_address(text: str) -> Address:
     return address
 
 
+def ping_protocol(address: Address | None) -> str:
+    """The protocol of pings to this address, as security groups name it; that of IPv4 where it is not known."""
+    return "ICMPv6" if isinstance(address, IPv6Address) else "ICMP"
+
+
 class Carry(StrEnum):
     """What moves at a failover: an ENI with the address, or only the address, between ENIs that are there already."""
 

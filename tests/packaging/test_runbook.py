@@ -152,7 +152,8 @@ def metrics() -> set[str]:
 def test_each_reason_is_explained_by_its_sentence() -> None:
     """And no other is."""
     explained = [(name, sentence) for name, sentence, *_ in rows(section("Reasons"))]
-    sentences = {(f"`{reason.name}`", '"' + reason.value.replace("{detail}", "…") + '"') for reason in Reason}
+    said = {reason.name: re.sub(r"\{\w+\}", "…", reason.value) for reason in Reason}
+    sentences = {(f"`{name}`", f'"{sentence}"') for name, sentence in said.items()}
     assert len(explained) == len(sentences)
     assert set(explained) == sentences
 

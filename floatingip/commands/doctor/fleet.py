@@ -10,7 +10,7 @@ from floatingip.commands.doctor.finding import ICMP, NODE_PORT, OBSERVER, PORT, 
 from floatingip.core.decision.decision import Reason
 from floatingip.core.errors import CloudError, Denied
 from floatingip.core.groups import End, Rule, Worker, admitted
-from floatingip.core.model import Address
+from floatingip.core.model import Address, ping_protocol
 from floatingip.core.peer import Sight
 from floatingip.core.probe import NodePort
 from floatingip.core.word import RESERVED, Status
@@ -137,10 +137,12 @@ def icmp(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterato
         if there.pinged:
             answering.append(str(there.address))
         elif there.knocked:
-            yield ICMP.failing(f"{there.address}: {Reason.PING_BLOCKED.value.format(detail=there.holder)}")
+            said = Reason.PING_BLOCKED.value.format(detail=there.holder, ping=ping_protocol(there.address))
+            yield ICMP.failing(f"{there.address}: {said}")
         else:
             said = f"nobody was reached: {there.address} at {there.holder} answers neither pings nor TCP {number}"
-            yield ICMP.fail(said, f"{ALIVE}let the security group admit ICMP and TCP {number} among the workers")
+            admit = f"{ping_protocol(there.address)} and TCP {number}"
+            yield ICMP.fail(said, f"{ALIVE}let the security group admit {admit} among the workers")
     if answering:
         yield ICMP.ok(f"pings are answered by {', '.join(answering)}")
     elif not met:
@@ -167,9 +169,9 @@ def rules(
     closed = False
     pairs = [(me, other) for other in others for me in own if me.end.address.version == other.end.address.version]
     for me, other in pairs:
-        ping, named = ("icmp", "ICMP") if me.end.address.version == 4 else ("icmpv6", "ICMPv6")
+        named = ping_protocol(me.end.address)
         for source, to in ((me, other), (other, me)):
-            for protocol, at, what in ((ping, None, named), ("tcp", number, f"TCP {number}")):
+            for protocol, at, what in ((named.lower(), None, named), ("tcp", number, f"TCP {number}")):
                 if admitted(found, source.end, to.end, protocol, at):
                     continue
                 closed, said = True, f"{what} from {source.name} to {to.name}"

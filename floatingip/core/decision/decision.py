@@ -80,12 +80,12 @@ class Reason(Enum):
     SETTLING = "the address has not answered yet since it was attached to {detail}"
     ANSWERS = "{detail} holds the address, and it answers"
     PING_BLOCKED = (
-        "probe blocked: {detail} holds the address, which answers TCP but no ping; let its security group admit ICMP"
+        "probe blocked: {detail} holds the address, which answers TCP but no ping; let its security group admit {ping}"
     )
     PROBE_LOST = "a probe was lost; {detail}"
     PROBE_BLOCKED = (
         "probe blocked: the address does not answer this node, but {detail} serves it and reaches this node from it;"
-        " let its security group admit ICMP and the observers' TCP port"
+        " let its security group admit {ping} and the observers' TCP port"
     )
     NOT_VOUCHED = "the address does not answer, and {detail} does not vouch for it: waiting"
     NO_EVIDENCE = "the address does not answer, but this node may be the one that is cut off: {detail}"
@@ -114,7 +114,8 @@ class Reason(Enum):
 class Decision:
     """What to do now, and why.
 
-    ``detail`` completes the reason's sentence.  ``look_at`` is when EC2 should be asked next, ``write`` what is to
+    ``detail`` completes the reason's sentence, and ``ping`` is the protocol by which the address is pinged, as security
+    groups call it.  ``look_at`` is when EC2 should be asked next, ``write`` what is to
     be written now, if anything, and ``awaiting`` what will be once EC2 has answered (STALE).  ``extent`` is how
     much of the plumbing there should be, if the link is there.  ``attachment_id`` is the attachment that was
     judged, empty for none.  ``due``: a takeover is due, and only others who come first keep this node from it;
@@ -128,6 +129,7 @@ class Decision:
     rule: Rule
     look_at: float
     detail: str = ""
+    ping: str = "ICMP"
     write: Write | None = None
     awaiting: Write | None = None
     extent: Extent = Extent.ALL
@@ -140,4 +142,4 @@ class Decision:
     @property
     def sentence(self) -> str:
         """The reason in words."""
-        return self.reason.value.format(detail=self.detail)
+        return self.reason.value.format(detail=self.detail, ping=self.ping)

@@ -7,7 +7,6 @@ The ladder of rules.py says what the holder is charged with, and conviction.py w
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv6Address
 from math import inf
 
 from floatingip.core import pace, timing
@@ -25,6 +24,7 @@ from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.ec2 import AttachmentStatus, Owner
 from floatingip.core.health import HealthState
+from floatingip.core.model import ping_protocol
 from floatingip.core.peer import WordState
 from floatingip.core.plumbing import Extent
 from floatingip.core.writes import Tag
@@ -72,6 +72,7 @@ def _watch(situation: Situation) -> Decision:
     memory, view, owner = situation.memory, situation.view, situation.owner
     attachment = situation.attachment
     who, word, health = attachment.instance_id, view.word, view.health
+    ping = ping_protocol(situation.eni.address_of(view.target))
     if not health.in_doubt:
         peace = _in_peace(memory, view, owner)
         if health.recovered_at is not None and owner.asked_at < health.recovered_at:
@@ -88,11 +89,12 @@ def _watch(situation: Situation) -> Decision:
         if clear is None and healthy_for >= timing.REACHED_FOR:
             clear = _reaching(situation, view.wall - healthy_for + timing.REACHED_FOR)
         reason, rule = (Reason.PING_BLOCKED, Rule.R4) if health.by_tcp else (Reason.ANSWERS, Rule.R10)
-        return Decision(State.STANDBY, reason, rule, peace, detail=who, write=clear)
+        return Decision(State.STANDBY, reason, rule, peace, detail=who, ping=ping, write=clear)
     asked_since_loss = health.first_lost_at is not None and owner.asked_at >= health.first_lost_at
     look_at = in_doubt(owner) if asked_since_loss else view.now
     if health.state is HealthState.DOWN and word.vouches:
-        return Decision(State.STANDBY, Reason.PROBE_BLOCKED, Rule.R4, _in_peace(memory, view, owner), detail=who)
+        peace = _in_peace(memory, view, owner)
+        return Decision(State.STANDBY, Reason.PROBE_BLOCKED, Rule.R4, peace, detail=who, ping=ping)
     if health.state is HealthState.DOWN and should_answer(situation):
         return Decision(State.DOUBT, Reason.NOT_VOUCHED, Rule.R4, look_at, detail=who)
     if health.state is HealthState.UP:
@@ -111,10 +113,9 @@ def _unreached(situation: Situation) -> str:
     address, holder = eni.address_of(view.target), owner.instances.get(attachment.instance_id)
     at = f" ({holder.address}:{settings.port})" if holder is not None and holder.address is not None else ""
     lives = f", though EC2 says it is {holder.state}" if holder is not None else ""
-    ping = "ICMPv6" if isinstance(address, IPv6Address) else "ICMP"
     return (
         f"neither {address} nor {attachment.instance_id}{at} ever answered{lives}: does the security group admit"
-        f" {ping} and TCP {settings.port} among the workers?"
+        f" {ping_protocol(address)} and TCP {settings.port} among the workers?"
     )
 
 
