@@ -24,13 +24,14 @@ from floatingip.commands.observers import Observers
 from floatingip.commands.orders import Handover, Orders
 from floatingip.commands.place import stranger
 from floatingip.commands.progress import Progress
+from floatingip.commands.successor import Successor
 from floatingip.core.decision import order, pause
 from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, FloatingIPError
 from floatingip.core.model import Carry, Target
 from floatingip.core.ports import Cloud
-from floatingip.core.word import RESERVED, is_instance_id
+from floatingip.core.word import RESERVED, Status, is_instance_id
 from floatingip.edges import configmap
 from floatingip.edges.utc import utc
 from floatingip.runtime.look import read_in_full
@@ -46,6 +47,9 @@ LISTEN_EVERY = 0.1
 
 GAP_TOLD_WITHIN = 5.0
 """Seconds to wait, after EC2 shows a move, until the observers have told of it."""
+
+CARRIED_WITHIN = 30.0
+"""The same while the new holder's observer tells that it does not carry the address yet: a slow device takes 20."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,9 +107,16 @@ def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -
         otherwise = carried_otherwise(enis, target, ours.carry) or (
             stranger(ours.cloud, ours.name, target) if having[target] is None else ""
         )
-        said = f"{target}: {otherwise}" if otherwise else f"{target}: no node holds it now; nothing to hand over"
+        said = f"{target}: {otherwise or _not_held(having[target])}"
         raise ConfigurationError(said, arguments.without_it("handover", moves))
     return tuple(move for move in moves.values() if move.source != to)
+
+
+def _not_held(eni: Eni | None) -> str:
+    """Why nothing can be handed over of what no node holds."""
+    if eni is None or eni.attachment is None:
+        return "no node holds it now; nothing to hand over"
+    return f"EC2 shows it {eni.attachment.where}; run it again once that has ended"
 
 
 def _is_held(eni: Eni) -> bool:
@@ -212,19 +223,23 @@ def carry_out(
     """Order the handovers, wait until they are done, and remove the orders.
 
     Observers tell only peers who holds what; where this runs on no instance they look at EC2 by themselves, up to a
-    minute later.  ``say`` is called with what happens, and ``wait``, again and again, with
-    what is waited for.  Raises ``CloudError`` when an address has not moved in time, or not to whom it was asked for.
+    minute later.  ``say`` is called with what happens, and ``wait``, again and again, with what is waited for.  Raises
+    ``CloudError`` when an address has not moved in time, or not to whom it was asked for, or can do so no more, or
+    where its new holder's observer tells that it does not carry it.
     """
     began, deadline = now(), wall() + VALID_FOR
     left = {move.target: move for move in moves}
     gaps = {move.target: Gap() for move in moves}
     moved_at: dict[Target, float] = {}
-    shown = {move.target: f"{AttachmentStatus.ATTACHED} to {move.source}" for move in moves}
+    shown = {move.target: _before(move) for move in moves}
     observers = Observers(ours, now, sleep)
-    observers.find(frozenset(move.source for move in moves))
+    named = frozenset(move.to for move in moves) - {order.ANYBODY}
+    observers.find(frozenset(move.source for move in moves), named)
+    successors = [Successor(ours, observers, each, say, now) for each in named]
     orders = Orders(ours, deadline, say, sleep, wall)
     dropped: list[str] = []  # which somebody else asked for meanwhile, and then no longer
     astray: list[str] = []  # which somebody else took meanwhile, as where the holder died
+    uncarried: list[str] = []
     try:
         for move in moves:
             orders.give(move)
@@ -250,18 +265,30 @@ def carry_out(
                     say(f"{target}: whoever asked for it after this has taken that back: no order stands any more")
                     continue
                 if holder in ("", left[target].source):
+                    moved_at.pop(target, None)
                     if shown[target] != (where := _where(attachment)):
                         shown[target] = where
                         say(f"{target}: {where}")
                     continue
                 gap, since = gaps[target].seconds(), moved_at.setdefault(target, now())
-                if gap is None and observers.addresses and now() - since < GAP_TOLD_WITHIN and not is_over:
+                shown[target] = _where(attachment)
+                lacks = _lacks(observers.heard.get(holder), target) if gap is None else ""
+                within = CARRIED_WITHIN if lacks else GAP_TOLD_WITHIN
+                if gap is None and observers.addresses and now() - since < within and not is_over:
                     continue
                 told = f"a gap of at most {gap:.1f} s" if gap is not None else "no observer to ask for the gap"
+                told = f"but does not carry it: {lacks}" if lacks else told
                 say(f"{target}: {holder} has it, {now() - began:.1f} s after it was asked for; {told}")
+                if lacks:
+                    uncarried.append(f"{target} on {holder}")
                 _keep_paused(ours, enis or (), left[target], wall(), say, sleep)
                 if left.pop(target).to not in (order.ANYBODY, holder):
                     astray.append(f"{target} on {holder}")
+            gone = next(filter(None, [each.gone() for each in successors]), "") if left else ""
+            waits = enis is not None and all(orders.lasting(target) for target in left)
+            if gone and waits and all(shown[target] == _before(move) for target, move in left.items()):
+                names = ", ".join(str(target) for target in left)
+                raise CloudError(f"{names}: not handed over to {moves[0].to}: {gone}", "hand over to another node")
             if left and is_over:
                 names = ", ".join(str(target) for target in left)
                 where = "; ".join(shown[target] for target in left)
@@ -270,6 +297,8 @@ def carry_out(
             raise CloudError(f"{', '.join(dropped)}: not handed over: no order stands any more", "run handover again")
         if astray:
             raise CloudError(f"{', '.join(astray)}: not handed over to {moves[0].to}", "run handover again")
+        if uncarried:
+            raise CloudError(f"{', '.join(uncarried)}: handed over, but not carried there", "see that observer's log")
     finally:
         stays = orders.take_back()
         for target, why in stays.items():
@@ -344,6 +373,19 @@ def _attachment(enis: Iterable[Eni], target: Target, carry: Carry) -> Attachment
 def _carriers(enis: Iterable[Eni], target: Target, carry: Carry) -> Iterator[Eni]:
     """The ENIs that have the target, and are of the kind by which this deployment carries it."""
     return (eni for eni in way_to(carry).usable(enis) if eni.carries(target))
+
+
+def _lacks(status: Status | None, target: Target) -> str:
+    """Why the observer that said this does not carry the target; empty where it does, or is not heard."""
+    if status is None:
+        return ""
+    held = status.holds.get(str(target))
+    return "its observer does not say yet that it holds it" if held is None else held.problem
+
+
+def _before(move: Handover) -> str:
+    """Where EC2 shows an address that has not moved, in words."""
+    return f"{AttachmentStatus.ATTACHED} to {move.source}"
 
 
 def _where(attachment: Attachment | None) -> str:

@@ -9,6 +9,7 @@ from floatingip.agent.looks import cluster_name
 from floatingip.commands.deployment import Deployment
 from floatingip.commands.insisting import insist
 from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import InstanceState
 from floatingip.core.model import Address
 from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status
 from floatingip.runtime.peers import ask_once, not_ready
@@ -24,7 +25,8 @@ class Observers:
     """The holders' observers, and those that they name, as far as EC2 shows them in the same cluster as ``ours``.
 
     All by instance id: ``addresses`` are of those that tell what they hold; ``answers`` are the first answers of all
-    that were asked; ``nodes`` are names for people.
+    that were asked; ``heard`` are the words of those that answered when they were asked last (`ask`); ``nodes`` are
+    names for people.
     """
 
     def __init__(self, ours: Deployment, now: Callable[[], float], sleep: Callable[[float], None]) -> None:
@@ -36,7 +38,9 @@ class Observers:
         self._asked_at: dict[str, Address] = {}
         self.addresses: dict[str, Address] = {}
         self.answers: dict[str, Answer] = {}
+        self.heard: dict[str, Status] = {}
         self.nodes: dict[str, str] = {}
+        self._unread: set[str] = set()
         self._problems: dict[str, str] = {}
 
     def find(self, holders: frozenset[str], named: frozenset[str] = frozenset()) -> None:
@@ -49,6 +53,8 @@ class Observers:
             shown = insist(partial(self._ours.cloud.describe_instances, asked), sleep=self._sleep).values()
             clusters.update(cluster_name(instance.tags) for instance in shown if instance.id in holders)
             for instance in shown:
+                if instance.state is InstanceState.UNREAD:
+                    self._unread.add(instance.id)
                 also = ", ".join(filter(None, (instance.node, str(instance.address or ""))))
                 self.nodes[instance.id] = f"{instance.id} ({also})" if also else instance.id
                 ours = cluster_name(instance.tags) in clusters
@@ -67,8 +73,16 @@ class Observers:
 
     def ask(self, instance_id: str) -> Status | None:
         """What one says of itself now; None where it is silent, or does not know who asks."""
+        self.heard.pop(instance_id, None)
         status = self._ask(instance_id).status
-        return status if status is not None and status.instance_id == instance_id else None
+        if status is None or status.instance_id != instance_id:
+            return None
+        self.heard[instance_id] = status
+        return status
+
+    def not_ready(self, instance_id: str) -> str:
+        """Why that one calls itself not ready now; empty where it is ready."""
+        return not_ready(self._asked_at[instance_id], self._port, me=self._me)
 
     def is_silent(self, instance_id: str) -> bool:
         """The node was asked, and did not answer at all, not even by refusing the connection."""
@@ -82,6 +96,8 @@ class Observers:
         return self._problems[instance_id]
 
     def _find_problem(self, instance_id: str) -> str:
+        if instance_id in self._unread:
+            return "what EC2 says of that instance cannot be read"
         if instance_id not in self.answers:
             return "it is no living worker of the holder's cluster"
         address, status = self._asked_at[instance_id], self.answers[instance_id].status
@@ -94,7 +110,7 @@ class Observers:
                 return "its node is about to end"
             if status.free_slots == 0:
                 return way_to(self._ours.carry).lacks_room
-        reason = not_ready(address, self._port, me=self._me)
+        reason = self.not_ready(instance_id)
         return f"its observer is not ready: {reason}" if reason else ""
 
     def _ask(self, instance_id: str) -> Answer:

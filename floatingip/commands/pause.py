@@ -19,7 +19,7 @@ from floatingip.commands.insisting import aloud, insist
 from floatingip.commands.place import stranger
 from floatingip.core.decision import pause
 from floatingip.core.decision.carry import carried_otherwise, way_to
-from floatingip.core.ec2 import Eni
+from floatingip.core.ec2 import AttachmentStatus, Eni
 from floatingip.core.errors import ConfigurationError
 from floatingip.core.model import Allocation, Carry, Target
 from floatingip.core.ports import Cloud
@@ -97,6 +97,9 @@ def begin(
             raise ConfigurationError(said, arguments.without_it("pause", there))
     before = max(pause.ends_at(eni.tags, wall()) for eni in enis)
     _tag(cloud, enis, str(ends_at), say, sleep)
+    for target in targets:
+        if where := _on_its_way(target, enis):
+            say(f"{target}: EC2 shows it {where}; a pause keeps no node from claiming what no node holds")
     for remark in _remarks(shown, enis, targets, carry):
         say(remark)
     if before > ends_at:
@@ -131,6 +134,15 @@ def end(
     for remark in _remarks(shown, enis, targets, carry):
         say(remark)
     return any(pause.ends_at(eni.tags, wall()) > 0 for eni in paused)
+
+
+def _on_its_way(target: Target, enis: Iterable[Eni]) -> str:
+    """Where EC2 shows an address that is on no node now; empty for one on its node, or of which nobody knows."""
+    having = [eni for eni in enis if eni.carries(target)]
+    bound = [eni.attachment for eni in having if eni.attachment is not None]
+    if any(eni.unread for eni in having) or any(each.status is AttachmentStatus.ATTACHED for each in bound):
+        return ""
+    return next((each.where for each in bound), "on no node")
 
 
 def _interfaces(enis: Iterable[Eni], targets: Collection[Target], carry: Carry) -> list[Eni]:

@@ -150,7 +150,7 @@ def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: 
 
     It needs all of them; where only unused interfaces go, it needs those by which it holds an address.  An observer
     that does not know the asker does not say whose it is: it counts as ours, since our interface is there.  Returns the
-    nodes that did not answer at all: whether an observer runs there is not known.
+    nodes that did not answer at all, or that EC2 does not describe: whether an observer runs there is not known.
     """
     held: dict[str, list[Eni]] = {}
     for eni in chosen.enis:
@@ -158,8 +158,12 @@ def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: 
             held.setdefault(eni.attachment.instance_id, []).append(eni)
     if not held:
         return ()
-    unknown = []
-    for instance in cloud.describe_instances(frozenset(held)).values():
+    unknown, shown = [], cloud.describe_instances(frozenset(held))
+    for instance_id in sorted(held):
+        instance = shown.get(instance_id)
+        if instance is None or (instance.address is None and not instance.state.announces_death):
+            unknown.append(f"{instance_id} (EC2 does not tell its address)")
+            continue
         if instance.address is None or instance.state.announces_death:
             continue
         answer = ask_once(instance.address, port, me=me)
@@ -195,16 +199,26 @@ def stay_gone(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Watch for a while after the release.  Raises ``ReleaseRefused`` when an interface is there again."""
-    until = now() + COMES_BACK_WITHIN
+    """Watch for a while after the release.
+
+    Raises ``ReleaseRefused`` when an interface is there again, and ``CloudUnavailable`` when EC2 has not answered last.
+    """
+    until, silence = now() + COMES_BACK_WITHIN, ""
     while now() < until:
         wait(f"watching for {until - now():.0f} s more whether an observer makes or attaches one again")
         sleep(LOOK_EVERY)
         try:
-            _refuse_undone(chosen, cloud.describe_enis(name))
-        except CloudUnavailable:
+            shown = cloud.describe_enis(name)
+        except CloudUnavailable as error:
             # Ask again: that EC2 does not answer now does not undo the release.
+            silence = str(error)
             continue
+        _refuse_undone(chosen, shown)
+        silence = ""
+    if silence:
+        raise CloudUnavailable(
+            f"released; whether an observer makes or attaches one again is not known: {silence}", "run release again"
+        )
 
 
 def _refuse_undone(chosen: Plan, shown: Iterable[Eni]) -> None:

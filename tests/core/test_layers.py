@@ -83,6 +83,7 @@ commands          place
 commands          deployment history ec2_view
 commands          status
 commands          observers orders
+commands          successor
 commands          handover release pause
 commands          resume process
 commands/doctor   finding once

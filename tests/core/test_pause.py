@@ -94,6 +94,7 @@ def test_a_pause_of_one_address_that_is_one_of_all_says_so() -> None:
     standing = cloud.create_eni(None, subnet, {OWNER_TAG: NAME, STANDING_TAG: worker}, worker)
     for address in (ADDRESS, ADDRESS + 1):
         cloud.assign(standing.id, address, reassign=False)
+    cloud.attach_eni(standing.id, worker, frozenset())
     ec2.advance(10.0)
     for targets in ([ADDRESS], [ADDRESS, ADDRESS + 1]):
         begin(cloud, NAME, targets, Carry.ADDRESS, 600, wall=lambda: WALL, say=told.append)

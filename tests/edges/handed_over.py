@@ -1,7 +1,7 @@
 """Two workers in the model EC2, of which a handover is asked: by what command, and what happens meanwhile."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from floatingip.commands.deployment import Deployment
@@ -12,6 +12,9 @@ from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.order import ANYBODY, Order
 from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Attachment, Eni
 from floatingip.core.model import Carry
+from floatingip.core.word import Held, Status
+from floatingip.edges import clock
+from tests.edges.observers import ASKER, Start
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import Delays, FakeEc2
 
@@ -113,3 +116,33 @@ class Vpc:
         assert eni.attachment is not None
         tag = eni.tags.get(way_to(self.carry).of_one(order.TAG, ADDRESS), "")
         return order.parse(tag, eni.attachment.id, WALL + self.ec2.now)
+
+
+class Observed:
+    """Observers on both workers, which say what they hold."""
+
+    def __init__(self, vpc: Vpc, start: Start) -> None:
+        self._vpc = vpc
+        self.observers = [
+            start(f"127.0.0.{last}", Status(NAME, worker)) for last, worker in zip((11, 12), vpc.workers, strict=True)
+        ]
+        first, second = self.observers
+        first.meet(**{vpc.workers[1].removeprefix("i-"): second.address})
+        assert first.roster.is_peer(vpc.workers[1], second.address, clock.now())
+        self.hold(0)
+
+    def know(self, instance_id: str) -> None:
+        """EC2 has shown them this instance, by whose address the tests ask."""
+        for observer in self.observers:
+            observer.meet(**{instance_id.removeprefix("i-"): ASKER})
+
+    def hold(self, index: int) -> None:
+        """Say for this one that it has the address, for the other that it has not."""
+        for other, observer in enumerate(self.observers):
+            holds = {str(ADDRESS): Held("a1")} if other == index else {}
+            observer.status = replace(observer.status, holds=holds)
+
+    def obey(self) -> None:
+        """The second one takes over."""
+        self._vpc.move()
+        self.hold(1)

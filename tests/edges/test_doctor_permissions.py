@@ -8,6 +8,7 @@ import pytest
 from floatingip.commands.doctor.examine import examine
 from floatingip.commands.doctor.facts import Facts
 from floatingip.commands.doctor.finding import PERMISSIONS, Verdict
+from floatingip.commands.doctor.finding import SLOTS as SLOTS_CHECK
 from floatingip.core.model import Allocation, Target
 from floatingip.core.node import Identity
 from floatingip.core.settings import Settings
@@ -88,3 +89,16 @@ def test_a_permission_that_another_address_needs_is_tried_for_each_of_them(told:
     assert "ec2:AssociateAddress" in told(*elastic, AssociateAddress="UnauthorizedOperation")
     tried = [asked for asked in server.asked if "Action=AssociateAddress&" in asked]
     assert [any(f"AllocationId={each.id}" in asked for asked in tried) for each in elastic] == [True, True]
+
+
+def test_an_instance_that_ec2_did_not_describe_is_not_taken_for_another_regions(
+    server: Server, environment: Become
+) -> None:
+    """It answered all other questions."""
+    environment(AWS_ENDPOINT_URL_EC2=server.url, **KEYS)
+    server.replies |= {"DescribeInstances": error(503, "Unavailable")}
+    server.replies |= {action: reply for action, reply in ANSWERS.items() if action != "DescribeInstances"}
+    [found] = examine(OnWorker(Settings((ADDRESS,), name="lab"), {}, None), [SLOTS_CHECK], within=10)
+    assert found.verdict is Verdict.WARN
+    assert found.what.startswith("not known: this instance, of which EC2 did not tell (DescribeInstances: Unavailable")
+    assert found.remedy == "see ec2"

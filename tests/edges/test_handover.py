@@ -18,10 +18,9 @@ from floatingip.core import timing
 from floatingip.core.decision.order import ANYBODY, Order
 from floatingip.core.errors import CloudError, ConfigurationError, Denied
 from floatingip.core.model import Carry
-from floatingip.core.word import Held, Status
-from floatingip.edges import clock
+from floatingip.core.word import Status
 from floatingip.runtime import status_server
-from tests.edges.handed_over import ADDRESS, NAME, Vpc
+from tests.edges.handed_over import ADDRESS, NAME, Observed, Vpc
 from tests.edges.observers import ASKER, TARGET, Start
 from tests.fakes.ec2 import Delays
 
@@ -196,36 +195,6 @@ def test_the_gap_is_the_time_in_which_neither_node_said_that_it_holds_the_addres
     assert gap.seconds() == 0.0
 
 
-class Observed:
-    """Observers on both workers, which say what they hold."""
-
-    def __init__(self, vpc: Vpc, start: Start) -> None:
-        self._vpc = vpc
-        self.observers = [
-            start(f"127.0.0.{last}", Status(NAME, worker)) for last, worker in zip((11, 12), vpc.workers, strict=True)
-        ]
-        first, second = self.observers
-        first.meet(**{vpc.workers[1].removeprefix("i-"): second.address})
-        assert first.roster.is_peer(vpc.workers[1], second.address, clock.now())
-        self.hold(0)
-
-    def know(self, instance_id: str) -> None:
-        """EC2 has shown them this instance, by whose address the tests ask."""
-        for observer in self.observers:
-            observer.meet(**{instance_id.removeprefix("i-"): ASKER})
-
-    def hold(self, index: int) -> None:
-        """Say for this one that it has the address, for the other that it has not."""
-        for other, observer in enumerate(self.observers):
-            holds = {str(ADDRESS): Held("a1")} if other == index else {}
-            observer.status = replace(observer.status, holds=holds)
-
-    def obey(self) -> None:
-        """The second one takes over."""
-        self._vpc.move()
-        self.hold(1)
-
-
 @pytest.fixture(name="observed")
 def _observed(vpc: Vpc, port: int, start: Start) -> Observed:
     """Both workers have observers, and know the one on which the handover is asked for."""
@@ -264,15 +233,6 @@ def test_from_outside_nobody_can_be_asked_for_the_gap(vpc: Vpc, port: int, start
     vpc.carry_out()
     assert vpc.said[1].endswith("no observer to ask for the gap")
     assert [observer.looks for observer in observed.observers] == [0, 0]
-
-
-@pytest.mark.usefixtures("observed")
-def test_a_move_that_ec2_shows_ends_the_wait_though_the_observers_say_nothing_of_it(vpc: Vpc) -> None:
-    """The gap is not known then."""
-    vpc.then[12.0] = vpc.move
-    vpc.carry_out()
-    assert vpc.holder().id == vpc.enis[1]
-    assert vpc.said[1].endswith("no observer to ask for the gap")
 
 
 # Before it: whether anybody would obey.

@@ -9,6 +9,7 @@ from floatingip.core.decision import pause as pauses
 from floatingip.core.errors import Denied
 from floatingip.core.model import Carry
 from tests.edges.handed_over import ADDRESS, NAME, WALL, Vpc
+from tests.fakes.ec2 import Delays
 
 
 def begin(vpc: Vpc, seconds: float = 600.0) -> None:
@@ -42,6 +43,21 @@ def test_a_pause_that_ends_sooner_than_somebody_elses_is_told() -> None:
     assert vpc.said == [
         "somebody has asked for a pause until 2025-11-24T18:01:10Z; now it is over before that, at 2025-11-24T16:10:10Z"
     ]
+
+
+@pytest.mark.parametrize("way", ["detaching", "free"])
+def test_a_pause_of_what_is_on_no_node_says_so(way: str) -> None:
+    """It keeps an address from being taken off its node: one that has left it already is claimed all the same."""
+    vpc = Vpc(carry=Carry.ENI)
+    vpc.ec2.delays = Delays(detach=5.0)
+    vpc.cloud.detach_eni(vpc.attachment().id, force=False)
+    where = f"detaching from {vpc.workers[0]}"
+    if way == "free":
+        vpc.ec2.advance(vpc.ec2.now + 6.0)
+        where = "on no node"
+    begin(vpc)
+    assert len(vpc.said) == 1
+    assert vpc.said[0].startswith(f"{ADDRESS}: EC2 shows it {where}; a pause keeps no node from claiming ")
 
 
 def test_a_longer_pause_that_could_not_be_replaced_is_not_told_as_over() -> None:

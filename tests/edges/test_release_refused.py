@@ -1,15 +1,17 @@
 """When giving our interfaces back is refused: while observers live that would take them again."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from ipaddress import IPv4Address
+from types import MappingProxyType
 
 import pytest
 
-from floatingip.commands.release import COMES_BACK_WITHIN, ReleaseRefused, stay_gone
+from floatingip.commands.release import COMES_BACK_WITHIN, ReleaseRefused, refuse_while_observed, stay_gone
 from floatingip.core import timing
-from floatingip.core.ec2 import OWNER_TAG, Eni
+from floatingip.core.ec2 import OWNER_TAG, Eni, Instance, InstanceState
+from floatingip.core.errors import CloudUnavailable
 from floatingip.core.word import Held, Status
 from tests.edges.observers import Observer, free_port
 from tests.edges.test_release import ADDRESS, NAME, OTHER, WORKER, Vpc, standing
@@ -188,3 +190,39 @@ def test_free_interfaces_need_no_question(vpc: Vpc) -> None:
     asked = len(vpc.cloud.calls)
     vpc.refuse(chosen, 9807)
     assert vpc.cloud.calls[asked:] == []
+
+
+class Undescribed(FakeCloud):
+    """EC2, which does not describe any instance, or nothing that can be read."""
+
+    shows: Mapping[str, Instance] = MappingProxyType({})
+
+    def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
+        """See `ports.Cloud`."""
+        return {each: shown for each, shown in self.shows.items() if each in instance_ids}
+
+
+@pytest.mark.parametrize("state", [None, InstanceState.RUNNING, InstanceState.UNREAD])
+def test_a_node_of_which_ec2_does_not_tell_the_address_is_told_of_before(vpc: Vpc, state: InstanceState | None) -> None:
+    """Nobody could ask whether an observer runs there: that is no sign that none does."""
+    vpc.eni(ADDRESS)
+    cloud = Undescribed(vpc.ec2)
+    if state is not None:
+        cloud.shows = {vpc.worker: Instance(vpc.worker, state, None, "us-west-2a", frozenset({0}))}
+    unknown = refuse_while_observed(cloud, vpc.plan(), NAME, free_port(), "")
+    assert unknown == (f"{vpc.worker} (EC2 does not tell its address)",)
+
+
+def test_what_ec2_does_not_tell_after_the_end_is_not_known(vpc: Vpc) -> None:
+    """An observer that still runs may have made an interface anew: without an answer nobody knows."""
+    vpc.eni(ADDRESS)
+    chosen, now = vpc.plan(), [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        vpc.cloud.reachable = now[0] < COMES_BACK_WITHIN / 2
+
+    with pytest.raises(
+        CloudUnavailable, match="released; whether an observer makes or attaches one again is not known"
+    ):
+        stay_gone(vpc.cloud, chosen, NAME, now=lambda: now[0], sleep=sleep)

@@ -205,6 +205,8 @@ class Facts:
     def instance(self) -> Instance:
         """The instance of this node, as EC2 shows it.  Raises ``NotKnown``."""
         if (mine := self.shared.instances.get(self.me.instance_id)) is None:
+            if self.seen.undescribed:
+                raise NotKnown(f"this instance, of which EC2 did not tell ({self.seen.undescribed})", "see ec2")
             raise NotKnown("this instance, which EC2 does not show", "does AWS_REGION name another Region?")
         return mine
 

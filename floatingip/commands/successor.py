@@ -1,0 +1,68 @@
+"""The node that a handover names: whether it can still obey, so that nobody waits for one that cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from floatingip.commands.deployment import Deployment
+from floatingip.commands.observers import Observers
+from floatingip.core.errors import CloudError
+
+LASTS = 5.0
+"""Seconds for which it must have been so: what a node says of its end may be taken back, and EC2 errs at times."""
+
+ASKED_EVERY = 5.0
+"""Seconds between two questions what a silent one's instance has come to, or why one that is heard is not ready."""
+
+
+class Successor:
+    """The instance ``to``, as its observer tells of it, or EC2 while that is silent; ``say`` is told what it lacks."""
+
+    def __init__(
+        self,
+        ours: Deployment,
+        observers: Observers,
+        to: str,
+        say: Callable[[str], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._cloud = ours.cloud
+        self._observers = observers
+        self._to = to
+        self._say = say
+        self._now = now
+        self._ask_at = now() + ASKED_EVERY
+        self._why, self._since = "", now()
+        self._lacks = ""
+
+    def gone(self) -> str:
+        """Why it will not take the address any more, once that has lasted; empty where it may."""
+        status, asks = self._observers.heard.get(self._to), self._now() >= self._ask_at
+        why = self._why
+        if status is not None:
+            why = "its node is about to end" if status.leaving and not status.claiming else ""
+        elif asks:
+            why = self._ended()
+        if asks:
+            self._ask_at = self._now() + ASKED_EVERY
+            if status is not None and not status.leaving:
+                self._tell(self._observers.not_ready(self._to))
+        if why != self._why:
+            self._why, self._since = why, self._now()
+        return why if self._now() - self._since >= LASTS else ""
+
+    def _ended(self) -> str:
+        """What EC2 says of its instance, where that has ended; whoever is not asked, or not shown, has not."""
+        try:
+            shown = self._cloud.describe_instances(frozenset((self._to,))).get(self._to)
+        except CloudError:
+            return self._why
+        if shown is None or not shown.state.announces_death:
+            return ""
+        return f"EC2 says that its instance is {shown.state}"
+
+    def _tell(self, lacks: str) -> None:
+        """That it is not ready may pass, and it would obey then: say so, and wait on."""
+        if lacks and lacks != self._lacks:
+            self._say(f"{self._observers.nodes.get(self._to, self._to)}: its observer is not ready: {lacks}")
+        self._lacks = lacks

@@ -1,0 +1,192 @@
+"""The node to which an address is handed over: it can obey no more, or has the address and does not carry it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from floatingip.commands import successor
+from floatingip.commands.handover import CARRIED_WITHIN, VALID_FOR
+from floatingip.core.decision.order import ANYBODY
+from floatingip.core.ec2 import AttachmentStatus
+from floatingip.core.errors import CloudError, ConfigurationError
+from floatingip.core.model import Carry
+from floatingip.core.word import Held
+from floatingip.runtime import status_server
+from tests.edges.handed_over import ADDRESS, Observed, Vpc
+from tests.edges.observers import Start
+from tests.fakes.ec2 import Delays
+
+BEGAN = 10.0
+"""When a handover is asked for, by EC2's clock."""
+
+Ended = Callable[[Vpc, Observed], None]
+
+
+@pytest.fixture(name="vpc")
+def _vpc() -> Vpc:
+    return Vpc()
+
+
+@pytest.fixture(name="observed")
+def _observed(vpc: Vpc, port: int, start: Start, monkeypatch: pytest.MonkeyPatch) -> Observed:
+    """Both workers have observers, and know the one on which the handover is asked for."""
+    monkeypatch.setattr(status_server, "PLACE_RESTS", 0.0)  # EC2's time goes faster here than the server's
+    observed = Observed(vpc, start)
+    observed.know("i-b")
+    vpc.port, vpc.me = port, "i-b"
+    return observed
+
+
+def leave(_vpc: Vpc, observed: Observed) -> None:
+    """Its node is about to end, as its observer says."""
+    standby = observed.observers[1]
+    standby.status = replace(standby.status, leaving=True)
+
+
+def die(vpc: Vpc, observed: Observed) -> None:
+    """It is terminated, and tells nobody."""
+    observed.observers[1].server.stop()
+    vpc.ec2.terminate(vpc.workers[1])
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"),
+    [(leave, "its node is about to end"), (die, "EC2 says that its instance is (shutting-down|terminated)")],
+)
+def test_a_named_node_that_ends_is_not_waited_for(vpc: Vpc, observed: Observed, ends: Ended, why: str) -> None:
+    """Nobody else obeys that order: it is taken back, and the reason is told."""
+    vpc.then[12.0] = lambda: ends(vpc, observed)
+    with pytest.raises(CloudError, match=f"{ADDRESS}: not handed over to {vpc.workers[1]}: {why}") as told:
+        vpc.carry_out(vpc.workers[1])
+    assert told.value.exit_code == 3
+    assert vpc.ec2.now < 12.0 + 2 * successor.LASTS + 2 * successor.ASKED_EVERY < BEGAN + VALID_FOR
+    assert vpc.order() is None
+    assert vpc.said[-1] == f"{ADDRESS}: no longer asked for"
+
+
+def test_a_node_that_ends_where_no_observer_can_be_asked_is_known_by_ec2(vpc: Vpc) -> None:
+    """As from a workstation."""
+    vpc.then[12.0] = lambda: vpc.ec2.terminate(vpc.workers[1])
+    with pytest.raises(CloudError, match="EC2 says that its instance is "):
+        vpc.carry_out(vpc.workers[1])
+    assert vpc.order() is None
+
+
+def test_what_a_node_says_of_its_end_may_be_taken_back(vpc: Vpc, observed: Observed) -> None:
+    """As one that Kubernetes had written off for a moment."""
+    standby = observed.observers[1]
+
+    def stay() -> None:
+        standby.status = replace(standby.status, leaving=False)
+
+    vpc.then.update({12.0: lambda: leave(vpc, observed), 14.0: stay, 30.0: observed.obey})
+    vpc.carry_out(vpc.workers[1])
+    assert f"{ADDRESS}: {vpc.workers[1]} has it, " in vpc.said[-1]
+
+
+def test_a_named_node_that_ends_while_it_takes_the_address_is_waited_for(vpc: Vpc, observed: Observed) -> None:
+    """EC2 has promised it, as it says, though EC2 shows it where it was."""
+    standby = observed.observers[1]
+
+    def take() -> None:
+        standby.status = replace(standby.status, leaving=True, claiming=(str(ADDRESS),))
+
+    vpc.then.update({12.0: take, 30.0: observed.obey})
+    vpc.carry_out(vpc.workers[1])
+    assert f"{ADDRESS}: {vpc.workers[1]} has it, " in vpc.said[-1]
+
+
+def test_a_named_node_that_ends_after_it_has_fenced_the_address_is_waited_for() -> None:
+    """EC2 shows that nobody has it: whoever has fenced it goes on."""
+    vpc = Vpc(carry=Carry.ENI)
+    first = vpc.attachment().id
+    vpc.then[12.0] = lambda: vpc.cloud.detach_eni(first, force=False)
+    vpc.then[13.0] = lambda: vpc.ec2.terminate(vpc.workers[1])
+    with pytest.raises(CloudError, match=r"not handed over within .* s: on no instance"):
+        vpc.carry_out(vpc.workers[1])
+
+
+def test_anybody_is_waited_for_though_the_only_standby_ends(vpc: Vpc, observed: Observed) -> None:
+    """Another one may come."""
+    vpc.then.update({12.0: lambda: leave(vpc, observed), 40.0: observed.obey})
+    vpc.carry_out(ANYBODY)
+    assert f"{ADDRESS}: {vpc.workers[1]} has it, " in vpc.said[-1]
+
+
+def test_a_named_node_that_is_no_longer_ready_says_why(vpc: Vpc, observed: Observed) -> None:
+    """Once for each cause; it is waited for, as that may pass."""
+    standby = observed.observers[1]
+
+    def lack() -> None:
+        standby.not_ready = "nft is missing"
+
+    vpc.then.update({12.0: lack, 30.0: observed.obey})
+    vpc.carry_out(vpc.workers[1])
+    lacking = [line for line in vpc.said if "not ready" in line]
+    assert len(lacking) == 1
+    assert lacking[0].startswith(f"{vpc.workers[1]} (")
+    assert lacking[0].endswith("its observer is not ready: 10.0.0.100: nft is missing")
+
+
+# It has the address.
+
+
+@pytest.mark.parametrize(
+    ("holds", "why"),
+    [
+        ({str(ADDRESS): Held("a2", "nft is missing")}, "nft is missing"),
+        ({}, "its observer does not say yet that it holds it"),
+    ],
+    ids=["badly", "not yet"],
+)
+def test_an_address_that_its_new_holder_does_not_carry_was_not_handed_over(
+    vpc: Vpc, observed: Observed, holds: dict[str, Held], why: str
+) -> None:
+    """EC2 shows it there, but no client is answered: whoever is about to end the old node goes by the exit code."""
+
+    def obey() -> None:
+        observed.obey()
+        standby = observed.observers[1]
+        standby.status = replace(standby.status, holds=holds)
+
+    vpc.then[12.0] = obey
+    with pytest.raises(CloudError, match=f"{ADDRESS} on {vpc.workers[1]}: handed over, but not carried there") as told:
+        vpc.carry_out()
+    assert told.value.exit_code == 3
+    assert f"{ADDRESS}: {vpc.workers[1]} has it, " in vpc.said[-1]
+    assert vpc.said[-1].endswith(f"; but does not carry it: {why}")
+    assert vpc.ec2.now > BEGAN + CARRIED_WITHIN
+    assert vpc.order() is None
+
+
+def test_a_slow_device_is_waited_for(vpc: Vpc, observed: Observed) -> None:
+    """It takes up to 20 s; meanwhile it is told where the address is."""
+
+    def obey() -> None:
+        observed.obey()
+        standby = observed.observers[1]
+        standby.status = replace(standby.status, holds={})
+
+    vpc.then.update({12.0: obey, 30.0: lambda: observed.hold(1)})
+    vpc.carry_out()
+    assert "a gap of at most 1" in vpc.said[-1]
+    assert f"waiting for {ADDRESS} (attached to {vpc.workers[1]})" in vpc.awaited[-1]
+
+
+# Nobody has it just now.
+
+
+@pytest.mark.parametrize("status", [AttachmentStatus.DETACHING, AttachmentStatus.ATTACHING])
+def test_what_is_on_its_way_is_named_with_where(status: AttachmentStatus) -> None:
+    """It is not that nobody holds it, and nothing to do."""
+    vpc = Vpc(carry=Carry.ENI)
+    vpc.ec2.delays = Delays(detach=5.0, attach=5.0)
+    vpc.cloud.detach_eni(vpc.attachment().id, force=False)
+    where = f"detaching from {vpc.workers[0]}"
+    if status is AttachmentStatus.ATTACHING:
+        vpc.ec2.advance(vpc.ec2.now + 6.0)
+        vpc.cloud.attach_eni(vpc.enis[0], vpc.workers[1], frozenset())
+        where = f"attaching to {vpc.workers[1]}"
+    with pytest.raises(ConfigurationError, match=f"{ADDRESS}: EC2 shows it {where}; run it again once that has ended"):
+        vpc.plan()
