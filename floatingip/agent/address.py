@@ -85,7 +85,7 @@ class FloatingAddress:
         )
         self._imds = ShownByImds()
         self._jitter = 0.0
-        self.unready_since_wall: float | None = None
+        self.unready_since: float | None = None
 
     def configure(self, settings: Settings) -> None:
         """Decide by these settings from now on; they differ from the last only in what may change at any time."""
@@ -249,9 +249,9 @@ class FloatingAddress:
             self.seeing.answers.begin_anew()
         self.lack = self._lacking(obstacle)
         if not self.lack.words:
-            self.unready_since_wall = None
-        elif self.unready_since_wall is None:
-            self.unready_since_wall = wall
+            self.unready_since = None
+        elif self.unready_since is None:
+            self.unready_since = now
         self._telling.decided(before, self.decision, self.lack.words, self.moves.loss, now, wall)
         if self.report is not None:
             self._telling.kernel(self.report, now)
@@ -401,4 +401,5 @@ class FloatingAddress:
             blind=self.seeing.blind,
             unsound_before=self.memory.unsound_here,
             refused=str(self.final or self._claims.problem),
+            answer_age=self.now - self.where.owner.asked_at if self.where.owner is not None else 0.0,
         )

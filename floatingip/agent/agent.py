@@ -128,6 +128,7 @@ class Agent:
             looking=self._looking,
             metadata=self._metadata,
             node_ports=self._node_ports,
+            rehearsal=self._rehearsal,
             began_at=started_at,
         )
         self._stale: set[Target] = set(self._addresses)
@@ -168,7 +169,7 @@ class Agent:
                 # News concern all addresses; an address in doubt is judged again by each answer, new or not.
                 self._judge_doubted(all_of_them=self._peers.heard(instance_id, answer))
             case Reported(instance_id, report):
-                self._peers.reported(instance_id, report)
+                self._peers.reported(instance_id, report, now)
             case PeersChosen(addresses):
                 self._peers.ask(addresses)
             case PeersJudged():

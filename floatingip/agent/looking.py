@@ -101,21 +101,23 @@ class Looking:
         """EC2 answered: what it did not tell, and what IAM did not let be asked, is asked again after growing pauses
         (R9), which put off no question about an address of which it told.
         """
-        unread = "; ".join(sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)}))
+        unread = sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)})
         denied = next(iter(seen.refused.values()), None)
+        refused = (str(denial) for denial in seen.refused.values())
+        problem = "; ".join(dict.fromkeys(filter(None, (*refused, *unread, seen.undescribed))))
         self._looking, self._answered, self.answered_at = False, True, seen.asked_at
         self._known = {each.target for each in self._addresses} - seen.unknown.keys()
         self.denied = denied.action if denied is not None else ""
         if denied is not None:
-            self._complain_of_denial(denied, now)
+            self._complain_of_denial(problem, denied, now)
             self._put_off(timing.BACKOFF_LAST, now)
         elif unread:
-            self._again_later(unread, now)
+            self._again_later(problem, now)
         else:
             self._backoff.reset()
             self._again_at = self._again_in_peace_at = float("-inf")
-            if seen.undescribed:
-                self._complain(seen.undescribed, now)
+            if problem:
+                self._complain(problem, now)
             else:
                 self._recovered()
         if self._wanted_at is not None and seen.asked_at >= self._wanted_at:
@@ -128,7 +130,7 @@ class Looking:
         if not isinstance(error, Denied):
             self._again_later(str(error), now)
             return
-        self._complain_of_denial(error, now)
+        self._complain_of_denial(str(error), error, now)
         self._put_off(timing.BACKOFF_DENIED, now)
 
     def _again_later(self, problem: str, now: float) -> None:
@@ -141,10 +143,10 @@ class Looking:
             self._out.warning("ec2", f"{problem}; trying again")
         self._shared.unanswered = problem
 
-    def _complain_of_denial(self, error: Denied, now: float) -> None:
-        if self._complaint.is_due(str(error), now):
-            self._out.error("denied", str(error), action=error.action)
-        self._shared.unanswered = str(error)
+    def _complain_of_denial(self, problem: str, error: Denied, now: float) -> None:
+        if self._complaint.is_due(problem, now):
+            self._out.error("denied", problem, action=error.action)
+        self._shared.unanswered = problem
 
     def _recovered(self) -> None:
         """EC2 answers as it should: say so, if it was complained about."""

@@ -62,7 +62,7 @@ class Moves:
     ``one`` makes an attachment's id into one of this address alone, since several addresses may share an attachment
     (`Way.of_one`).  ``node`` gives the name of an instance's node, empty while it is not known.
 
-    ``last`` are the last moves.  ``since_wall`` is when this node first saw the present holder (Unix seconds), None
+    ``last`` are the last moves.  ``since`` is when this node first saw the present holder, None
     while there is none; ``was_first``: it is the first holder that this node saw, so it may have had the address for
     longer.
     """
@@ -79,7 +79,7 @@ class Moves:
         self._left = self._own = NOBODY
         self._holder = self._holder_before = ""
         self.last: deque[Move] = deque(maxlen=SHOWN_AT_MOST)
-        self.since_wall: float | None = None
+        self.since: float | None = None
         self.was_first = False
 
     @property
@@ -136,7 +136,7 @@ class Moves:
 
     def follow(self, decision: Decision, holder: str, now: float, wall: float) -> None:
         """After each decision: note who the ``holder`` is, by EC2, and tell what came of the move once it has ended."""
-        self._see(holder, wall)
+        self._see(holder, now, wall)
         move = self._move
         if move is None:
             return
@@ -195,15 +195,15 @@ class Moves:
             failover=move.failover,
         )
 
-    def _see(self, holder: str, wall: float) -> None:
+    def _see(self, holder: str, now: float, wall: float) -> None:
         """Remember who has the address now, and note a move of others; this node's own is noted when it ends."""
         if holder == self._holder:
             return
         before, self._holder = self._holder_before, holder
         if not holder:
-            self.since_wall = None
+            self.since = None
             return
-        self._holder_before, self.since_wall, self.was_first = holder, wall, not before
+        self._holder_before, self.since, self.was_first = holder, now, not before
         is_own = self._move is not None and holder == self._me
         if before not in ("", holder) and not is_own:
             self.last.append(Move("", wall, wall, self._address, "", "", before, holder, Result.SEEN))

@@ -25,7 +25,7 @@ class Peers:
         self.addresses: Mapping[str, Address] = {}
         self._answers: dict[str, Answer] = {}
         self._heard: dict[str, Answer] = {}
-        self._reports: dict[str, Report] = {}
+        self._reports: dict[str, tuple[Report, float]] = {}
 
     def ask(self, addresses: Mapping[str, Address]) -> None:
         """From now on these are asked.  What others said, or these at another address, is forgotten."""
@@ -46,10 +46,10 @@ class Peers:
             self._heard[instance_id] = answer
         return before is None or (answer.status, answer.refused) != (before.status, before.refused)
 
-    def reported(self, instance_id: str, report: Report) -> None:
+    def reported(self, instance_id: str, report: Report, now: float) -> None:
         """The observer on this instance reported more of itself than its word."""
         if instance_id in self.addresses and report.instance == instance_id:
-            self._reports[instance_id] = report
+            self._reports[instance_id] = report, now
 
     def shown(self, node_of: Callable[[str], str]) -> tuple[PeerSnapshot, ...]:
         """All that are asked, whether or not they ever answered, as people are shown them.
@@ -60,14 +60,16 @@ class Peers:
 
     def _shown(self, instance_id: str, address: Address, node: str) -> PeerSnapshot:
         heard, answer = self._heard.get(instance_id), self._answers.get(instance_id)
+        report, reported_at = self._reports.get(instance_id, (None, None))
         return PeerSnapshot(
             instance_id,
             address,
             heard.known_at if heard is not None else None,
             answer is not None and answer.status is None,
             heard.status if heard is not None else None,
-            self._reports.get(instance_id),
+            report,
             node,
+            reported_at,
         )
 
     def known(self, now: float) -> frozenset[str]:

@@ -12,6 +12,7 @@ from floatingip.agent.looking import Looking
 from floatingip.agent.metadata import Metadata
 from floatingip.agent.node_ports import NodePorts
 from floatingip.agent.peers import Peers
+from floatingip.agent.rehearsal import Rehearsal
 from floatingip.agent.shared import Shared
 from floatingip.agent.showing import shown
 from floatingip.core.decision import pause
@@ -36,6 +37,7 @@ class Publishing:
         looking: Looking,
         metadata: Metadata,
         node_ports: NodePorts,
+        rehearsal: Rehearsal,
         began_at: float,
     ) -> None:
         self._addresses = addresses
@@ -48,6 +50,7 @@ class Publishing:
         self._looking = looking
         self._metadata = metadata
         self._node_ports = node_ports
+        self._rehearsal = rehearsal
         self._began_at = began_at
         self._gone_by: tuple[object, ...] = ()
 
@@ -65,12 +68,12 @@ class Publishing:
     def snapshot(self, now: float, wall: float) -> Snapshot:
         """What others may know now."""
         shared, me = self._shared, self._shared.me
-        unknown = tuple(self._unknown())
+        unknown = tuple(self._unknown(now))
         notes = (self._company.loneliness, *self._remarks(wall), *unknown, self._configured.note)
         return Snapshot(
             now,
             self._status(now),
-            tuple(shown(each, self._settings, wall) for each in self._addresses),
+            tuple(shown(each, self._settings, now, wall) for each in self._addresses),
             note="; ".join(filter(None, notes)),
             are_others_short=self._company.is_short,
             is_imds_well=self._metadata.is_well,
@@ -116,8 +119,9 @@ class Publishing:
         if (paused_until := self._paused_until(wall)) > wall:
             yield pause.told(paused_until)
 
-    def _unknown(self) -> Iterator[str]:
+    def _unknown(self, now: float) -> Iterator[str]:
         """What could not be learned."""
+        yield from self._rehearsal.unknown(now)
         if self._leaving.problem:
             yield f"{UNKNOWN}: {self._leaving.problem}"
         if self._node_ports.problem:

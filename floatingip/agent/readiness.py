@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from floatingip.agent.shared import Shared
 from floatingip.agent.shortcoming import Shortcoming
+from floatingip.core import timing
 from floatingip.core.decision.decision import Decision, Reason, State
 from floatingip.core.plumbing import PlumbingReport, PlumbingState
 from floatingip.core.snapshot import Lack
+from floatingip.core.wording import span
 
 
 def shortcoming(
@@ -18,13 +20,14 @@ def shortcoming(
     blind: str,
     unsound_before: str,
     refused: str,
+    answer_age: float,
 ) -> Shortcoming:
     """What is missing, the most important thing first.
 
     ``obstacle`` is why this node could not carry the address at all, or not now.  ``blind`` is why it cannot probe the
     address, empty where it can; ``unsound_before`` is why it did not carry the address when it held it last, empty
     where it did; ``refused`` is for what lasting cause EC2 refused its last write, or did not do what it had accepted,
-    empty where it did.
+    empty where it did; ``answer_age`` is how many seconds ago EC2 was asked for its last answer about the address.
     """
     name = decision.reason.name
     if decision.reason is Reason.EC2_SILENT and shared.unanswered:
@@ -43,6 +46,7 @@ def shortcoming(
             (Lack.UNSOUND, _unsound(report, unsound_before)),
             (Lack.DENIED, shared.denial()),
             (Lack.CLAIM_REFUSED, _refused(decision, refused)),
+            (Lack.EC2_UNANSWERED, _unanswered(shared, answer_age)),
         ]
     return next((Shortcoming(name, words) for name, words in found if words), Shortcoming())
 
@@ -57,6 +61,14 @@ def _refused(decision: Decision, why: str) -> str:
     """Why EC2 does not let this node have what it is about to take; empty where it does, or nobody has asked."""
     is_taking = decision.state in (State.CLAIMING, State.TAKEOVER)
     return f"EC2 does not give this node the address: {why}" if why and is_taking else ""
+
+
+def _unanswered(shared: Shared, answer_age: float) -> str:
+    """Why this node could take nothing over as long as EC2 tells it nothing; empty where EC2 does."""
+    if not shared.unanswered or answer_age < timing.UNANSWERED_FOR:
+        return ""
+    since = span(timing.UNANSWERED_FOR)
+    return f"EC2 has not told this node for over {since} who has the address: {shared.unanswered}"
 
 
 def _unsound(report: PlumbingReport | None, before: str) -> str:

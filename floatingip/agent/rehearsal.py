@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.effects import Part, Rehearse
@@ -19,8 +20,25 @@ from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.room import lacks_slot
 from floatingip.core.ec2 import OWNER_TAG, Eni, Subnet
-from floatingip.core.errors import Denied
+from floatingip.core.errors import CloudError, Denied
 from floatingip.core.model import Allocation
+from floatingip.core.wording import span
+
+UNKNOWN = {
+    Part.SLOTS: "not known for {span} whether this node has a free ENI slot: {why}",
+    Part.PERMISSIONS: "not known for {span} whether IAM lets this node take over: {why}",
+}
+"""What is said of a takeover while a part of the rehearsal fails."""
+
+
+@dataclass
+class _Unknown:
+    """A part has failed ``since`` then, the last time for the reason ``why``; ``trouble`` is when to log that."""
+
+    since: float
+    why: str = ""
+    trouble: Trouble = field(default_factory=lambda: Trouble(timing.REHEARSE_EVERY))
+
 
 Place = tuple[str, ...]
 """The ids of an ENI and of its attachment, as far as there are any: what permissions are tried with."""
@@ -41,6 +59,7 @@ class Rehearsal:
         parts = tuple(Part) if self._way.has_standing_enis else (Part.PERMISSIONS, Part.SLOTS)
         self._due = dict.fromkeys(parts, float("-inf"))
         self._failures: dict[Part, Trouble] = {}
+        self._unknown: dict[Part, _Unknown] = {}
         self._denied = Trouble()
         self._denied_with: Place | None = None
         self._asking = False
@@ -86,10 +105,20 @@ class Rehearsal:
         """The rehearsal has ended: the next one may begin."""
         self._asking = False
 
+    def unknown(self, now: float) -> Iterator[str]:
+        """What of a takeover could not be rehearsed, again and again, in words."""
+        for part, each in self._unknown.items():
+            if part in UNKNOWN and now - each.since >= timing.REHEARSE_AGAIN:
+                yield UNKNOWN[part].format(span=span(now - each.since), why=each.why)
+
+    def _found(self, part: Part) -> None:
+        self._failures.pop(part, None)
+        self._unknown.pop(part, None)
+
     def found_slots(self, found: SlotsRehearsed) -> None:
         """EC2 told how many ENIs this instance has, and may have."""
         shared = self._shared
-        self._failures.pop(Part.SLOTS, None)
+        self._found(Part.SLOTS)
         shared.slots = found.slots
         shared.describe(found.me, found.asked_at)
         wanted = any(not each.burdens() for each in self._addresses)
@@ -99,7 +128,7 @@ class Rehearsal:
     def found_permissions(self, found: PermissionsRehearsed, now: float) -> None:
         """Dry runs showed what IAM denies."""
         denied, actions, place = found.denied, ", ".join(found.denied), _place_of(found.eni)
-        self._failures.pop(Part.PERMISSIONS, None)
+        self._found(Part.PERMISSIONS)
         if denied and place and place not in self._places():
             self._due[Part.PERMISSIONS] = now
             return
@@ -114,7 +143,7 @@ class Rehearsal:
 
     def found_reservations(self, found: ReservationsRehearsed) -> None:
         """Warn, once, of addresses that are not reserved: EC2 may give one to a pod while it is on no ENI."""
-        self._failures.pop(Part.RESERVATIONS, None)
+        self._found(Part.RESERVATIONS)
         self._reserved_in.add(found.subnet.id)
         self._due[Part.RESERVATIONS] = float("-inf")
         for target in (each.target for each in self._addresses):
@@ -127,17 +156,27 @@ class Rehearsal:
         """One part could not be found out: it is tried again soon."""
         part, error = failed.part, failed.error
         self._due[part] = now + timing.REHEARSE_AGAIN
+        unknown = self._unknown.setdefault(part, _Unknown(now))
+        unknown.why = str(error)
         if not isinstance(error, Denied):
+            if unknown.trouble.is_due(part.name, now):
+                self._tell(part, error)
             return
         if part is not Part.RESERVATIONS:
             # This says nothing of what was denied before.
             self._shared.denied = tuple(dict.fromkeys((*self._shared.denied, error.action)))
             self._denied_with = _place_of(self._moving())
-        is_due = self._failures.setdefault(part, Trouble()).is_due(str(error), now)
-        if is_due and part is Part.RESERVATIONS:
+        if self._failures.setdefault(part, Trouble()).is_due(str(error), now):
+            self._tell(part, error)
+
+    def _tell(self, part: Part, error: CloudError) -> None:
+        said = f"not known whether a takeover is possible: {error}"
+        if part is Part.RESERVATIONS:
             self._out.warning("reservation", f"not known whether the address is reserved: {error}")
-        elif is_due:
-            self._out.error("rehearsal", f"not known whether a takeover is possible: {error}")
+        elif isinstance(error, Denied):
+            self._out.error("rehearsal", said)
+        else:
+            self._out.warning("rehearsal", said)
 
 
 def _place_of(eni: Eni | None) -> Place:

@@ -15,11 +15,14 @@ from floatingip.core.settings import Settings
 from floatingip.core.snapshot import AddressSnapshot
 
 
-def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressSnapshot:
-    """The address at ``wall``, in Unix seconds."""
+def shown(address: FloatingAddress, settings: Settings, now: float, wall: float) -> AddressSnapshot:
+    """The address ``now``, which is ``wall`` in Unix seconds.
+
+    What this node has seen itself is kept by the clock that never jumps: the other one may be set, as after a boot.
+    """
     decision, owner, answers = address.decision, address.where.owner, address.seeing.answers
     attachment, lack = address.where.attachment(), address.shortcoming()
-    since_wall, at_least = _since(address, settings, attachment)
+    since_wall, at_least = _since(address, settings, attachment, wall - now)
     order, rationed_until = _orders(address, settings, attachment, wall)
     return AddressSnapshot(
         target=address.text,
@@ -38,7 +41,7 @@ def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressS
         since_wall=since_wall,
         since_at_least=at_least,
         down_since_wall=_down_since(address),
-        unready_since_wall=address.unready_since_wall,
+        unready_since_wall=wall - now + address.unready_since if address.unready_since is not None else None,
         blind=address.blind(),
         up_as=way_to(settings.carry).of_one(attachment.id, address.target) if attachment is not None else "",
         round_trip=answers.recent.round_trip,
@@ -52,15 +55,19 @@ def shown(address: FloatingAddress, settings: Settings, wall: float) -> AddressS
     )
 
 
-def _since(address: FloatingAddress, settings: Settings, attachment: Attachment | None) -> tuple[float | None, bool]:
+def _since(
+    address: FloatingAddress, settings: Settings, attachment: Attachment | None, offset: float
+) -> tuple[float | None, bool]:
     """When the holder got the address (Unix seconds), and whether it may have had it for longer.
 
-    By EC2 where EC2 tells, otherwise when this node first saw it; None while nobody has it.
+    By EC2 where EC2 tells, otherwise when this node first saw it; None while nobody has it.  ``offset`` are the seconds
+    from this node's own clock to Unix time.
     """
     came_at = way_to(settings.carry).came_at(attachment) if attachment is not None else None
     if came_at is not None and isfinite(came_at):
         return came_at, False
-    return address.moves.since_wall, address.moves.was_first
+    since = address.moves.since
+    return offset + since if since is not None else None, address.moves.was_first
 
 
 def _down_since(address: FloatingAddress) -> float | None:

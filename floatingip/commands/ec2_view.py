@@ -5,9 +5,11 @@ An interface of ours that cannot be read may have any address that no other one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite
 
 from floatingip.agent.looks import cluster_name
 from floatingip.commands.place import stranger
@@ -15,7 +17,8 @@ from floatingip.core.decision import order as orders
 from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.decision.view import attachment_of
-from floatingip.core.ec2 import Eni, Instance, Owner
+from floatingip.core.ec2 import Eni, Instance, InstanceState, Owner
+from floatingip.core.errors import CloudError
 from floatingip.core.model import Address, Allocation, Carry, Target
 from floatingip.core.overview import Ec2View
 from floatingip.core.ports import Cloud
@@ -34,8 +37,12 @@ class Shown:
     addresses: Mapping[str, Address]
 
 
-def ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
-    """Where EC2 shows the addresses, and the instances that carry them or could.  Raises CloudError."""
+def ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float, left: Callable[[], float] = lambda: inf) -> Shown:
+    """Where EC2 shows the addresses, and the instances that carry them or could.
+
+    Where the addresses are counts also when the instances are not described, for which so many seconds are ``left``.
+    Raises CloudError.
+    """
     name, calls = settings.name, Calls()
     if not name and me:
         mine = calls.patiently(lambda: cloud.describe_instances(frozenset((me,)))).get(me)
@@ -47,24 +54,40 @@ def ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float) -> Shown:
     enis = way_to(settings.carry).usable(shown)
     bound = {eni.attachment.instance_id for eni in enis if eni.attachment is not None}
     ids = frozenset({*bound, *(eni.standing_for for eni in enis)} - {""})
-    instances = calls.patiently(lambda: cloud.describe_instances(ids)) if ids else {}
+    instances, undescribed = _described(calls.begin(lambda: cloud.describe_instances(ids)), left()) if ids else ({}, "")
     seen = list[AddressReport]()
     for target in settings.floating_ips:
         eni = _carrier(target, enis)
         if eni is not None and isinstance(target, Allocation) and target.id not in eni.elastic.values():
             said = f"EC2 says: {eni.id}, which is for it, is not associated with it"
-            seen.append(AddressReport(str(target), answer_age=0.0, sentence=said))
+            shown_so = _address(target, eni, shown, instances, settings.carry, wall)
+            seen.append(replace(shown_so, holder="", since=None, state="", sentence=said, problem=""))
         elif eni is not None:
             seen.append(_address(target, eni, shown, instances, settings.carry, wall))
         elif not unread:
             said = carried_otherwise(shown, target, settings.carry) or stranger(cloud, name, target, calls.patiently)
             said = said or "no interface of ours has the address"
             seen.append(AddressReport(str(target), answer_age=0.0, sentence=f"EC2 says: {said}"))
+    holders = {each.holder for each in seen} - {""}
+    unknown = sorted(each for each in holders if each not in instances or instances[each].state is InstanceState.UNREAD)
+    if unknown and not undescribed:
+        undescribed = f"DescribeInstances: {', '.join(unknown)}: not shown, or what is shown cannot be read"
     nodes = {each.id: each.node for each in instances.values()}
     living = (each for each in instances.values() if not each.state.announces_death)
     asked = {each.id: each.address for each in living if each.address is not None}
     elastic = frozenset(str(target) for target in settings.floating_ips if isinstance(target, Allocation))
-    return Shown(Ec2View(addresses=tuple(seen), nodes=nodes, unread=unread, elastic=elastic), asked)
+    view = Ec2View(addresses=tuple(seen), nodes=nodes, unread=unread, undescribed=undescribed, elastic=elastic)
+    return Shown(view, asked)
+
+
+def _described(answer: Future[Mapping[str, Instance]], seconds: float) -> tuple[Mapping[str, Instance], str]:
+    """The instances that EC2 describes within so many seconds, and why it does not; empty where it does."""
+    try:
+        return answer.result(timeout=max(0.0, seconds) if isfinite(seconds) else None), ""
+    except Late:
+        return {}, f"DescribeInstances: no answer within {max(0.0, seconds):.1f} s"
+    except CloudError as error:
+        return {}, str(error)
 
 
 def _is_unread(eni: Eni) -> bool:
@@ -83,31 +106,32 @@ def _address(
     """One address, as EC2 alone shows it on this interface."""
     way = way_to(carry)
     paused_until = pause.ends_at(eni.tags, wall)
+    attachment, recorded = attachment_of(Owner(0.0, eni)), _recorded(way.of_one(ration.TAG, target), eni, enis)
+    since = way.move_since(wall, 0.0) if attachment is not None else -inf
+    wait = ration.wait(recorded, wall, attachment.id if attachment is not None else "", since)
     free = AddressReport(
         str(target),
         answer_age=0.0,
         sentence=f"EC2 says: {eni.id} is attached to nobody",
+        moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),
+        rationed_until=wall + wait if wait > 0 else None,
         paused_until=paused_until if paused_until > wall else None,
     )
-    attachment = attachment_of(Owner(0.0, eni))
     if attachment is None:
         return free
     holder = instances.get(attachment.instance_id)
     dead = holder is not None and holder.state.announces_death
     came_at = way.came_at(attachment)
     asked = orders.parse(eni.tags.get(way.of_one(orders.TAG, target), ""), attachment.id, wall)
-    recorded = _recorded(way.of_one(ration.TAG, target), eni, enis)
-    wait = ration.wait(recorded, wall, attachment.id, way.move_since(wall, 0.0))
+    is_read = holder is not None and holder.state is not InstanceState.UNREAD
     return replace(
         free,
         holder=attachment.instance_id,
         since=came_at if came_at is not None and isfinite(came_at) else None,
         state=attachment.status,
-        sentence=f"EC2 says: {attachment.where}" + (f", which is {holder.state}" if holder is not None else ""),
+        sentence=f"EC2 says: {attachment.where}" + (f", which is {holder.state}" if holder and is_read else ""),
         problem=f"EC2 says that its instance is {holder.state}" if holder is not None and dead else "",
         order=OrderReport(asked.to, float(asked.deadline)) if asked is not None else None,
-        moves_in_ten_minutes=sum(wall - move.wall <= RECENT for move in ration.parse(recorded)),
-        rationed_until=wall + wait if wait > 0 else None,
     )
 
 

@@ -30,7 +30,15 @@ from floatingip.commands.ec2_view import Shown, ask_ec2
 from floatingip.commands.place import check_place
 from floatingip.commands.progress import is_live
 from floatingip.core import table
-from floatingip.core.errors import CloudUnavailable, ConfigurationError, FloatingIPError, MetadataError, NoCredentials
+from floatingip.core.errors import (
+    CloudError,
+    CloudUnavailable,
+    ConfigurationError,
+    FloatingIPError,
+    MetadataError,
+    NoCredentials,
+    Throttled,
+)
 from floatingip.core.model import Address
 from floatingip.core.node import Identity
 from floatingip.core.overview import Ec2View, Overview, Verdict, document, overview
@@ -214,7 +222,8 @@ def look(
     """
     began, port = now(), settings.port
     me = here.instance if here is not None else ""
-    asked = background.begin("status-beside", lambda: ask_ec2(cloud(), settings, me, wall()))
+    until = began + (EC2_WITHIN if here is not None else settings.ec2_timeout) - 2 * LATE
+    asked = background.begin("status-beside", lambda: ask_ec2(cloud(), settings, me, wall(), lambda: until - now()))
     told = _Told(port, now, began + DONE_WITHIN)
     if here is not None:
         own = report_of(here.address, port, me=me, seconds=ANSWERED_WITHIN)
@@ -295,14 +304,14 @@ class _Told:
 # EC2.
 
 
-class _Late(CloudUnavailable):
+class _Late(CloudError):
     """EC2 was late, perhaps without its fault: of its few seconds loading the SDK takes the first."""
 
 
 def _shown(asked: Future[Shown], seconds: float) -> Shown:
     try:
         return _result(asked, seconds, _Late(f"no answer within {EC2_WITHIN:g} s"))
-    except _Late as error:
-        return Shown(Ec2View(str(error), is_late=True), {})
     except FloatingIPError as error:
-        return Shown(Ec2View(str(error)), {})
+        # Of a throttled account, or one without credentials here, the observers know better whether EC2 answers them.
+        is_silent = isinstance(error, CloudUnavailable) and not isinstance(error, Throttled | NoCredentials)
+        return Shown(Ec2View(str(error), is_silent=is_silent), {})

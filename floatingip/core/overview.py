@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
+from floatingip.core.clocks import ahead_of, by_this_clock
 from floatingip.core.decision import pause
 from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.move import SHOWN_AT_MOST, Move, Result
@@ -36,7 +37,7 @@ EC2_ALONE = (
     "EC2's view only: from here no observer is asked, so whether the address answers, and who could take it over, is"
     " not known"
 )
-NO_EC2 = "EC2 does not answer: nothing could be moved now"
+NO_EC2 = "EC2 does not answer as it should, and perhaps nothing could be moved now"
 
 
 class Verdict(StrEnum):
@@ -50,18 +51,21 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ec2View:
-    """What EC2 itself answered just now of each address, or why it did not answer (``problem``).
+    """What EC2 itself answered just now of each address, or why that is not known (``problem``).
 
-    ``is_late``: it got too little time to be sure that it does not answer.  ``nodes`` are the names of nodes by their
+    ``is_silent``: EC2 was asked, had its time, and did not answer; all else, such as a denial, or that it is not known
+    what to ask, says nothing of whether observers could move an address.  ``nodes`` are the names of nodes by their
     instances' ids.  ``unread`` says in sentences which interfaces cannot be read; an address that may be on one of them
-    is not among the ``addresses``.  ``elastic`` are the Elastic IPs: what is probed for one is the private address.
+    is not among the ``addresses``.  ``undescribed`` says why it is not known of a holder's instance whether that lives.
+    ``elastic`` are the Elastic IPs: what is probed for one is the private address.
     """
 
     problem: str = ""
-    is_late: bool = False
+    is_silent: bool = False
     addresses: tuple[AddressReport, ...] = ()
     nodes: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    undescribed: str = ""
     elastic: frozenset[str] = frozenset()
 
 
@@ -120,7 +124,9 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """One observer; ``problem`` is why it told nothing, empty where it told something."""
+    """One observer; ``problem`` is why it told nothing, empty where it told something.  ``clock_ahead`` is by how many
+    seconds its node's clock is ahead of that of whoever looks, 0 where they do not differ.
+    """
 
     instance: str
     node: str
@@ -129,6 +135,7 @@ class Observer:
     leaving: str
     answer_age: float | None
     ec2_problem: str
+    clock_ahead: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +174,14 @@ def overview(
     ``silent`` are the instances whose observers were asked and told nothing, with the reason.  ``ec2`` is None where
     EC2 was not asked.
     """
-    cast = _Cast(reports, silent or {}, ec2)
+    ahead = {report.instance: ahead_of(report, time) for report in reports}
+    reports = [by_this_clock(report, ahead[report.instance]) for report in reports]
+    cast = _Cast(reports, silent or {}, ec2, ahead)
     pictures = tuple(_picture(target, time, cast) for target in targets)
     unknown = [f"{cast.node(each.instance) or each.instance}: {what}" for each in reports for what in each.unknown]
     if ec2 is not None:
-        unknown[:0] = [f"what EC2 says now: {problem}" for problem in (ec2.problem, *ec2.unread) if problem]
+        problems = (ec2.problem, *ec2.unread, ec2.undescribed)
+        unknown[:0] = [f"what EC2 says now: {problem}" for problem in problems if problem]
     if not reports:
         unknown.insert(0, UNTOLD if silent else EC2_ALONE)
     verdict = max((picture.verdict for picture in pictures), key=_WORST.index, default=Verdict.UNKNOWN)
@@ -183,7 +193,10 @@ def overview(
 class _Cast:
     """All who are known: who told what, who is only named by others, who told nothing and why; and what EC2 said."""
 
-    def __init__(self, reports: Sequence[Report], silent: Mapping[str, str], ec2: Ec2View | None) -> None:
+    def __init__(
+        self, reports: Sequence[Report], silent: Mapping[str, str], ec2: Ec2View | None, ahead: Mapping[str, float]
+    ) -> None:
+        self._ahead = ahead
         self.told = {report.instance: report for report in reports}
         self.peers: dict[str, PeerReport] = {}
         for peer in (peer for report in reports for peer in report.peers):
@@ -214,7 +227,7 @@ class _Cast:
         """The observer on this instance."""
         report, peer, node = self.told.get(instance), self.peers.get(instance), self.node(instance)
         if report is not None:
-            said = report.leaving, report.answer_age, report.ec2_problem
+            said = report.leaving, report.answer_age, report.ec2_problem, self._ahead[instance]
             return Observer(instance, node, report.node_address, "", *said)
         problem = self.silent.get(instance, "it was not asked")
         return Observer(instance, node, peer.address if peer is not None else "", problem, "", None, "")
@@ -291,6 +304,8 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     rivals = [each for each in holding if each != holder]
     unshown = shown.sentence if shown is not None and holder and not shown.holder else ""
     worst, findings = _judge(picture, time, wrong, unshown, rivals, cast)
+    if not views and holder and cast.ec2.undescribed and worst is not Verdict.DOWN:
+        worst, findings = Verdict.UNKNOWN, (f"whether its holder lives is not known: {cast.ec2.undescribed}", *findings)
     named = tuple(map(cast.named, findings))
     return replace(picture, verdict=worst, findings=named, sentence=cast.named(picture.sentence))
 
@@ -389,8 +404,10 @@ def _judge(
         leaving = {instance: report.leaving for instance, report in cast.told.items() if report.leaving}
         if picture.holder in leaving:
             degraded.append(f"its holder is leaving: {leaving[picture.holder]}")
-        if (cast.ec2.problem and not cast.ec2.is_late) or all(report.ec2_problem for report in cast.told.values()):
-            degraded.append(NO_EC2)
+        problems = [report.ec2_problem for report in cast.told.values()]
+        if cast.ec2.is_silent or all(problems):
+            why = dict.fromkeys(problems if all(problems) else [cast.ec2.problem])
+            degraded.append(f"{NO_EC2}: {'; '.join(why)}")
     if picture.paused_until is not None and picture.paused_until > time:
         degraded.append(pause.told(picture.paused_until))
     verdict = Verdict.DOWN if down else Verdict.DEGRADED if degraded else Verdict.HEALTHY

@@ -75,7 +75,7 @@ def render(snapshot: Snapshot, now: float, *, reloads: bool = False) -> str:
     """The page at ``now``, on the observer's clock: all that this observer knows, and what its peers told it last."""
     own = of(snapshot, now)
     names = {each.target: each.up_as for each in snapshot.addresses if each.up_as}
-    told = [_now(each, own, names) for each in snapshot.peers if each.report is not None and not each.is_silent]
+    told = [_now(each, own, names, now) for each in snapshot.peers if each.report is not None and not each.is_silent]
     shown = overview(own.time, own.name, [each.address for each in own.addresses], [own, *filter(None, told)])
     probes = {each.target: each.probes for each in snapshot.addresses}
     title = f"{shown.verdict}: {shown.name or 'floatingip'}"
@@ -95,8 +95,8 @@ def render(snapshot: Snapshot, now: float, *, reloads: bool = False) -> str:
     return "".join(parts)
 
 
-def _now(peer: PeerSnapshot, own: Report, names: Mapping[str, str]) -> Report | None:
-    """What a peer reported, without what no longer counts.
+def _now(peer: PeerSnapshot, own: Report, names: Mapping[str, str], now: float) -> Report | None:
+    """What a peer reported, ``now``, and without what no longer counts.
 
     A report is up to ten seconds old, and older while an address is in doubt.  ``names`` are the sightings by which the
     peer's word tells that it sees an address UP: the word is newer than the report.
@@ -106,10 +106,11 @@ def _now(peer: PeerSnapshot, own: Report, names: Mapping[str, str]) -> Report | 
         return None
     past = {target for target, name in names.items() if word is not None and name not in word.sees_up}
     ages = {each.address: each.answer_age for each in own.addresses}
-    since = max(0.0, own.time - report.time)
+    since = now - peer.reported_at if peer.reported_at is not None else 0.0
     told = (_older(each, since, ages.get(each.address)) for each in report.addresses)
     addresses = tuple(_no_longer_up(each) if each.address in past else each for each in told)
-    return replace(report, answer_age=_aged(report.answer_age, since), addresses=addresses)
+    time, age = report.time + since, _aged(report.answer_age, since)
+    return replace(report, time=time, answer_age=age, addresses=addresses)
 
 
 def _aged(age: float | None, since: float) -> float | None:

@@ -30,6 +30,7 @@ class Lack(StrEnum):
     UNSOUND = "UNSOUND"
     KEPT_OFF = "KEPT_OFF"
     CLAIM_REFUSED = "CLAIM_REFUSED"
+    EC2_UNANSWERED = "EC2_UNANSWERED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,9 @@ class PeerSnapshot:
     """Another observer.
 
     ``address`` is where it is asked.  ``heard_at`` is when it answered last, None for never; ``is_silent``: it did not
-    answer the last question.  ``status`` is its last word, ``report`` its last report, without its own peers.  ``node``
-    is its node's name by EC2, empty where that is not known: for as long as it has not told its own.
+    answer the last question.  ``status`` is its last word.  ``report`` is its last report, without its own peers: it
+    came at ``reported_at``, None where that is not known, and its own times are by its node's clock.  ``node`` is its
+    node's name by EC2, empty where that is not known: for as long as it has not told its own.
     """
 
     instance_id: str
@@ -109,6 +111,7 @@ class PeerSnapshot:
     status: Status | None = None
     report: Report | None = None
     node: str = ""
+    reported_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,8 @@ _ANSWERS = {HealthState.UP: True, HealthState.DOWN: False, HealthState.INIT: Non
 def of(snapshot: Snapshot, now: float) -> Report:
     """What the observer reports at ``now``, on its own clock."""
     wall = snapshot.wall + now - snapshot.alive_at
-    unknown = [problem for problem in (snapshot.not_live(now), *snapshot.unknown) if problem]
+    stalled = snapshot.not_live(now)
+    unknown = [problem for problem in (stalled, *snapshot.unknown) if problem]
     return Report(
         time=round(wall, 3),
         instance=snapshot.status.instance_id,
@@ -71,12 +72,14 @@ def of(snapshot: Snapshot, now: float) -> Report:
         answer_age=_age(snapshot.answered_at, now),
         ec2_problem=_cut(snapshot.unanswered),
         unknown=tuple(map(_cut, unknown[:FEW])),
-        addresses=tuple(_address(each, snapshot, now, wall) for each in snapshot.addresses[:ADDRESSES_AT_MOST]),
+        addresses=tuple(
+            _address(each, snapshot, stalled, now, wall) for each in snapshot.addresses[:ADDRESSES_AT_MOST]
+        ),
         peers=tuple(_peer(each, now) for each in snapshot.peers[:PEERS_AT_MOST]),
     )
 
 
-def _address(each: AddressSnapshot, snapshot: Snapshot, now: float, wall: float) -> AddressReport:
+def _address(each: AddressSnapshot, snapshot: Snapshot, stalled: str, now: float, wall: float) -> AddressReport:
     leaving = f"its node is about to end: {snapshot.leaving}" if snapshot.leaving else ""
     health = HealthReport.UNPROBED if each.is_holder else HealthReport.UNKNOWN if each.blind else _HEALTH[each.health]
     recent = [move for move in each.moves if move.happened and wall - move.began_at <= RECENT]
@@ -95,8 +98,8 @@ def _address(each: AddressSnapshot, snapshot: Snapshot, now: float, wall: float)
         round_trip=_rounded(each.round_trip, 6) if health is HealthReport.UP else None,
         node_ports={str(port): _ANSWERS[state] for port, state in each.node_ports.items()},
         word="" if each.is_holder else each.word,
-        problem=_cut(each.not_ready) if each.is_holder else "",
-        why_not="" if each.is_holder else _cut(each.not_ready or leaving),
+        problem=_cut(stalled or each.not_ready) if each.is_holder else "",
+        why_not="" if each.is_holder else _cut(stalled or each.not_ready or leaving),
         unready_since=_rounded(each.unready_since_wall),
         order=each.order,
         moves=each.moves[-SHOWN_AT_MOST:],

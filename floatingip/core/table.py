@@ -142,7 +142,10 @@ def remarks(observer: Observer) -> Iterator[str]:
     if observer.leaving:
         yield f"is leaving: {observer.leaving}"
     if observer.ec2_problem:
-        yield f"EC2 does not answer it: {observer.ec2_problem}"
+        yield f"EC2 does not answer it as it should: {observer.ec2_problem}"
+    if observer.clock_ahead:
+        said = f"{span(abs(observer.clock_ahead))} {'ahead of' if observer.clock_ahead > 0 else 'behind'} this one's"
+        yield f"its clock is {said}: `floatingip doctor` on both nodes says whose is wrong"
 
 
 def _name(node: str, instance: str) -> str:

@@ -382,6 +382,10 @@ them."""
 
 # Telling.
 
+UNANSWERED_FOR = 180.0
+"""Seconds, three questions in peace, after which a standby that EC2 has not told who has the address counts as one that
+could not take it over: calls that fail now and then are no news."""
+
 NOT_READY_FOR = 30.0
 """Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
 

@@ -97,7 +97,7 @@ def test_what_does_not_answer_is_down(reports: tuple[Report, ...], finding: str)
         ((holding(), watching(paused_until_wall=WALL + 90.0, asked_at=NOW)), pause.told(WALL + 90.0)),
         ((holding(not_ready="kube-proxy"), watching()), "its holder: kube-proxy"),
         ((of(holder(leaving="spot"), NOW), watching()), "its holder is leaving: spot"),
-        ((of(holder(unanswered="throttled"), NOW), of(standby(unanswered="throttled"), NOW)), NO_EC2),
+        ((of(holder(unanswered="throttled"), NOW), of(standby(unanswered="throttled"), NOW)), f"{NO_EC2}: throttled"),
         ((watching(),), f"{A}: the way is closed"),
     ],
 )
@@ -138,11 +138,11 @@ def test_ec2_alone_is_a_view_that_says_so() -> None:
 
 
 def test_without_ec2_the_agents_view_remains_and_what_was_not_learned_is_said() -> None:
-    """An error counts; that it was only slow does not."""
-    shown = seen(HOLDS, WATCHES, ec2=Ec2View("503"))
-    assert (shown.verdict, shown.addresses[0].findings) == (Verdict.DEGRADED, (NO_EC2,))
+    """That EC2 did not answer counts; that it was only slow, denied, or not to be asked from here, does not."""
+    shown = seen(HOLDS, WATCHES, ec2=Ec2View("503", is_silent=True))
+    assert (shown.verdict, shown.addresses[0].findings) == (Verdict.DEGRADED, (f"{NO_EC2}: 503",))
     assert shown.unknown == ("what EC2 says now: 503",)
-    assert seen(HOLDS, WATCHES, ec2=Ec2View("slow", is_late=True)).verdict is Verdict.HEALTHY
+    assert seen(HOLDS, WATCHES, ec2=Ec2View("IAM denies it")).verdict is Verdict.HEALTHY
 
 
 def test_without_anybody_nothing_is_known() -> None:

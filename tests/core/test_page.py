@@ -123,8 +123,8 @@ def test_what_a_peer_saw_before_an_outage_does_not_count() -> None:
 def test_what_a_peer_was_about_to_do_before_ec2s_last_answer_does_not_count() -> None:
     """Its report may be from the middle of a failover that this node has seen the end of."""
     claiming = replace(WATCHED, holder="", state="claiming", sentence="it is free: claiming it", asked_at=NOW)
-    report = replace(of(standby(claiming), NOW), instance=C, time=of(standby(), NOW).time - 9.0)
-    peer = PeerSnapshot(C, IPv4Address("10.0.0.12"), NOW, False, Status("prod", C), report)
+    report = replace(of(standby(claiming, answered_at=NOW - 9.0), NOW - 9.0), instance=C)
+    peer = PeerSnapshot(C, IPv4Address("10.0.0.12"), NOW, False, Status("prod", C), report, reported_at=NOW - 9.0)
     reader = page(standby(replace(WATCHED, asked_at=NOW - 4.0), peers=(peer,)))
     assert "claiming" not in reader.text
     assert "no node holds it" not in reader.text

@@ -86,8 +86,11 @@ def test_only_moves_that_came_to_be_within_ten_minutes_count() -> None:
 
 
 def test_a_deciding_thread_that_stands_still_is_no_silent_success() -> None:
-    """What is reported is old then, and says so."""
-    assert "the deciding thread was last seen 60 s ago" in of(standby(), NOW + 60.0).unknown
+    """What is reported is old then, and says so; nobody there takes anything over."""
+    said = "the deciding thread was last seen 60 s ago"
+    assert said in of(standby(), NOW + 60.0).unknown
+    assert of(standby(), NOW + 60.0).addresses[0].why_not == said
+    assert of(holder(), NOW + 60.0).addresses[0].problem == said
 
 
 def test_a_report_arrives_as_it_was_told() -> None:

@@ -357,8 +357,8 @@ def test_a_peer_is_asked_for_its_report_as_well(asking: Asking, meet: Start) -> 
     instance_id, report = asking.reports.get(timeout=PATIENCE)
     assert (instance_id, report.instance, report.peers) == ("i-a", "i-a", ())
     assert [each.problem for each in report.addresses if each.address == TARGET] == ["no free slot"]
-    asking.peers.reported(instance_id, report)
-    assert [each.report for each in asking.peers.shown(lambda _: "")] == [report]
+    asking.peers.reported(instance_id, report, 5.0)
+    assert [(each.report, each.reported_at) for each in asking.peers.shown(lambda _: "")] == [(report, 5.0)]
     assert asking.reports.empty()
 
 
@@ -374,9 +374,9 @@ def test_nobody_is_asked_for_a_report_while_an_address_is_in_doubt(asking: Askin
 def test_a_report_of_somebody_else_is_not_taken_for_a_peers(asking: Asking) -> None:
     """Nor one of whom nobody asks any more."""
     asking.peers.ask({"i-a": ip_address(HOLDER)})
-    asking.peers.reported("i-a", Report(0.0, "i-d"))
-    asking.peers.reported("i-d", Report(0.0, "i-d"))
+    asking.peers.reported("i-a", Report(0.0, "i-d"), 5.0)
+    asking.peers.reported("i-d", Report(0.0, "i-d"), 5.0)
     assert [each.report for each in asking.peers.shown(lambda _: "")] == [None]
-    asking.peers.reported("i-a", Report(0.0, "i-a"))
+    asking.peers.reported("i-a", Report(0.0, "i-a"), 5.0)
     asking.peers.ask({"i-a": ip_address(THIRD)})
     assert [each.report for each in asking.peers.shown(lambda _: "")] == [None]

@@ -31,7 +31,7 @@ OTHERS_TOOLS = ("kubectl ", "curl ")
 
 READINESS = {
     "agent/whereabouts.py": {"obstacle", "_no_room", "impossible"},
-    "agent/readiness.py": {"_unsound"},
+    "agent/readiness.py": {"_unanswered", "_unsound"},
     "agent/shared.py": {"denial"},
     "agent/answers.py": {"unsent"},
     "agent/obstacles.py": {"misplaced", "unusable"},
