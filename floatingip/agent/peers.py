@@ -51,12 +51,16 @@ class Peers:
         if instance_id in self.addresses and report.instance == instance_id:
             self._reports[instance_id] = report, now
 
-    def shown(self, node_of: Callable[[str], str]) -> tuple[PeerSnapshot, ...]:
-        """All that are asked, whether or not they ever answered, as people are shown them.
+    def shown(self, node_of: Callable[[str], str], name: str) -> tuple[PeerSnapshot, ...]:
+        """All that are asked, whether or not they ever answered, as people are shown them; but not those that call
+        themselves another deployment's of the cluster than ``name``, which could take nothing over here.
 
         ``node_of`` tells the name of an instance's node by EC2.
         """
-        return tuple(self._shown(each, address, node_of(each)) for each, address in self.addresses.items())
+        told = {i: heard.status.name for i, heard in self._heard.items() if heard.status is not None}
+        foreign = {instance_id for instance_id, theirs in told.items() if name and theirs and theirs != name}
+        ours = ((each, address) for each, address in self.addresses.items() if each not in foreign)
+        return tuple(self._shown(each, address, node_of(each)) for each, address in ours)
 
     def _shown(self, instance_id: str, address: Address, node: str) -> PeerSnapshot:
         heard, answer = self._heard.get(instance_id), self._answers.get(instance_id)

@@ -87,7 +87,7 @@ class Publishing:
             answered_at=self._looking.answered_at,
             unanswered=shared.unanswered,
             unknown=unknown,
-            peers=self._peers.shown(shared.node_of),
+            peers=self._peers.shown(shared.node_of, shared.name),
         )
 
     def _status(self, now: float) -> Status:

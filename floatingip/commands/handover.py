@@ -165,6 +165,9 @@ def check(
                 return f"no observer can be reached from here, so whether one on {move.to} would obey is not known"
             if problem := observers.problem(move.to):
                 raise HandoverRefused(f"--to {move.to}: {problem}", "nothing was ordered")
+            if (free := observers.room(move.to)) is not None and free < len(moves):
+                said = f"--to {move.to}: it has room for {free} of {len(moves)} addresses"
+                raise HandoverRefused(said, "name fewer by FLOATING_IP; nothing was ordered")
             continue
         if all(status == RESERVED for status in statuses):
             return "no observer tells who else is there, so whether one would obey is not known"

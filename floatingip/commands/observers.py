@@ -89,6 +89,11 @@ class Observers:
         answer = self.answers.get(instance_id)
         return answer is not None and answer.status is None and not answer.refused
 
+    def room(self, instance_id: str) -> int | None:
+        """How many more ENIs that node could take, as its observer told; None where it did not, or none are needed."""
+        answer = self.answers.get(instance_id)
+        return answer.status.free_slots if answer is not None and answer.status is not None else None
+
     def problem(self, instance_id: str) -> str:
         """Why the observer there would not take an address over, empty where it would; found out only once."""
         if instance_id not in self._problems:

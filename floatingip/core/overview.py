@@ -8,23 +8,20 @@ the same overview in two ways.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 
+from floatingip.core import together
 from floatingip.core.clocks import ahead_of, by_this_clock
 from floatingip.core.decision import pause
 from floatingip.core.ec2 import AttachmentStatus
-from floatingip.core.move import SHOWN_AT_MOST, Move, Result
+from floatingip.core.move import Move
 from floatingip.core.report import AddressReport, HealthReport, OrderReport, PeerReport, Report
 from floatingip.core.status import RECENT, move_document
 
-TOLD_APART = 120.0
-"""Seconds by which the beginnings of two moves to one node differ, or they are one move that two observers tell of: EC2
-takes a minute for a move at most, and clocks differ."""
-
-OLD = 120.0
-"""Seconds from which on an answer of EC2 is older than any in peace, twice over."""
+BLOCKED = "PROBE_BLOCKED"
+"""The reason of a standby that gets no answer of an address which its holder serves, by which that vouches for it."""
 
 ACTIVE = ("takeover", "claiming", "doubt")
 """States of a node that is about to take an address, or may have to."""
@@ -256,7 +253,7 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
         instance: each for instance, report in cast.told.items() for each in report.addresses if each.address == target
     }
     shown = next((each for each in cast.ec2.addresses if each.address == target), None)
-    everybody = [*([shown] if shown is not None else []), *sorted(views.values(), key=_age)]
+    everybody = [*([shown] if shown is not None else []), *sorted(views.values(), key=together.age)]
     holding = [instance for instance, each in sorted(views.items()) if each.health is HealthReport.UNPROBED]
     holder = (shown.holder if shown is not None else "") or next(iter(holding), "")
     holder = holder or next((each.holder for each in everybody), "")
@@ -264,12 +261,12 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
     # The newest answer of EC2 counts for what stands in its tags: an older one may tell of what was taken back since.
     best = next(iter(everybody), AddressReport(target))
     # The sentence of a node that is about to act says most, the holder's least.
-    tellers = sorted(views.items(), key=lambda told: (told[0] == holder, told[1].state not in ACTIVE, _age(told[1])))
-    sentences = [f"{cast.node(instance) or instance}: {each.sentence}" for instance, each in tellers if each.sentence]
+    tellers = sorted(views, key=lambda i: (i == holder, views[i].state not in ACTIVE, together.age(views[i])))
+    sentences = [f"{cast.node(each) or each}: {said}" for each in tellers if (said := views[each].sentence)]
     others = [each for instance, each in views.items() if instance != holder]
     standbys = tuple(cast.standby(target, each, views.get(each)) for each in cast.instances if each != holder)
-    since = _since(holder, everybody)
-    moves = _moves(views.values())
+    since = together.since(holder, everybody)
+    moves = together.moves(views.values())
     count = sum(move.happened and time - move.began_at <= RECENT for move in moves)
     picture = Picture(
         address=target,
@@ -279,10 +276,10 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
         node=cast.node(holder),
         since=since.since if since is not None else None,
         since_at_least=since is not None and since.since_at_least,
-        wrong_since=_wrong_since(own, others),
-        health=_health([each.health for each in others]),
+        wrong_since=together.wrong_since(own, others),
+        health=together.health([each.health for each in others]),
         round_trip=max((each.round_trip for each in others if each.round_trip is not None), default=None),
-        node_ports=_node_ports(others),
+        node_ports=together.node_ports(others),
         answer_age=best.answer_age,
         sentence=next(iter(sentences), best.sentence),
         standbys=standbys,
@@ -303,66 +300,13 @@ def _picture(target: str, time: float, cast: _Cast) -> Picture:
         wrong = wrong or shown.sentence
     rivals = [each for each in holding if each != holder]
     unshown = shown.sentence if shown is not None and holder and not shown.holder else ""
-    worst, findings = _judge(picture, time, wrong, unshown, rivals, cast)
+    lost = [each.reason for each in others if each.health is HealthReport.DOWN]
+    vouched = bool(lost) and set(lost) == {BLOCKED} and own is not None and not own.problem
+    worst, findings = _judge(picture, time, wrong, unshown, rivals, cast, vouched=vouched)
     if not views and holder and cast.ec2.undescribed and worst is not Verdict.DOWN:
         worst, findings = Verdict.UNKNOWN, (f"whether its holder lives is not known: {cast.ec2.undescribed}", *findings)
     named = tuple(map(cast.named, findings))
     return replace(picture, verdict=worst, findings=named, sentence=cast.named(picture.sentence))
-
-
-def _since(holder: str, everybody: Sequence[AddressReport]) -> AddressReport | None:
-    """Whoever saw it first on its holder: others noticed later.  One whose answer of EC2 is old may not know that it
-    was elsewhere meanwhile.
-    """
-    seen = [each for each in everybody if each.holder == holder and each.since is not None and _age(each) < OLD]
-    return min(seen, key=lambda each: each.since or 0.0, default=None)
-
-
-def _age(each: AddressReport) -> float:
-    return float("inf") if each.answer_age is None else each.answer_age
-
-
-def _health(seen: Collection[HealthReport]) -> HealthReport:
-    for health in (HealthReport.UP, HealthReport.DOWN, HealthReport.UNKNOWN):
-        if health in seen:
-            return health
-    return HealthReport.UNPROBED
-
-
-def _wrong_since(own: AddressReport | None, others: Sequence[AddressReport]) -> float | None:
-    """See `Picture`: one who lost the address before others did was cut off by itself then."""
-    if _health([each.health for each in others]) is HealthReport.DOWN and (
-        lost := [each.down_since for each in others if each.down_since is not None]
-    ):
-        return max(lost)
-    if own is None or not own.problem or own.unready_since is None:
-        return None
-    return max(own.unready_since, own.since or own.unready_since)
-
-
-def _node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
-    """Whether NodePorts answer any observer at the address; None where that is not known.
-
-    An observer that the address itself does not answer heard them before that: its answer does not count.
-    """
-    found: dict[str, bool | None] = {}
-    told = ((port, answers, each.health) for each in others for port, answers in each.node_ports.items())
-    for port, last, health in told:
-        answers = None if last and health is HealthReport.DOWN else last
-        found[port] = True if answers or found.get(port) else found.get(port) if answers is None else False
-    return found
-
-
-def _moves(views: Iterable[AddressReport]) -> tuple[Move, ...]:
-    """All moves that any observer tells of, each once: as its maker tells it, rather than as others saw it."""
-    told = sorted((move for each in views for move in each.moves), key=lambda move: move.began_at)
-    made = [move for move in told if move.result is not Result.SEEN]
-    seen: list[Move] = []
-    for move in (move for move in told if move.result is Result.SEEN):
-        known = [*(each for each in made if each.result is Result.MOVED), *seen]
-        if not any(each.to == move.to and abs(each.began_at - move.began_at) < TOLD_APART for each in known):
-            seen.append(move)
-    return tuple(sorted((*made, *seen), key=lambda move: move.began_at)[-SHOWN_AT_MOST:])
 
 
 def _lacking(standbys: Sequence[Standby]) -> str:
@@ -372,18 +316,26 @@ def _lacking(standbys: Sequence[Standby]) -> str:
 
 
 def _judge(
-    picture: Picture, time: float, problem: str, unshown: str, rivals: Sequence[str], cast: _Cast
+    picture: Picture,
+    time: float,
+    problem: str,
+    unshown: str,
+    rivals: Sequence[str],
+    cast: _Cast,
+    *,
+    vouched: bool,
 ) -> tuple[Verdict, tuple[str, ...]]:
     """How well the address is, and what is wrong, the worst first.
 
     ``problem`` is the holder's; ``unshown`` is what EC2 says now that shows nobody with the address, whoever said
-    before that he has it; ``rivals`` are other instances that say that they hold the address.
+    before that he has it; ``rivals`` are other instances that say that they hold the address.  ``vouched``: all whom it
+    does not answer hear of its holder that it serves them.
     """
     down, degraded, is_up = list[str](), list[str](), picture.health is HealthReport.UP
     if not picture.holder:
         down.append(f"no node holds it: {picture.sentence}" if picture.sentence else "no node holds it")
     elif picture.health is HealthReport.DOWN:
-        down.append(f"it does not answer: {picture.sentence}")
+        (degraded if vouched else down).append(f"it does not answer: {picture.sentence}")
     if problem:
         (degraded if is_up else down).append(f"its holder: {problem}")
     if unshown:

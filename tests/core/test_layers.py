@@ -21,7 +21,7 @@ core              peer
 core              health move writes settings bounded_json
 core              news
 core              word targets ports history report groups
-core              snapshot clocks
+core              snapshot clocks together
 core              status wording
 core/decision     pause
 core              overview

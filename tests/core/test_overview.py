@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.core.decision import pause
+from floatingip.core.decision.decision import Reason
 from floatingip.core.health import HealthState
 from floatingip.core.move import Result
 from floatingip.core.overview import EC2_ALONE, NO_EC2, UNTOLD, Ec2View, Overview, Picture, Verdict, overview
@@ -107,6 +108,17 @@ def test_what_is_served_but_not_safe_is_degraded(reports: tuple[Report, ...], fi
     shown = picture(*reports, silent=silent)
     assert shown.verdict is Verdict.DEGRADED
     assert finding in [each.replace("its holder: the", f"{A}: the") for each in shown.findings]
+
+
+def test_an_address_whose_probes_are_blocked_is_served_as_far_as_its_holder_tells() -> None:
+    """A security group is closed to the standbys: clients are answered, and whoever is called at night is told so."""
+    blocked = {"health": HealthState.DOWN, "reason": Reason.PROBE_BLOCKED.name, "sentence": "probe blocked"}
+    shown = picture(HOLDS, watching(**blocked))
+    assert (shown.verdict, shown.findings[0]) == (Verdict.DEGRADED, "it does not answer: worker-b: probe blocked")
+    assert picture(holding(not_ready="nft is missing"), watching(**blocked)).verdict is Verdict.DOWN
+    other = replace(watching(**{**blocked, "reason": "NOT_VOUCHED"}), instance=C)
+    assert picture(HOLDS, watching(**blocked), other).verdict is Verdict.DOWN
+    assert picture(watching(**blocked)).verdict is Verdict.DOWN, "its holder tells nothing here"
 
 
 def test_a_pause_that_is_over_is_none() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from floatingip.commands import successor
-from floatingip.commands.handover import CARRIED_WITHIN, VALID_FOR
+from floatingip.commands.handover import CARRIED_WITHIN, VALID_FOR, HandoverRefused, check
 from floatingip.core.decision.order import ANYBODY
 from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.errors import CloudError, ConfigurationError
@@ -190,3 +190,16 @@ def test_what_is_on_its_way_is_named_with_where(status: AttachmentStatus) -> Non
         where = f"attaching to {vpc.workers[1]}"
     with pytest.raises(ConfigurationError, match=f"{ADDRESS}: EC2 shows it {where}; run it again once that has ended"):
         vpc.plan()
+
+
+# Before it.
+
+
+def test_a_named_node_that_has_room_for_some_of_the_addresses_is_refused(vpc: Vpc, observed: Observed) -> None:
+    """The others would wait for three minutes; where only addresses move it tells no number."""
+    standby, moves = observed.observers[1], vpc.plan(vpc.workers[1]) * 2
+    assert check(vpc.ours, moves) == ""
+    standby.status = replace(standby.status, free_slots=1)
+    assert check(vpc.ours, moves[:1]) == ""
+    with pytest.raises(HandoverRefused, match=f"--to {vpc.workers[1]}: it has room for 1 of 2 addresses; name fewer"):
+        check(vpc.ours, moves)

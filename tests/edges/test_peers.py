@@ -293,6 +293,16 @@ def test_what_an_observer_of_another_name_sees_up_does_not_count(asking: Asking,
     assert [peer.sees_up for peer in asking.peers.others("cluster")] in ([], [()])
 
 
+def test_an_observer_of_another_name_is_none_that_could_take_over(asking: Asking, meet: Start) -> None:
+    """Of several deployments in one cluster: people and metrics are told of this one's only."""
+    meet(THIRD, Status("other", "i-c"))
+    asking.follow("", c=THIRD)
+    assert [each.instance_id for each in asking.peers.shown(lambda _: "", "cluster")] == ["i-c"], "not known yet"
+    asking.receive()
+    assert asking.peers.shown(lambda _: "", "cluster") == ()
+    assert [each.instance_id for each in asking.peers.shown(lambda _: "", "other")] == ["i-c"]
+
+
 def test_a_peer_that_never_answered_is_none(asking: Asking) -> None:
     """It is not waited for, and its silence proves nothing."""
     asking.follow("", c=THIRD)
@@ -358,7 +368,7 @@ def test_a_peer_is_asked_for_its_report_as_well(asking: Asking, meet: Start) -> 
     assert (instance_id, report.instance, report.peers) == ("i-a", "i-a", ())
     assert [each.problem for each in report.addresses if each.address == TARGET] == ["no free slot"]
     asking.peers.reported(instance_id, report, 5.0)
-    assert [(each.report, each.reported_at) for each in asking.peers.shown(lambda _: "")] == [(report, 5.0)]
+    assert [(each.report, each.reported_at) for each in asking.peers.shown(lambda _: "", "cluster")] == [(report, 5.0)]
     assert asking.reports.empty()
 
 
@@ -376,7 +386,7 @@ def test_a_report_of_somebody_else_is_not_taken_for_a_peers(asking: Asking) -> N
     asking.peers.ask({"i-a": ip_address(HOLDER)})
     asking.peers.reported("i-a", Report(0.0, "i-d"), 5.0)
     asking.peers.reported("i-d", Report(0.0, "i-d"), 5.0)
-    assert [each.report for each in asking.peers.shown(lambda _: "")] == [None]
+    assert [each.report for each in asking.peers.shown(lambda _: "", "cluster")] == [None]
     asking.peers.reported("i-a", Report(0.0, "i-a"), 5.0)
     asking.peers.ask({"i-a": ip_address(THIRD)})
-    assert [each.report for each in asking.peers.shown(lambda _: "")] == [None]
+    assert [each.report for each in asking.peers.shown(lambda _: "", "cluster")] == [None]
