@@ -34,7 +34,7 @@ from floatingip.core.ports import Cloud
 from floatingip.core.word import RESERVED, Status, is_instance_id
 from floatingip.edges import configmap
 from floatingip.edges.utc import utc
-from floatingip.runtime.look import read_in_full
+from floatingip.runtime.look import cannot_be_read, read_in_full
 
 VALID_FOR = 180.0
 """Seconds for which an order is obeyed: observers in peace look once a minute, and EC2 takes up to one for a move."""
@@ -247,7 +247,8 @@ def carry_out(
         for move in moves:
             orders.give(move)
         observers.look()
-        look_at = now()
+        look_at = answered_at = now()
+        unknown = ""
         while left:
             _listen(observers, left, gaps, now)
             if now() < look_at:
@@ -255,13 +256,17 @@ def carry_out(
                 continue
             look_at, is_over = now() + LOOK_EVERY, wall() > deadline  # then EC2 is asked all the same: who slept since?
             if not is_over:
-                wait(_waited_for(left, shown, now() - began, deadline - wall()))
-            enis = _shown(ours)
+                wait(_waited_for(left, shown, now() - began, deadline - wall()) + unknown)
+            enis, why = _shown(ours)
+            answered_at = now() if enis is not None and not why else answered_at
+            unknown = f"; EC2 has not told for {now() - answered_at:.0f} s: {why}" if why else ""
             orders.compare(enis or ())
             for target in tuple(left) if enis is not None else ():
                 attachment, holder = _attachment(enis or (), target, ours.carry), ""
                 if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
                     holder = attachment.instance_id
+                if attachment is None and why:
+                    continue  # an interface that cannot be read may have it
                 if holder == left[target].source and orders.stands_none(target):
                     del left[target]
                     dropped.append(str(target))
@@ -294,7 +299,7 @@ def carry_out(
                 raise CloudError(f"{names}: not handed over to {moves[0].to}: {gone}", "hand over to another node")
             if left and is_over:
                 names = ", ".join(str(target) for target in left)
-                where = "; ".join(shown[target] for target in left)
+                where = "; ".join(shown[target] for target in left) + unknown
                 raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
         if dropped:
             raise CloudError(f"{', '.join(dropped)}: not handed over: no order stands any more", "run handover again")
@@ -334,7 +339,7 @@ def _keep_paused(
     try:
         insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: value}), say, sleep)
         problem = "its pause was perhaps ended or changed meanwhile, and stays as it was"
-        since = next((eni for eni in _shown(ours) or () if eni.id == source.id), source).tags.get(pause.TAG, "")
+        since = next((eni for eni in _shown(ours)[0] or () if eni.id == source.id), source).tags.get(pause.TAG, "")
         if since != value:
             insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: since}), say, sleep)
     except CloudError as error:
@@ -360,12 +365,13 @@ def _listen(
         gaps[target].hear(now(), source_holds=move.source in holders, successor_holds=bool(holders - {move.source}))
 
 
-def _shown(ours: Deployment) -> tuple[Eni, ...] | None:
-    """Our ENIs as far as they can be read; None where EC2 does not answer."""
+def _shown(ours: Deployment) -> tuple[tuple[Eni, ...] | None, str]:
+    """Our ENIs as far as they can be read, None where EC2 does not answer; and why these are not all."""
     try:
-        return tuple(eni for eni in ours.cloud.describe_enis(ours.name) if not eni.unread)
-    except CloudUnavailable:
-        return None
+        enis = ours.cloud.describe_enis(ours.name)
+    except CloudUnavailable as error:
+        return None, str(error)
+    return tuple(eni for eni in enis if not eni.unread), "; ".join(cannot_be_read(eni) for eni in enis if eni.unread)
 
 
 def _attachment(enis: Iterable[Eni], target: Target, carry: Carry) -> Attachment | None:

@@ -142,7 +142,9 @@ def remarks(observer: Observer) -> Iterator[str]:
     if observer.leaving:
         yield f"is leaving: {observer.leaving}"
     if observer.ec2_problem:
-        yield f"EC2 does not answer it as it should: {observer.ec2_problem}"
+        age = observer.answer_age
+        last = f"its last answer is {span(age)} old" if age is not None else "it never did"
+        yield f"EC2 does not answer it as it should ({last}): {observer.ec2_problem}"
     if observer.clock_ahead:
         said = f"{span(abs(observer.clock_ahead))} {'ahead of' if observer.clock_ahead > 0 else 'behind'} this one's"
         yield f"its clock is {said}: `floatingip doctor` on both nodes says whose is wrong"

@@ -66,6 +66,13 @@ def test_what_could_not_be_learned_is_told_at_the_end() -> None:
     assert text[-1] == "not learned: what EC2 says now: no answer within 3 s"
 
 
+def test_since_when_ec2_has_not_answered_an_observer_is_told() -> None:
+    """By its last answer, which others do not make up for."""
+    silent = of(standby(unanswered="no answer", answered_at=NOW - 600.0), NOW)
+    text = list(lines(overview(WALL, "prod", (TARGET,), (of(holder(), NOW), silent))))
+    assert "worker-b (i-0b): EC2 does not answer it as it should (its last answer is 10 min old): no answer" in text
+
+
 @pytest.mark.parametrize("width", [200, 120, 100, 80, 60, 40, 20])
 def test_no_line_is_longer_than_the_terminal(width: int) -> None:
     """And nothing is lost by that: what is long goes on below."""

@@ -1,5 +1,6 @@
 """The node to which an address is handed over: it can obey no more, or has the address and does not carry it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from floatingip.commands import successor
 from floatingip.commands.handover import CARRIED_WITHIN, VALID_FOR, HandoverRefused, check
 from floatingip.core.decision.order import ANYBODY
-from floatingip.core.ec2 import AttachmentStatus
+from floatingip.core.ec2 import AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, ConfigurationError
 from floatingip.core.model import Carry
 from floatingip.core.word import Held
@@ -190,6 +191,41 @@ def test_what_is_on_its_way_is_named_with_where(status: AttachmentStatus) -> Non
         where = f"attaching to {vpc.workers[1]}"
     with pytest.raises(ConfigurationError, match=f"{ADDRESS}: EC2 shows it {where}; run it again once that has ended"):
         vpc.plan()
+
+
+# EC2 does not tell.
+
+
+def test_how_long_ec2_has_not_told_is_said() -> None:
+    """Where it showed the address last may be long ago: also at the end."""
+    vpc = Vpc()
+
+    def fall_silent() -> None:
+        vpc.cloud.reachable = False
+
+    vpc.then[20.0] = fall_silent
+    with pytest.raises(CloudError) as told:
+        vpc.carry_out()
+    assert re.search(r"attached to i-\d+; EC2 has not told for 17\d s: ", str(told.value))
+    assert "EC2 has not told" not in vpc.awaited[0]
+    assert re.search(r"; EC2 has not told for \d\d s: ", vpc.awaited[100])
+
+
+def test_what_cannot_be_read_is_not_told_as_on_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interface that has the address is shown, but not in full."""
+    vpc = Vpc()
+    describe_enis = vpc.cloud.describe_enis
+
+    def shown(name: str) -> tuple[Eni, ...]:
+        odd = 15.0 < vpc.ec2.now < 40.0
+        return tuple(replace(eni, unread="no MacAddress" if odd else "") for eni in describe_enis(name))
+
+    monkeypatch.setattr(vpc.cloud, "describe_enis", shown)
+    vpc.then[50.0] = vpc.move
+    vpc.carry_out()
+    assert [line for line in vpc.said if "on no instance" in line] == []
+    assert any(f"{vpc.enis[0]} cannot be read: no MacAddress" in line for line in vpc.awaited)
+    assert f"{ADDRESS}: {vpc.workers[1]} has it, " in vpc.said[-1]
 
 
 # Before it.
