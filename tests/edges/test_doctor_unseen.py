@@ -1,10 +1,15 @@
 """What the doctor says of what this node's kernel or nft does not show: not known, or wrong, and never "ok"."""
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 
-from floatingip.commands.doctor import node
+from floatingip.commands.doctor import examine, finding, node
+from floatingip.commands.doctor.facts import Facts
 from floatingip.commands.doctor.finding import Finding, Verdict
 from floatingip.core.ec2 import Eni
+from floatingip.core.settings import Settings
 from floatingip.edges.kernel import chains
 from tests.core.nodes import ADDRESS
 
@@ -71,3 +76,25 @@ def test_a_filter_that_drops_replies_of_pods_is_named_beside_our_own_links() -> 
     pods, own = node.rp_filter({"all": 0, "ens6": 2}, ("eni1",))
     assert (pods.verdict, own.verdict) == (Verdict.WARN, Verdict.OK)
     assert pods.what == "replies of pods behind eni1 are dropped once they have our mark"
+
+
+@pytest.mark.parametrize("hanging", [[finding.SLOTS], [finding.SLOTS, finding.EC2]], ids=["one call", "EC2"])
+def test_what_did_not_come_in_time_is_no_reason_to_change_anything(
+    monkeypatch: pytest.MonkeyPatch, hanging: list[finding.Check]
+) -> None:
+    """One kind of question hangs, and others are answered: the remedy for a full node would be a wrong one."""
+    over = threading.Event()
+
+    def hang(_facts: Facts) -> Iterator[Finding]:
+        over.wait(5.0)
+        yield from ()
+
+    for check in hanging:
+        monkeypatch.setitem(examine.LOOKS, check.name, hang)
+    monkeypatch.setitem(examine.LOOKS, finding.NO_MANAGE.name, lambda _: iter([finding.NO_MANAGE.ok("asked")]))
+    facts = Facts(Settings((ADDRESS,)), {}, None)
+    first, *_, last = examine.examine(facts, [*hanging, finding.NO_MANAGE], within=0.1)
+    over.set()
+    assert (first.check, first.verdict, last.verdict) == ("slots", Verdict.WARN, Verdict.OK)
+    assert first.what == "not known: no answer within 0.1 s"
+    assert first.remedy == ("see ec2" if finding.EC2 in hanging else examine.LATE)

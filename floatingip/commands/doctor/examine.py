@@ -52,6 +52,17 @@ FOR_ATTACH = (
 FOR_ATTACH_WITHIN = 5.0
 """Seconds for all of these checks."""
 
+BY_EC2 = (
+    finding.PERMISSIONS, finding.PLACE, finding.RESERVATION, finding.OWNER, finding.SLOTS, finding.SOURCE_CHECK,
+    finding.NO_MANAGE, finding.WORKERS, finding.RULES,
+)  # fmt: skip
+"""The checks of what EC2 alone tells."""
+
+LATE = "run the doctor again with `--within 15`: what does not answer is named then"
+"""What to do about one of these that has not come in time, though EC2 answers: one call hangs, which is given up by
+itself a second after the doctor ends.
+"""
+
 Look = Callable[[Facts], Iterable[Finding]]
 T = TypeVar("T")
 E = TypeVar("E", bound=FloatingIPError)
@@ -82,7 +93,9 @@ def _late(check: Check, missing: Collection[Check], within: float) -> Finding:
     silent = next((each for each in (finding.IMDS, finding.EC2) if each in missing), None)
     if check is silent:
         return check.fail(said)
-    return check.unknown(said, f"see {silent.name}" if silent is not None else "")
+    if silent is not None:
+        return check.unknown(said, f"see {silent.name}")
+    return check.unknown(said, LATE if check in BY_EC2 else "")
 
 
 def _tell(told: SimpleQueue[tuple[str, list[Finding]]], check: Check, facts: Facts) -> None:
