@@ -105,11 +105,16 @@ def run(options: argparse.Namespace) -> int:
     settings = configmap.load(os.environ, options.settings)
 
     @cache
-    def made(region: str, vpc_id: str) -> Cloud:
+    def asker(region: str, vpc_id: str) -> tuple[Cloud, Callable[[], tuple[float | None, float]]]:
         # Imported here, in the thread that asks EC2: loading it takes longer than the observers take to answer.
         from floatingip.edges.ec2.cloud import Ec2Cloud, client  # noqa: PLC0415
+        from floatingip.edges.ec2.inspection import Inspection  # noqa: PLC0415
 
-        return Ec2Cloud(client(region, settings.ec2_timeout), vpc_id, ())
+        ec2 = client(region, settings.ec2_timeout)
+        return Ec2Cloud(ec2, vpc_id, ()), Inspection(ec2, region, vpc_id).clock
+
+    def made(region: str, vpc_id: str) -> Cloud:
+        return asker(region, vpc_id)[0]
 
     @cache
     def elsewhere(region: str, vpc_id: str) -> Cloud:
@@ -117,12 +122,22 @@ def run(options: argparse.Namespace) -> int:
         check_place(cloud, region, vpc_id, Calls().patiently)  # whoever looks wants to know now that EC2 throttles
         return cloud
 
-    def find() -> tuple[Here | None, Callable[[], Cloud]]:
-        if options.region and options.vpc_id and settings.name:
-            return None, partial(elsewhere, options.region, options.vpc_id)
-        return inside(Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id))
+    @cache
+    def ahead(region: str, vpc_id: str) -> float:
+        _, clock = asker(region, vpc_id)
+        try:
+            return clock()[0] or 0.0
+        except CloudError:  # most clocks are right
+            return 0.0
 
-    found: tuple[Here | None, Callable[[], Cloud]] | None = None
+    def find() -> tuple[Here | None, Callable[[], Cloud], Callable[[], float]]:
+        if options.region and options.vpc_id and settings.name:
+            place = options.region, options.vpc_id
+            return None, partial(elsewhere, *place), lambda: time.time() - ahead(*place)
+        made_for = inside(Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id))
+        return *made_for, time.time
+
+    found: tuple[Here | None, Callable[[], Cloud], Callable[[], float]] | None = None
     code: int | None = None
     try:
         while True:
@@ -217,6 +232,7 @@ def look(
 ) -> Overview:
     """The overview of now; ``here`` is None where no observer can be asked, and ``cloud`` makes EC2's port.
 
+    ``wall`` is Unix time as observers have it: asked once ``cloud`` has made EC2's port, as it may go by EC2's clock.
     Raises MetadataError where neither IMDS nor an observer of this node tells which node this is, and CloudError where
     EC2 alone could be asked, and does not answer.
     """

@@ -1,6 +1,7 @@
 """What EC2's answer tells of this machine's clock, and that it is an answer where it tells nothing."""
 
 import argparse
+import json
 import socket
 import threading
 import time
@@ -10,13 +11,27 @@ from typing import Any
 
 import pytest
 
-from floatingip.commands import deployment
+from floatingip.commands import deployment, status
 from floatingip.core.errors import CloudUnavailable
+from floatingip.core.overview import Verdict
 from floatingip.core.settings import Settings
+from floatingip.edges import configmap
 from floatingip.edges.ec2 import inspection
 from floatingip.edges.ec2.asking import Asking
 from floatingip.edges.ec2.inspection import Inspection
-from tests.edges.ec2_server import A_SUBNET, ADDRESS, SHORT, Become, Server, error, http, silent_until
+from tests.edges.ec2_server import (
+    A_SUBNET,
+    ADDRESS,
+    SHORT,
+    Become,
+    Server,
+    error,
+    http,
+    instances,
+    interface,
+    interfaces,
+    silent_until,
+)
 
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
@@ -62,6 +77,36 @@ def test_what_a_person_orders_is_timed_by_ec2s_clock(server: Server, behind: Cal
 
     server.replies["DescribeSubnets"] = ahead
     assert behind() == pytest.approx(240.0, abs=5.0)
+
+
+def test_what_stands_in_tags_is_shown_by_ec2s_clock(
+    server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a clock that is four minutes ahead a pause would be over, and an order obeyed no more, while observers go by
+    them.
+    """
+    environment(
+        AWS_ENDPOINT_URL_EC2=server.url,
+        AWS_ACCESS_KEY_ID="key",
+        AWS_SECRET_ACCESS_KEY="secret",
+        FLOATING_IP=str(ADDRESS),
+    )
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 240.0)
+    pause = f"<item><key>floatingip/paused</key><value>{int(now) + 120}</value></item>"
+    ours = "<item><key>floatingip</key><value>lab</value></item>"
+    server.replies["DescribeSubnets"] = http(200, SHOWN, f"Date: {formatdate(now, usegmt=True)}")
+    server.replies["DescribeNetworkInterfaces"] = interfaces(interface(tagSet=ours + pause))
+    server.replies["DescribeInstances"] = instances(
+        "<instanceId>i-0a</instanceId><instanceState><name>running</name></instanceState>"
+    )
+    settings = Settings((ADDRESS,), name="lab")
+    monkeypatch.setattr(configmap, "load", lambda *_: settings)
+    options = argparse.Namespace(region="us-west-2", vpc_id="vpc-1", settings=None, json=True, watch=None)
+    assert status.run(options) == status.EXIT_CODES[Verdict.DEGRADED]
+    told = json.loads(capsys.readouterr().out)
+    assert told["addresses"][0]["paused_until"] == int(now) + 120
+    assert told["time"] == pytest.approx(now, abs=5.0)
 
 
 def test_what_a_person_orders_who_may_not_ask_ec2s_time_is_timed_by_the_own_clock(
