@@ -8,14 +8,20 @@ from functools import partial
 from floatingip.agent.looks import cluster_name
 from floatingip.commands.deployment import Deployment
 from floatingip.commands.insisting import insist
+from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import InstanceState
 from floatingip.core.model import Address
+from floatingip.core.report import Report
 from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status
-from floatingip.runtime.peers import ask_once, not_ready
+from floatingip.core.wording import span
+from floatingip.runtime.peers import ask_once, not_ready, report_of
 
 ASKED_EVERY = 0.1
 """Seconds until an observer is asked again that has not learned yet who asks."""
+
+TOO_FAR_AHEAD = 120.0
+"""Seconds by which a node's clock is ahead that would not obey an order for long enough, which lasts for 180."""
 
 INTRODUCED_WITHIN = 3.0
 """Seconds that an observer may take to learn from EC2 who asks."""
@@ -115,8 +121,15 @@ class Observers:
                 return "its node is about to end"
             if status.free_slots == 0:
                 return way_to(self._ours.carry).lacks_room
+        if (ahead := self._ahead(address)) >= TOO_FAR_AHEAD:
+            return f"its clock is {span(ahead)} ahead of this one's: to it an order is over"
         reason = self.not_ready(instance_id)
         return f"its observer is not ready: {reason}" if reason else ""
+
+    def _ahead(self, address: Address) -> float:
+        """By how many seconds the clock there is ahead of the one by which orders are given; 0 where nobody tells."""
+        report = report_of(address, self._port, me=self._me, seconds=2 * timing.ASK_TIMEOUT)
+        return report.time - self._ours.wall() if isinstance(report, Report) and not report.starting else 0.0
 
     def _ask(self, instance_id: str) -> Answer:
         return ask_once(self._asked_at[instance_id], self._port, me=self._me)

@@ -19,7 +19,7 @@ from floatingip.core.health import HealthState
 from floatingip.core.move import NOBODY, SHOWN_AT_MOST, Move, Result
 from floatingip.core.report import AddressReport, HealthReport, OrderReport, PeerReport, Report
 from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, Snapshot
-from floatingip.core.word import NAME_LONGEST, PEERS_AT_MOST, SENTENCE_LONGEST, is_instance_id
+from floatingip.core.word import NAME_LONGEST, PEERS_AT_MOST, SENTENCE_LONGEST, is_instance_id, shortened
 
 LONGEST = 1_048_576
 """Bytes of a report, at most: more than 127 addresses and 16 peers need; a longer one is sent without its details."""
@@ -67,11 +67,11 @@ def of(snapshot: Snapshot, now: float) -> Report:
         node=snapshot.node,
         node_address=str(snapshot.address or ""),
         starting=snapshot.starting,
-        leaving=_cut(snapshot.leaving),
+        leaving=shortened(snapshot.leaving),
         free_slots=snapshot.free_slots(),
         answer_age=_age(snapshot.answered_at, now),
-        ec2_problem=_cut(snapshot.unanswered),
-        unknown=tuple(map(_cut, unknown[:FEW])),
+        ec2_problem=shortened(snapshot.unanswered),
+        unknown=tuple(map(shortened, unknown[:FEW])),
         addresses=tuple(
             _address(each, snapshot, stalled, now, wall) for each in snapshot.addresses[:ADDRESSES_AT_MOST]
         ),
@@ -92,14 +92,14 @@ def _address(each: AddressSnapshot, snapshot: Snapshot, stalled: str, now: float
         state=each.state,
         rule=each.rule,
         reason=each.reason,
-        sentence=_cut(each.sentence),
+        sentence=shortened(each.sentence),
         health=health,
         down_since=_rounded(each.down_since_wall),
         round_trip=_rounded(each.round_trip, 6) if health is HealthReport.UP else None,
         node_ports={str(port): _ANSWERS[state] for port, state in each.node_ports.items()},
         word="" if each.is_holder else each.word,
-        problem=_cut(stalled or each.not_ready) if each.is_holder else "",
-        why_not="" if each.is_holder else _cut(stalled or each.not_ready or leaving),
+        problem=shortened(stalled or each.not_ready) if each.is_holder else "",
+        why_not="" if each.is_holder else shortened(stalled or each.not_ready or leaving),
         unready_since=_rounded(each.unready_since_wall),
         order=each.order,
         moves=each.moves[-SHOWN_AT_MOST:],
@@ -111,7 +111,7 @@ def _address(each: AddressSnapshot, snapshot: Snapshot, stalled: str, now: float
 
 def _peer(each: PeerSnapshot, now: float) -> PeerReport:
     status, report = each.status, each.report
-    reasons = {a.address: a.why_not[:WHY_LONGEST] for a in report.addresses if a.why_not} if report is not None else {}
+    lacking = [each for each in report.addresses if each.why_not] if report is not None else []
     return PeerReport(
         instance=each.instance_id,
         node=(report.node if report is not None else "") or each.node,
@@ -120,7 +120,7 @@ def _peer(each: PeerSnapshot, now: float) -> PeerReport:
         silent=each.is_silent,
         leaving=status is not None and status.leaving,
         free_slots=status.free_slots if status is not None else None,
-        why_not=reasons,
+        why_not={each.address: shortened(each.why_not, WHY_LONGEST) for each in lacking},
     )
 
 
@@ -130,10 +130,6 @@ def _age(at: float | None, now: float) -> float | None:
 
 def _rounded(seconds: float | None, digits: int = 3) -> float | None:
     return None if seconds is None else round(seconds, digits)
-
-
-def _cut(sentence: str) -> str:
-    return sentence[:SENTENCE_LONGEST]
 
 
 # JSON.

@@ -103,6 +103,11 @@ class Answer:
     refused: bool = False
 
 
+def shortened(sentence: str, longest: int = SENTENCE_LONGEST) -> str:
+    """The sentence in so many characters at most; where it goes on that is shown, as the remedy stands at its end."""
+    return sentence if len(sentence) <= longest else f"{sentence[: longest - 4]} ..."
+
+
 def is_instance_id(text: str) -> bool:
     """Whether the text could be an instance's id."""
     return _INSTANCE_ID.fullmatch(text) is not None

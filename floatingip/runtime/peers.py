@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from floatingip.core import status, timing
 from floatingip.core.model import Address
 from floatingip.core.report import Report
-from floatingip.core.word import LONGEST, RESERVED, SENTENCE_LONGEST, Answer, Status, parse
+from floatingip.core.word import LONGEST, RESERVED, Answer, Status, parse, shortened
 from floatingip.edges import background, clock
 from floatingip.edges.http_client import Connection, NoAnswer
 
@@ -84,7 +84,7 @@ def not_ready(address: Address | str, port: int, *, me: str) -> str:
             response = connection.get("/readyz")
     except NoAnswer as error:
         return str(error)
-    return "" if response.status == HTTPStatus.OK else response.body.decode(errors="replace")[:SENTENCE_LONGEST]
+    return "" if response.status == HTTPStatus.OK else shortened(response.body.decode(errors="replace"))
 
 
 def reaches(address: Address, port: int, source: Address) -> bool:

@@ -197,6 +197,16 @@ def test_as_much_as_an_observer_can_have_to_say_is_a_report() -> None:
     assert (len(heard.addresses), len(heard.peers), len(heard.addresses[0].why_not)) == (127, 16, SENTENCE_LONGEST)
 
 
+def test_a_sentence_that_is_cut_does_not_read_as_a_whole() -> None:
+    """What to do stands at its end."""
+    long = f"IAM denies {'ec2:Something, ' * 40}; allow it"
+    report = of(standby(replace(WATCHED, not_ready=long)), NOW)
+    assert report.addresses[0].why_not == f"{long[: SENTENCE_LONGEST - 4]} ..."
+    heard = PeerSnapshot(B, standby().peers[0].address, NOW, False, None, report)
+    [peer] = of(holder(peers=(heard,)), NOW).peers
+    assert peer.why_not[TARGET] == f"{long[: status.WHY_LONGEST - 4]} ..."
+
+
 def test_a_report_that_would_be_too_long_goes_without_details(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than be refused by who asks."""
     report = of(replace(full(), addresses=(replace(HELD, moves=(TAKEN, SEEN)),)), NOW)

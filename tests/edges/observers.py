@@ -64,6 +64,7 @@ class Observer:
     stalled_for: float = 0.0
     not_ready: str = ""
     note: str = ""
+    wall: float = 0.0
     looks: int = 0
     gathered: int = 0
 
@@ -105,7 +106,7 @@ class Observer:
             )
             for target in shown
         )
-        return Snapshot(clock.now() - self.stalled_for, self.status, addresses, note=self.note)
+        return Snapshot(clock.now() - self.stalled_for, self.status, addresses, note=self.note, wall=self.wall)
 
     def _gather(self, snapshot: Snapshot) -> str:
         self.gathered += 1

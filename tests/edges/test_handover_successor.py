@@ -1,6 +1,7 @@
 """The node to which an address is handed over: it can obey no more, or has the address and does not carry it."""
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 
 from floatingip.commands import successor
 from floatingip.commands.handover import CARRIED_WITHIN, VALID_FOR, HandoverRefused, check
+from floatingip.commands.observers import TOO_FAR_AHEAD
 from floatingip.core.decision.order import ANYBODY
 from floatingip.core.ec2 import AttachmentStatus, Eni
 from floatingip.core.errors import CloudError, ConfigurationError
@@ -191,6 +193,19 @@ def test_what_is_on_its_way_is_named_with_where(status: AttachmentStatus) -> Non
         where = f"attaching to {vpc.workers[1]}"
     with pytest.raises(ConfigurationError, match=f"{ADDRESS}: EC2 shows it {where}; run it again once that has ended"):
         vpc.plan()
+
+
+def test_a_named_node_whose_clock_is_ahead_is_refused(vpc: Vpc, observed: Observed) -> None:
+    """The order would be over before it is read: nobody would obey, nor say so."""
+    standby = observed.observers[1]
+    for ahead in (-3600.0, 0.0, TOO_FAR_AHEAD - 5.0):
+        standby.wall = time.time() + ahead
+        assert vpc.check(vpc.workers[1]) == ""
+    standby.wall = time.time() + 245.0
+    with pytest.raises(
+        HandoverRefused, match=f"--to {vpc.workers[1]}: its clock is 4 min [0-9]+ s ahead of this one's"
+    ):
+        vpc.check(vpc.workers[1])
 
 
 # EC2 does not tell.
