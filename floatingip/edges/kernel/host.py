@@ -230,63 +230,82 @@ class KernelHost:
         """What the kernel lacks of the plumbing, except the marks: each with its repair, in the order of repairing; and
         all rules that were found, whosever they are.
         """
-        address = plumbing.address
-        missing: dict[str, _Defect] = {}
         with mapped():
-            if not (link.up and link.resolves):
-                missing["link-up"] = _Defect(partial(links.set_up, self._netlink, link))
-            elif not link.carrier:
-                missing["carrier"] = _Defect(problem=f"link {link.name} has none")
-            if link.master is not None:
-                master = links.name_of(link.master)
-                said = f"{link.name} is a part of {master}, which has its packets; take it out there"
-                missing["master"] = _Defect(problem=said)
             primary = self._primary(plumbing)
-            if primary is None:
-                missing["mtu"] = _Defect(problem=f"no link has the primary MAC {plumbing.primary_mac}")
-            elif link.mtu != primary.mtu:
-                missing["mtu"] = _Defect(partial(links.set_mtu, self._netlink, link, primary.mtu))
-            if address.version == 6 and (said := _without_ipv6(link, primary)):
-                missing["address"] = _Defect(problem=said)
-            elif extent is Extent.ALL and not addresses.works(self._netlink, address, link):
-                missing["address"] = _Defect(partial(addresses.add, self._netlink, address, link))
-            elif extent is Extent.ALL and not self._takes_in(address, link):
-                # Of IPv6 the kernel forgets a route that others have made; of IPv4 routes go with the last address.
-                anew = (
-                    partial(routes.take_in, self._netlink, address, link.index)
-                    if address.version == 4
-                    else partial(addresses.add, self._netlink, address, link, anew=True)
-                )
-                missing["address"] = _Defect(anew)
-            if address.version == 4 and link.rp_filter != LOOSE:
-                missing["rp_filter"] = _Defect(
-                    partial(links.configure, self._netlink, link, links.IPV4_RP_FILTER, LOOSE)
-                )
-            if address.version == 6 or not link.forwarding:
-                if not forwards(self._netlink, address.version):
-                    switch = "net.ipv4.ip_forward" if address.version == 4 else "net.ipv6.conf.all.forwarding"
-                    said = f"{switch} is 0, so that no pod can be reached by {link.name}; set it to 1"
-                    missing["forwarding"] = _Defect(problem=said)
-                elif address.version == 4:
-                    missing["forwarding"] = _Defect(
-                        partial(links.configure, self._netlink, link, links.IPV4_FORWARDING, 1)
-                    )
-            found = routes.in_table(self._netlink, address, plumbing.table)
+            missing = self._of_link(plumbing, link, primary)
+            missing |= self._of_address(plumbing.address, link, primary, extent)
+            missing |= self._of_switches(plumbing.address.version, link)
+            found = routes.in_table(self._netlink, plumbing.address, plumbing.table)
             if said := routes.refusal(plumbing, found):
                 # Then our rules must not be there: they would send packets by the routes of others.
                 return missing | {"route": _Defect(problem=said)}, []
             all_rules = rules.of_family(self._netlink, plumbing)
-            there, wanted_rules = rules.concerning(all_rules, plumbing), rules.wanted(plumbing, extent)
-            ours = {says: message for says, (message, is_ours) in there.items() if is_ours}
-            surplus = [message for says, message in ours.items() if says not in wanted_rules]
-            lacking = [message for says, message in wanted_rules.items() if says not in there]
-            wanted_routes = routes.wanted(plumbing, link.index)
-            former = self._former_routes(plumbing, link, rules.tables(all_rules, surplus))
-            if former or {routes.read(message) for message in found} != wanted_routes:
-                missing["route"] = _Defect(partial(self._put_routes, plumbing, found, wanted_routes, former))
-            if surplus or lacking:
-                missing["rule"] = _Defect(partial(rules.put, self._netlink, surplus, lacking))
-            return missing, all_rules
+            return missing | self._of_ways(plumbing, link, extent, found, all_rules), all_rules
+
+    def _of_link(self, plumbing: Plumbing, link: Link, primary: Link | None) -> dict[str, _Defect]:
+        """What the link lacks before it can carry anything."""
+        missing: dict[str, _Defect] = {}
+        if not (link.up and link.resolves):
+            missing["link-up"] = _Defect(partial(links.set_up, self._netlink, link))
+        elif not link.carrier:
+            missing["carrier"] = _Defect(problem=f"link {link.name} has none")
+        if link.master is not None:
+            master = links.name_of(link.master)
+            said = f"{link.name} is a part of {master}, which has its packets; take it out there"
+            missing["master"] = _Defect(problem=said)
+        if primary is None:
+            missing["mtu"] = _Defect(problem=f"no link has the primary MAC {plumbing.primary_mac}")
+        elif link.mtu != primary.mtu:
+            missing["mtu"] = _Defect(partial(links.set_mtu, self._netlink, link, primary.mtu))
+        return missing
+
+    def _of_address(self, address: Address, link: Link, primary: Link | None, extent: Extent) -> dict[str, _Defect]:
+        """Whether the link has the address, as far as it is to have it."""
+        if address.version == 6 and (said := _without_ipv6(link, primary)):
+            return {"address": _Defect(problem=said)}
+        if extent is not Extent.ALL:
+            return {}
+        if not addresses.works(self._netlink, address, link):
+            return {"address": _Defect(partial(addresses.add, self._netlink, address, link))}
+        if self._takes_in(address, link):
+            return {}
+        # Of IPv6 the kernel forgets a route that others have made; of IPv4 routes go with the last address.
+        if address.version == 4:
+            return {"address": _Defect(partial(routes.take_in, self._netlink, address, link.index))}
+        return {"address": _Defect(partial(addresses.add, self._netlink, address, link, anew=True))}
+
+    def _of_switches(self, version: int, link: Link) -> dict[str, _Defect]:
+        """Which of the kernel's switches would have it drop what comes in by the link, or goes on to a pod."""
+        missing: dict[str, _Defect] = {}
+        configure = partial(links.configure, self._netlink, link)
+        if version == 4 and link.rp_filter != LOOSE:
+            missing["rp_filter"] = _Defect(partial(configure, links.IPV4_RP_FILTER, LOOSE))
+        if version == 4 and link.forwarding:
+            return missing
+        if not forwards(self._netlink, version):
+            switch = "net.ipv4.ip_forward" if version == 4 else "net.ipv6.conf.all.forwarding"
+            said = f"{switch} is 0, so that no pod can be reached by {link.name}; set it to 1"
+            missing["forwarding"] = _Defect(problem=said)
+        elif version == 4:
+            missing["forwarding"] = _Defect(partial(configure, links.IPV4_FORWARDING, 1))
+        return missing
+
+    def _of_ways(
+        self, plumbing: Plumbing, link: Link, extent: Extent, found: list[Message], all_rules: list[Message]
+    ) -> dict[str, _Defect]:
+        """The routes, of which ``found`` are in our table, and rules that are missing or too much."""
+        missing: dict[str, _Defect] = {}
+        there, wanted_rules = rules.concerning(all_rules, plumbing), rules.wanted(plumbing, extent)
+        ours = {says: message for says, (message, is_ours) in there.items() if is_ours}
+        surplus = [message for says, message in ours.items() if says not in wanted_rules]
+        lacking = [message for says, message in wanted_rules.items() if says not in there]
+        wanted_routes = routes.wanted(plumbing, link.index)
+        former = self._former_routes(plumbing, link, rules.tables(all_rules, surplus))
+        if former or {routes.read(message) for message in found} != wanted_routes:
+            missing["route"] = _Defect(partial(self._put_routes, plumbing, found, wanted_routes, former))
+        if surplus or lacking:
+            missing["rule"] = _Defect(partial(rules.put, self._netlink, surplus, lacking))
+        return missing
 
     def _takes_in(self, address: Address, link: Link) -> bool:
         """Whether the kernel has its own route for what comes for the address, which others may have flushed.  Of IPv6
