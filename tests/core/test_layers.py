@@ -84,6 +84,7 @@ commands          deployment history ec2_view
 commands          status
 commands          observers orders
 commands          successor
+commands          handing_over
 commands          handover release pause
 commands          resume process
 commands/doctor   finding once

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from floatingip.commands.deployment import Deployment
-from floatingip.commands.handover import carry_out, check, plan
+from floatingip.commands.handing_over import carry_out
+from floatingip.commands.handover import check, plan
 from floatingip.commands.orders import Handover
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to

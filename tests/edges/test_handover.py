@@ -7,13 +7,8 @@ from typing import Any
 
 import pytest
 
-from floatingip.commands.handover import (
-    VALID_FOR,
-    Gap,
-    HandoverRefused,
-    instance_named,
-    plan,
-)
+from floatingip.commands.handing_over import VALID_FOR, Gap
+from floatingip.commands.handover import HandoverRefused, instance_named, plan
 from floatingip.core import timing
 from floatingip.core.decision.order import ANYBODY, Order
 from floatingip.core.errors import CloudError, ConfigurationError, Denied

@@ -2,7 +2,7 @@
 
 import pytest
 
-from floatingip.commands.handover import VALID_FOR
+from floatingip.commands.handing_over import VALID_FOR
 from floatingip.core.decision.order import ANYBODY
 from floatingip.core.errors import CloudError
 from floatingip.core.model import Carry

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from floatingip.commands import successor
-from floatingip.commands.handover import CARRIED_WITHIN, VALID_FOR, HandoverRefused, check
+from floatingip.commands.handing_over import CARRIED_WITHIN, VALID_FOR
+from floatingip.commands.handover import HandoverRefused, check
 from floatingip.commands.observers import TOO_FAR_AHEAD
 from floatingip.core.decision.order import ANYBODY
 from floatingip.core.ec2 import AttachmentStatus, Eni

@@ -1,0 +1,322 @@
+"""
+Handovers that are carried out: ordered, waited for until they are done, and the orders taken back.
+
+Where the addresses are EC2 tells, and how long no observer held one the observers, where they can be asked.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+from floatingip.commands.deployment import Deployment
+from floatingip.commands.insisting import insist
+from floatingip.commands.observers import Observers
+from floatingip.commands.orders import Handover, Orders
+from floatingip.commands.successor import Successor
+from floatingip.core.decision import order, pause
+from floatingip.core.decision.carry import way_to
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
+from floatingip.core.errors import CloudError, CloudUnavailable
+from floatingip.core.model import Carry, Target
+from floatingip.core.word import Status
+from floatingip.edges.utc import utc
+from floatingip.runtime.look import cannot_be_read
+
+VALID_FOR = 180.0
+"""Seconds for which an order is obeyed: observers in peace look once a minute, and EC2 takes up to one for a move."""
+
+LOOK_EVERY = 0.5
+"""Seconds between two questions to EC2 whether the address has moved."""
+
+LISTEN_EVERY = 0.1
+"""Seconds between two rounds of questions to the observers."""
+
+GAP_TOLD_WITHIN = 5.0
+"""Seconds to wait, after EC2 shows a move, until the observers have told of it."""
+
+CARRIED_WITHIN = 30.0
+"""The same while the new holder's observer tells that it does not carry the address yet: a slow device takes 20."""
+
+
+class Gap:
+    """The seconds between the old holder's last word that it holds a target and the new holder's first."""
+
+    def __init__(self) -> None:
+        self._left_at: float | None = None
+        self._taken_at: float | None = None
+
+    def hear(self, now: float, *, source_holds: bool, successor_holds: bool) -> None:
+        """Which of the two observers said at ``now`` that its node holds the address."""
+        if source_holds:
+            self._left_at = now
+        if successor_holds and self._taken_at is None:
+            self._taken_at = now
+
+    def seconds(self) -> float | None:
+        """The gap; None while one of the two has not been heard."""
+        if self._left_at is None or self._taken_at is None:
+            return None
+        return max(0.0, self._taken_at - self._left_at)
+
+
+def carry_out(
+    ours: Deployment,
+    moves: tuple[Handover, ...],
+    say: Callable[[str], None],
+    *,
+    wait: Callable[[str], None] = lambda _: None,
+    now: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Order the handovers, wait until they are done, and remove the orders.
+
+    Observers tell only peers who holds what; where this runs on no instance they look at EC2 by themselves, up to a
+    minute later.  ``say`` is called with what happens, and ``wait``, again and again, with what is waited for.  Raises
+    ``CloudError`` when an address has not moved in time, or not to whom it was asked for, or can do so no more, or
+    where its new holder's observer tells that it does not carry it.
+    """
+    work = _Work(ours, moves, say, now, wall, sleep)
+    try:
+        work.order()
+        look_at = now()
+        while work.left:
+            work.listen()
+            if now() < look_at:
+                sleep(LISTEN_EVERY)
+                continue
+            look_at, is_over = now() + LOOK_EVERY, work.is_over  # then EC2 is asked all the same: who slept since?
+            if not is_over:
+                wait(work.awaited())
+            work.look(is_over=is_over)
+            work.give_up(is_over=is_over)
+        work.complain()
+    finally:
+        work.take_back()
+
+
+class _Work:
+    """Handovers under way: ``left`` are those that are not done, by their targets."""
+
+    def __init__(
+        self,
+        ours: Deployment,
+        moves: Sequence[Handover],
+        say: Callable[[str], None],
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self.left = {move.target: move for move in moves}
+        self._ours = ours
+        self._moves = moves
+        self._say = say
+        self._now = now
+        self._wall = wall
+        self._sleep = sleep
+        self._began, self._deadline = now(), wall() + VALID_FOR
+        self._gaps = {move.target: Gap() for move in moves}
+        self._moved_at: dict[Target, float] = {}
+        self._shown = {move.target: _before(move) for move in moves}
+        self._observers = Observers(ours, now, sleep)
+        named = frozenset(move.to for move in moves) - {order.ANYBODY}
+        self._observers.find(frozenset(move.source for move in moves), named)
+        self._successors = [Successor(ours, self._observers, each, say, now) for each in named]
+        self._orders = Orders(ours, self._deadline, say, sleep, wall)
+        self._answered_at = self._began
+        self._is_answered, self._unanswered = True, ""
+        self._dropped: list[str] = []  # which somebody else asked for meanwhile, and then no longer
+        self._astray: list[str] = []  # which somebody else took meanwhile, as where the holder died
+        self._uncarried: list[str] = []
+
+    @property
+    def is_over(self) -> bool:
+        """No order is obeyed any more."""
+        return self._wall() > self._deadline
+
+    def order(self) -> None:
+        """Give the orders, and have the observers look.  Raises ``CloudError``."""
+        for move in self._moves:
+            self._orders.give(move)
+        self._observers.look()
+        self._answered_at = self._now()
+
+    def awaited(self) -> str:
+        """The sentence that says what is not handed over yet."""
+        where = ", ".join(f"{target} ({self._shown[target]})" for target in self.left)
+        waited, at_most = self._now() - self._began, self._deadline - self._wall()
+        return f"waiting for {where}: {waited:.0f} s so far, up to {at_most:.0f} s more{self._silence()}"
+
+    def _silence(self) -> str:
+        """For how long EC2 has not told where all addresses are; empty where it does."""
+        if not self._unanswered:
+            return ""
+        return f"; EC2 has not told for {self._now() - self._answered_at:.0f} s: {self._unanswered}"
+
+    def listen(self) -> None:
+        """Ask all observers who holds the addresses that are still to move."""
+        holding: dict[str, set[str]] = {}
+        for instance_id in self._observers.addresses:
+            status = self._observers.ask(instance_id)
+            if status is not None:
+                for text, held in status.holds.items():
+                    if not held.problem:
+                        holding.setdefault(text, set()).add(instance_id)
+        for target, move in self.left.items():
+            holders, gap = holding.get(str(target), set()), self._gaps[target]
+            gap.hear(self._now(), source_holds=move.source in holders, successor_holds=bool(holders - {move.source}))
+
+    def look(self, *, is_over: bool) -> None:
+        """Ask EC2 where the addresses are.  Raises ``CloudError`` where it refuses to tell."""
+        enis, self._unanswered = _shown(self._ours)
+        self._is_answered = enis is not None
+        if self._is_answered and not self._unanswered:
+            self._answered_at = self._now()
+        self._orders.compare(enis or ())
+        for target in tuple(self.left) if enis is not None else ():
+            self._follow(target, enis or (), is_over=is_over)
+
+    def _follow(self, target: Target, enis: Sequence[Eni], *, is_over: bool) -> None:
+        """Take up where EC2 shows one address."""
+        attachment, source = _attachment(enis, target, self._ours.carry), self.left[target].source
+        if attachment is None and self._unanswered:
+            return  # an interface that cannot be read may have it
+        is_held = attachment is not None and attachment.status is AttachmentStatus.ATTACHED
+        holder = attachment.instance_id if attachment is not None and is_held else ""
+        if holder == source and self._orders.stands_none(target):
+            del self.left[target]
+            self._dropped.append(str(target))
+            self._say(f"{target}: whoever asked for it after this has taken that back: no order stands any more")
+            return
+        before, self._shown[target] = self._shown[target], _where(attachment)
+        if holder not in ("", source):
+            self._arrived(target, holder, enis, is_over=is_over)
+            return
+        self._moved_at.pop(target, None)
+        if before != self._shown[target]:
+            self._say(f"{target}: {self._shown[target]}")
+
+    def _arrived(self, target: Target, holder: str, enis: Sequence[Eni], *, is_over: bool) -> None:
+        """EC2 shows another holder: wait a moment for what the observers tell of it, and the move is done."""
+        since = self._moved_at.setdefault(target, self._now())
+        gap = self._gaps[target].seconds()
+        lacks = _lacks(self._observers.heard.get(holder), target) if gap is None else ""
+        within = CARRIED_WITHIN if lacks else GAP_TOLD_WITHIN
+        if gap is None and self._observers.addresses and self._now() - since < within and not is_over:
+            return
+        told = f"a gap of at most {gap:.1f} s" if gap is not None else "no observer to ask for the gap"
+        told = f"but does not carry it: {lacks}" if lacks else told
+        took = self._now() - self._began
+        self._say(f"{target}: {holder} has it, {took:.1f} s after it was asked for; {told}")
+        if lacks:
+            self._uncarried.append(f"{target} on {holder}")
+        move = self.left.pop(target)
+        _keep_paused(self._ours, enis, move, self._wall(), self._say, self._sleep)
+        if move.to not in (order.ANYBODY, holder):
+            self._astray.append(f"{target} on {holder}")
+
+    def give_up(self, *, is_over: bool) -> None:
+        """Raises ``CloudError`` where an address is not handed over and it is too late, or who was named takes none."""
+        if not self.left:
+            return
+        names = ", ".join(str(target) for target in self.left)
+        gone = next(filter(None, [each.gone() for each in self._successors]), "")
+        waits = self._is_answered and all(self._orders.lasting(target) for target in self.left)
+        if gone and waits and all(self._shown[target] == _before(move) for target, move in self.left.items()):
+            raise CloudError(f"{names}: not handed over to {self._moves[0].to}: {gone}", "hand over to another node")
+        if is_over:
+            where = "; ".join(self._shown[target] for target in self.left) + self._silence()
+            raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
+
+    def complain(self) -> None:
+        """Raises ``CloudError`` where all has come to an end, but not to the one that was asked for."""
+        if self._dropped:
+            names = ", ".join(self._dropped)
+            raise CloudError(f"{names}: not handed over: no order stands any more", "run handover again")
+        if self._astray:
+            names = ", ".join(self._astray)
+            raise CloudError(f"{names}: not handed over to {self._moves[0].to}", "run handover again")
+        if self._uncarried:
+            names = ", ".join(self._uncarried)
+            raise CloudError(f"{names}: handed over, but not carried there", "see that observer's log")
+
+    def take_back(self) -> None:
+        """Take back the orders that stand, and say which could not be."""
+        stays = self._orders.take_back()
+        for target, why in stays.items():
+            until = utc(self._deadline)
+            self._say(f"{target}: what was asked for could not be taken back, and may be obeyed until {until}: {why}")
+        lasting = [target for target in self.left if self._orders.lasting(target)]
+        if unasked := [str(target) for target in lasting if target not in stays]:
+            self._say(f"{', '.join(unasked)}: no longer asked for")
+        for eni, target in ((self.left[target].eni, target) for target in lasting):
+            if eni.standing_for and pause.ends_at(eni.tags, self._wall()) > self._wall():
+                # Nobody sees to it any more (`_keep_paused`).
+                self._say(f"{target}: does it move all the same, its pause may end; run `floatingip pause` again")
+
+
+def _keep_paused(
+    ours: Deployment,
+    enis: Sequence[Eni],
+    move: Handover,
+    wall: float,
+    say: Callable[[str], None],
+    sleep: Callable[[float], None],
+) -> None:
+    """Have a pause go along with the address: a standing ENI that was made since it began does not have its tag.
+
+    Whoever ends or changes it meanwhile writes to all ENIs, and may come before this write: what the one that the
+    address has left says after it counts.
+    """
+    source = next((eni for eni in enis if eni.id == move.eni.id), None)
+    carrier = next(carriers(enis, move.target, ours.carry), None)
+    if source is None or carrier is None or pause.ends_at(source.tags, wall) <= pause.ends_at(carrier.tags, wall):
+        return
+    value, problem = source.tags[pause.TAG], "its pause ends with this move"
+    try:
+        insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: value}), say, sleep)
+        problem = "its pause was perhaps ended or changed meanwhile, and stays as it was"
+        since = next((eni for eni in _shown(ours)[0] or () if eni.id == source.id), source).tags.get(pause.TAG, "")
+        if since != value:
+            insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: since}), say, sleep)
+    except CloudError as error:
+        say(f"{move.target}: {problem}: {error}; run `floatingip pause` or `resume`")
+
+
+def _shown(ours: Deployment) -> tuple[tuple[Eni, ...] | None, str]:
+    """Our ENIs as far as they can be read, None where EC2 does not answer; and why these are not all."""
+    try:
+        enis = ours.cloud.describe_enis(ours.name)
+    except CloudUnavailable as error:
+        return None, str(error)
+    return tuple(eni for eni in enis if not eni.unread), "; ".join(cannot_be_read(eni) for eni in enis if eni.unread)
+
+
+def _attachment(enis: Iterable[Eni], target: Target, carry: Carry) -> Attachment | None:
+    """Where the target is now; None where it is nowhere."""
+    return next((eni.attachment for eni in carriers(enis, target, carry) if eni.attachment is not None), None)
+
+
+def carriers(enis: Iterable[Eni], target: Target, carry: Carry) -> Iterator[Eni]:
+    """The ENIs that have the target, and are of the kind by which this deployment carries it."""
+    return (eni for eni in way_to(carry).usable(enis) if eni.carries(target))
+
+
+def _lacks(status: Status | None, target: Target) -> str:
+    """Why the observer that said this does not carry the target; empty where it does, or is not heard."""
+    if status is None:
+        return ""
+    held = status.holds.get(str(target))
+    return "its observer does not say yet that it holds it" if held is None else held.problem
+
+
+def _before(move: Handover) -> str:
+    """Where EC2 shows an address that has not moved, in words."""
+    return f"{AttachmentStatus.ATTACHED} to {move.source}"
+
+
+def _where(attachment: Attachment | None) -> str:
+    """Where EC2 shows an address, in words."""
+    return attachment.where if attachment is not None else "on no instance"
