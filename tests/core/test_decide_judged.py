@@ -362,6 +362,29 @@ test_a_holder_that_never_answered = scenes(
         159.0  ec2:a1@i-a probe:L                                  -> no write
         160.1  ec2:a1@i-a probe:L                                  -> NEVER_ANSWERED
 
+    one that fell silent as it took the address from another one had time enough: it lived when it claimed it
+        0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
+        10.0  word:silent probe:LLLLL peer:i-c
+        13.9  ec2:a2@i-c word:silent                               -> standby SETTLING R6
+        15.0  ec2:a2@i-c/attached/running probe:LLLLL              -> no write
+        19.1  ec2:a2@i-c/attached/running probe:L                  -> tag:R6@19/a2; reason NEVER_ANSWERED
+
+    and not one that was silent for longer before: if it took the address as it was cut off, it waited
+        0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
+        10.0  word:silent probe:LLLLL peer:i-c
+        14.1  ec2:a2@i-c word:silent                               -> standby SETTLING R6
+        19.1  ec2:a2@i-c/attached/running probe:LLLLL              -> no write
+        74.0  ec2:a2@i-c/attached/running probe:L                  -> no write
+        74.2  ec2:a2@i-c/attached/running probe:L                  -> NEVER_ANSWERED
+
+    whoever lost it to a node that it does not reach gives that its time: both are well, if only the path between is not
+        0.0   ec2:a1@i-b link:sound peer:i-c
+        10.0  peer:i-c
+        11.9  ec2:a2@i-c link:none word:silent                     -> standby SETTLING R6
+        17.1  ec2:a2@i-c/attached/running probe:LLLLL              -> no write
+        71.8  ec2:a2@i-c/attached/running probe:L                  -> no write
+        72.0  ec2:a2@i-c/attached/running probe:L                  -> NEVER_ANSWERED
+
     silence is no evidence while EC2 does not answer this node: probes that cannot even be sent are not lost ones
         0.0         ec2:a1@i-a word:silent
         1.0..119/1  word:silent probe:F                            -> no write

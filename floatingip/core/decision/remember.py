@@ -185,6 +185,7 @@ def _begin_attachment(memory: Memory, view: View, attachment: Attachment) -> Mem
         moves_since_up=None if moves is None else moves + 1,
         moves_since_seen=None if unseen is None else unseen + 1,
         last_holder=attachment.instance_id,
+        came_from=memory.last_holder,
         dead_answers=0,
         due_since=None,
         ahead=(),

@@ -219,6 +219,18 @@ def _is_ready(situation: Situation) -> bool:
     return situation.view.now - situation.memory.unready_at > timing.CALLED_READY_FOR
 
 
+def _fell_silent_here(situation: Situation) -> bool:
+    """R6: the holder's observer was heard under this attachment, or right before it, and is not any more.
+
+    Right before it: it lived when it took the address from another node, and was not cut off, or it would have waited
+    for longer.  Only in a fleet of two that is not so, where the other one is the node that has just lost the address.
+    """
+    memory, view = situation.memory, situation.view
+    heard_at = max((p.heard_at for p in view.peers if p.instance_id == situation.who), default=-inf)
+    before = timing.ALONE_FOR if memory.came_from not in ("", view.me, situation.who) else 0.0
+    return heard_at >= memory.attachment_since - before and not view.word.refused
+
+
 def _has_settled(situation: Situation) -> bool:
     """R6: the address has had time enough to answer, or its node fell silent before it did.
 
@@ -231,8 +243,7 @@ def _has_settled(situation: Situation) -> bool:
         return situation.last_move == -inf and unseen_for >= settings.settle
     if answered_by_tag(situation):
         return True
-    heard_at = max((p.heard_at for p in view.peers if p.instance_id == situation.who), default=-inf)
-    if heard_at >= memory.attachment_since and not view.word.refused:
+    if _fell_silent_here(situation):
         return True
     if view.now - memory.moved_at < settings.settle:
         return False

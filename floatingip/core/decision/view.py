@@ -188,6 +188,9 @@ class Memory:
     last_holder: str = ""
     """The instance that EC2 showed last as the holder, kept while nobody has the address."""
 
+    came_from: str = ""
+    """The instance that it had been at, as far as this observer saw that, before it came to the present holder."""
+
     dead_answers: int = 0
     """How many answers in a row say that the holder's instance has ended, or is about to (R2)."""
 
