@@ -180,19 +180,29 @@ test_an_attachment_that_this_observer_never_saw_answer = scenes(
         59.0  ec2:a1@i-a age:3600 reached:never probe:L  -> ; says does the security group admit ICMP and TCP 9807
         61.0  ec2:a1@i-a age:3600 reached:never probe:L          -> ; reason NEVER_ANSWERED
 
-    a move from a silent holder after which nobody was reached is not repeated: another one would be as vain
+    a holder that nobody has reached since it took the address may have died while no other observer was there
         0.0     ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0 word:silent
         0.5     probe:LLLLL
-        70.0    ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0 probe:L  -> UNREACHED
-        3600    ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0 probe:L  -> UNREACHED
-        86400   ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0 probe:L  -> UNREACHED
+        58.0    ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0 probe:L  -> UNREACHED
+        61.0    ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0 probe:L -> NEVER_ANSWERED
+        61.5    ec2:a1@i-a age:3600 reached:-600 tag:R3@-300/a0,R6@61/a1 probe:L  -> detach:a1
 
-    nor is one from a holder that never answered
-        0.0     ec2:a1@i-a age:3600 reached:-600 tag:R6@-300/a0 word:silent
+    one that was relieved, as its node was drained, may have come back as the only one
+        0.0     ec2:a1@i-a age:3600 reached:-600 tag:R5@-300/a0 word:silent
         0.5     probe:LLLLL
-        70.0    ec2:a1@i-a age:3600 reached:-600 tag:R6@-300/a0 probe:L  -> UNREACHED
-        3600    ec2:a1@i-a age:3600 reached:-600 tag:R6@-300/a0 probe:L  -> UNREACHED
-        86400   ec2:a1@i-a age:3600 reached:-600 tag:R6@-300/a0 probe:L  -> UNREACHED
+        61.0    ec2:a1@i-a age:3600 reached:-600 tag:R5@-300/a0 probe:L  -> ; reason NEVER_ANSWERED
+
+    that is tried once: where nobody was reached since either, another move would be as vain
+        0.0     ec2:a1@i-a age:3600 reached:-600 tag:R3@-500/a8,R6@-300/a0 word:silent
+        0.5     probe:LLLLL
+        70.0    ec2:a1@i-a age:3600 reached:-600 tag:R3@-500/a8,R6@-300/a0 probe:L  -> UNREACHED
+        3600    ec2:a1@i-a age:3600 reached:-600 tag:R3@-500/a8,R6@-300/a0 probe:L  -> UNREACHED
+        86400   ec2:a1@i-a age:3600 reached:-600 tag:R3@-500/a8,R6@-300/a0 probe:L  -> UNREACHED
+
+    a try from before somebody was reached does not count
+        0.0     ec2:a1@i-a age:3600 reached:-400 tag:R6@-500/a8,R3@-300/a0 word:silent
+        0.5     probe:LLLLL
+        70.0    ec2:a1@i-a age:3600 reached:-400 tag:R6@-500/a8,R3@-300/a0 probe:L  -> ; reason NEVER_ANSWERED
 
     a closed group moves the address once: its new holder never answers either, and that is the end of it
         0.0   ec2:a1@i-a word:sound probe:AA

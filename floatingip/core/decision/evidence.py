@@ -14,6 +14,7 @@ from collections.abc import Iterable, Set
 from math import inf
 
 from floatingip.core import timing
+from floatingip.core.decision.decision import Rule
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, View, doubted_since, unmet
 from floatingip.core.ec2 import Eni, Owner, moment
@@ -46,6 +47,16 @@ def was_reached(situation: Situation) -> bool:
     seen_at = inf if memory.moved_at == -inf else view.wall - (view.now - memory.moved_at)
     reached_at = -inf if memory.reached_wall is None else memory.reached_wall
     return reached_by_tag(situation.eni) > recorded_at or reached_at > min(recorded_at, seen_at)
+
+
+def is_untried(situation: Situation) -> bool:
+    """Where nobody was reached, one more move may help: there was none yet; or the last ones were made before this
+    observer began, none of them by R6.  The new holder may have died since, while there was nobody to see that.
+    """
+    if situation.last_move == -inf:
+        return True
+    began_since = situation.memory.moved_at == -inf
+    return began_since and not situation.was_moved_by(Rule.R6, reached_by_tag(situation.eni))
 
 
 def should_answer(situation: Situation) -> bool:

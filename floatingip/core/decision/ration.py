@@ -107,6 +107,11 @@ def times_since(time: float, value: str, attachment_id: str, since: float, *, wa
     return sum(move.wall > time for move in _others(value, attachment_id, since, wall))
 
 
+def was_moved_by(rule: str, time: float, value: str, attachment_id: str, since: float, *, wall: float) -> bool:
+    """Whether a move before this one, by this rule, was recorded after that ``time``, in Unix seconds."""
+    return any(move.rule == rule and move.wall > time for move in _others(value, attachment_id, since, wall))
+
+
 def _others(value: str, attachment_id: str, since: float, wall: float) -> tuple[Record, ...]:
     """The recorded moves without the one that is being made.
 

@@ -14,7 +14,13 @@ from math import inf
 from floatingip.core import timing
 from floatingip.core.decision import served
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
-from floatingip.core.decision.evidence import answered_by_tag, should_answer, was_reached, witnessed_since
+from floatingip.core.decision.evidence import (
+    answered_by_tag,
+    is_untried,
+    should_answer,
+    was_reached,
+    witnessed_since,
+)
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.turns import taking_step
 from floatingip.core.decision.view import is_down
@@ -235,12 +241,12 @@ def _has_settled(situation: Situation) -> bool:
     """R6: the address has had time enough to answer, or its node fell silent before it did.
 
     An attachment that is older than this observer had that time before.  Where nobody was reached since the last move
-    another move would not help either; where nobody ever was, and there was no move yet, one is tried.
+    another move would not help either, most likely; one is tried.
     """
     memory, view, settings = situation.memory, situation.view, situation.settings
     unseen_for = view.now - max(memory.attachment_since, view.word.since)
     if not was_reached(situation):
-        return situation.last_move == -inf and unseen_for >= settings.settle
+        return unseen_for >= settings.settle and is_untried(situation)
     if answered_by_tag(situation):
         return True
     if _fell_silent_here(situation):
