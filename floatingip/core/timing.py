@@ -65,6 +65,10 @@ CONFIRM_AFTER = 2.0
 UNSOUND_FOR = 3.0
 """Seconds for which a holder must call itself unsound before it is relieved (R5): a flushed rule is back within one."""
 
+UNSOUND_KEPT = 3600.0
+"""Seconds for which a node that was unsound when it held the address takes it from no holder for being so (R5): what is
+broken everywhere moves it as seldom as the longest pause of the ration allows, and what was mended is not for ever."""
+
 DEVICE_FOR = 22.0
 """Seconds for which EC2 may show the ENI attached while its device is not there; a slow one takes 20 s (R14)."""
 

@@ -39,6 +39,21 @@ test_a_holder_that_knows_that_it_should_not_have_it = scenes(
         10.0  ec2:a2@i-a link:none word:unsound
         14.0  word:unsound                     -> standby ALSO_UNSOUND R5
 
+    but that is forgotten after an hour: what was mended meanwhile nobody can see before the address is there
+        0.0     ec2:a1@i-b link:none
+        1.0     link:unsound
+        10.0    ec2:a2@i-a link:none word:sound
+        3590.0  word:unsound
+        3600.9  ec2:a2@i-a word:unsound        -> standby ALSO_UNSOUND R5
+        3601.0  ec2:a2@i-a word:unsound        -> HOLDER_UNSOUND
+
+    it is an hour since it was last so, not since it began
+        0.0     ec2:a1@i-b link:none
+        1.0     link:unsound
+        3000.0  link:unsound
+        3010.0  ec2:a2@i-a link:none word:unsound
+        6000.0  ec2:a2@i-a word:unsound        -> standby ALSO_UNSOUND R5
+
     a holder that is leaving is relieved even by a node that was unsound once: its node ends in any case
         0.0   ec2:a1@i-b link:none
         1.0   link:unsound

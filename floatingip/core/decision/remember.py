@@ -292,13 +292,16 @@ def _may_be_new(eni: Eni, wall: float) -> bool:
 
 def _remember_link(memory: Memory, view: View) -> Memory:
     report = view.plumbing
+    if memory.unsound_here and view.now - memory.unsound_at >= timing.UNSOUND_KEPT:
+        memory = _with(memory, unsound_here="")
     if report is None:
         return memory
     if report.state is PlumbingState.NO_LINK:
         lost_at = view.now if memory.link_seen else memory.link_lost_at
         return _with(memory, link_seen=False, link_lost_at=lost_at)
     here = view.owner is not None and (a := attachment_of(view.owner)) is not None and a.instance_id == view.me
-    unsound = memory.unsound_here
     if here:
-        unsound = (report.problem or "unsound") if report.state is PlumbingState.UNSOUND else ""
-    return _with(memory, link_seen=True, link_lost_at=None, unsound_here=unsound)
+        is_unsound = report.state is PlumbingState.UNSOUND
+        problem = (report.problem or "unsound") if is_unsound else ""
+        memory = _with(memory, unsound_here=problem, unsound_at=view.now if is_unsound else memory.unsound_at)
+    return _with(memory, link_seen=True, link_lost_at=None)

@@ -291,7 +291,10 @@ class Memory:
     """When it was first seen to be gone, None while it is there or never was."""
 
     unsound_here: str = ""
-    """Why this node did not carry the address when it held it last, empty where it did."""
+    """Why this node did not carry the address when it held it last, empty where it did, or that was long ago."""
+
+    unsound_at: float = float("-inf")
+    """When that was last so."""
 
     gave_up: bool = False
     """This node has just detached the ENI from itself, since its device did not come (R14)."""
