@@ -58,8 +58,8 @@ class Liveness:
         return faults
 
     def _is_held_back(self, address: Target) -> bool:
-        """By the ration (R12), by a person, or by EC2 itself."""
-        fleet, wall = self._fleet, self._fleet.wall
+        """By the ration (R12), unless nobody has it or its holder has ended; by a person, or by EC2 itself."""
+        fleet, wall, holder = self._fleet, self._fleet.wall, self._fleet.at(address)
         enis = fleet.enis(address)
         keys = {ration.TAG, self._way.of_one(ration.TAG, address)}
         recorded = ration.merged(
@@ -67,7 +67,8 @@ class Liveness:
         )
         is_paused = any(float(eni.tags.get(pause.TAG) or 0.0) > wall for eni in enis)
         is_others = any(eni.tags.get(OWNER_TAG) != fleet.settings.name for eni in enis)
-        return is_paused or is_others or ration.wait(recorded, wall, "") > 0
+        is_rationed = holder is not None and not holder.is_ended and ration.wait(recorded, wall, "") > 0
+        return is_paused or is_others or is_rationed
 
     def _could_serve(self, worker: Worker) -> bool:
         """Nothing keeps it from learning that an address is served by nobody, or from taking it."""
