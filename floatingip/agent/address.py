@@ -260,7 +260,7 @@ class FloatingAddress:
         self._telling.astray(sorted(served.astray(view, holder)), holder, answers.address, now)
         answers.check(self._shared.node_ports)
         # Only once it is known that probes would leave this node: one that hears itself sees the address UP for ever.
-        answers.on = self.report is not None and not self.is_here() and not self.report.blind
+        answers.turn(on=self.report is not None and not self.is_here() and not self.report.blind)
         if self.decision.write is not None:
             self._begin_write(self.decision, self.decision.write)
 

@@ -70,6 +70,12 @@ class Answers:
         every = settings.service_interval
         return frozenset({pings, *(Probing(whose, address, every, every, each) for each in self._node_ports)})
 
+    def turn(self, *, on: bool) -> None:
+        """Probe the address from now on, or do not: then what could not be sent until now says nothing of later."""
+        self.on = on
+        if not on:
+            self._unsent_since = None
+
     def configure(self, settings: Settings) -> None:
         """Go by these settings from now on."""
         self._settings = settings

@@ -103,6 +103,24 @@ def test_probes_that_cannot_be_sent_for_long_make_a_node_blind() -> None:
     assert made.address.not_ready() == ""
 
 
+@pytest.mark.parametrize("between", ["held", "blind"])
+def test_a_probe_that_could_not_be_sent_before_a_pause_of_probing_makes_no_node_blind_after_it(between: str) -> None:
+    """Such as the one that a new holder answered itself, as the address came: it says nothing of when that has left."""
+    made = held_by(OTHER, NOTHING)
+    results(made, ProbeOutcome.FAILED_HERE, at=now(), detail="this node has answered itself")
+    made.found(SOUND if between == "held" else BLIND)
+    if between == "held":
+        made.looked(eni(holder=ME))
+    made.step()
+    assert not probes(made)
+    now.go_on(2 * timing.UNSENT_FOR)
+    made.looked(eni(holder=OTHER))
+    made.found(NOTHING)
+    made.step()
+    assert (made.address.blind(), probes(made)) == ("", True)
+    assert "answered itself" not in made.told.log
+
+
 @pytest.mark.parametrize(("make", "shown"), [(Node, eni(holder=OTHER)), (mover, others(ADDRESS))], ids=list(Carry))
 def test_a_standby_is_not_ready_while_what_is_plumbed_ahead_is_not_sound(make: Callable[[], Node], shown: Eni) -> None:
     """It would not carry the address any better than that."""

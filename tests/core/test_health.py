@@ -181,7 +181,7 @@ def test_what_was_sent_before_the_address_came_says_nothing_of_its_new_holder() 
     """The old one's answer, under way as EC2 shows the move, does not count; the new one's do."""
     answers = Answers(str(ADDRESS), SETTINGS, 0.0)
     answers.probe(IPv4Address(ADDRESS))
-    answers.on = True
+    answers.turn(on=True)
     [probing] = answers.probings()
     answers.are_under("a1", 10.0)
     for sent_at in (9.99, *(10.0 + 0.25 * n for n in range(SETTINGS.rise))):
