@@ -7,10 +7,10 @@ the addresses, ``floatingip doctor`` says what is wrong, ``floatingip handover``
 tells which moves there were.  Each command's module says its arguments, and runs it.
 
 Exit codes: 0 done, 1 the doctor found something, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken
-by something else, 6 the node's kernel, 7 IMDS, 8 a release or handover that would be wrong now, 9 the Kubernetes API
-server, 70 a defect, 74 what it tells cannot be written; 129 ended with its terminal, 130 by Ctrl-C and 143 by SIGTERM
-before it was done, 142 since nobody waits any more in a pod. Of `status`: 0 all is well, 10 an address is served but
-not safe, 11 one is down, 12 that is not known of one.
+by something else, 6 the node's kernel, or no room in a pod for another command, 7 IMDS, 8 a release or handover that
+would be wrong now, 9 the Kubernetes API server, 70 a defect, 74 what it tells cannot be written; 129 ended with its
+terminal, 130 by Ctrl-C and 143 by SIGTERM before it was done, 142 since nobody waits any more in a pod. Of `status`: 0
+all is well, 10 an address is served but not safe, 11 one is down, 12 that is not known of one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ import argparse
 import errno
 import importlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Collection, Sequence
 from typing import NoReturn, Protocol, cast
 
 from floatingip import __version__
+from floatingip.commands import ending
 from floatingip.commands.complaint import complain, say
 from floatingip.core.errors import FloatingIPError
+from floatingip.edges import control_group
 
 COMMANDS = {
     "status": ("status", "show who has the addresses, whether they are well, and who could take them over"),
@@ -81,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every terminal has every character
     command = given[0] if given else ""
     try:
+        if command in COMMANDS and ending.is_a_persons(command, os.environ):
+            # Before anything is loaded, which is what takes the room.
+            control_group.check_room(control_group.memory_left(control_group.CONTROL_GROUPS))
         options = _parser(given).parse_args(given)
         code = _module(options.command).run(options)
         print(end="", flush=True)

@@ -25,6 +25,11 @@ CONTAINERS = ("attach", "observe")
 """The commands that nobody waits for: a container runs each."""
 
 
+def is_a_persons(command: str, environ: Mapping[str, str]) -> bool:
+    """Whether this is what a person runs in a pod, beside its observer."""
+    return command not in CONTAINERS and "KUBERNETES_SERVICE_HOST" in environ
+
+
 def end_in_time(command: str, environ: Mapping[str, str]) -> None:
     """In a pod: have this process, which runs a person's command, end when it is forgotten.
 
@@ -32,8 +37,7 @@ def end_in_time(command: str, environ: Mapping[str, str]) -> None:
     process nothing, and leaves it at a prompt, or at a write that nobody reads, with its share of the memory.  A Ctrl-C
     that is about to be raised again has the timer before, and ends it sooner.
     """
-    is_a_persons = command not in CONTAINERS and "KUBERNETES_SERVICE_HOST" in environ
-    if is_a_persons and not any(signal.getitimer(signal.ITIMER_REAL)):
+    if is_a_persons(command, environ) and not any(signal.getitimer(signal.ITIMER_REAL)):
         signal.signal(signal.SIGALRM, _forgotten)
         signal.alarm(FORGOTTEN_AFTER)
 

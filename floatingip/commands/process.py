@@ -20,7 +20,7 @@ from floatingip.core.model import Address
 from floatingip.core.node import Identity
 from floatingip.core.ports import Metadata, Prober
 from floatingip.core.settings import Settings
-from floatingip.edges import configmap
+from floatingip.edges import configmap, control_group
 from floatingip.edges.tally import Tally
 from floatingip.edges.telemetry import Log
 
@@ -72,8 +72,8 @@ def run(command: str, settings: Settings, path: Path) -> int:
     metadata = Imds()
     me = identity(metadata, log)
     container.check(me.mac)
-    if slowed := container.slowed(container.cpu_limit()):
-        log.warning("cpu", f"{slowed}; {container.CPU_HINT}")
+    if slowed := control_group.slowed(control_group.cpu_limit()):
+        log.warning("cpu", f"{slowed}; {control_group.CPU_HINT}")
     kubernetes = address_in_kubernetes(os.environ.get("NODE_ADDRESS", ""), me.address)
     me = dataclasses.replace(me, node=os.environ.get("NODE_NAME", ""), kubernetes=kubernetes)
     log.info("node", instance=me.instance_id, zone=me.zone, address=me.address, node=me.node)

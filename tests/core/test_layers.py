@@ -50,7 +50,7 @@ agent             metadata leaving
 agent             publishing
 agent             agent
 edges             clock
-edges             socket_filter refusals background utc tally configmap
+edges             socket_filter refusals background utc tally configmap control_group
 edges/kernel      netlink
 edges             straight
 edges             http_client

@@ -164,7 +164,7 @@ def test_help_names_all_commands_and_loads_none(run: Run) -> None:
     said = " ".join(done.stdout.split())
     for name, (_, text) in COMMANDS.items():
         assert f"{name} {text}" in said
-    assert done.stderr.split() == ["floatingip.commands", "floatingip.commands.complaint"]
+    assert done.stderr.split() == [f"floatingip.commands{each}" for each in ("", ".complaint", ".ending")]
 
 
 class Stopped(io.StringIO):

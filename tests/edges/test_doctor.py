@@ -41,7 +41,7 @@ from floatingip.core.node import Identity, OwnPod
 from floatingip.core.peer import Sight
 from floatingip.core.probe import NodePort
 from floatingip.core.word import RESERVED, Held, Status
-from floatingip.edges.kernel import container
+from floatingip.edges import control_group
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "doctor.md"
@@ -234,8 +234,8 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (served_at(), "fail", "does not answer at this node, 10.0.0.100"),
     (node.capabilities(("NET_RAW",)), "fail", "lacks NET_RAW -> give the container"),
     (node.capabilities(NONE), "ok", "all there"),
-    (node.cpu(container.slowed(0.1)), "warn", "sees no holder die -> take that limit away"),
-    (node.cpu(container.slowed(None)), "ok", "no limit"),
+    (node.cpu(control_group.slowed(0.1)), "warn", "sees no holder die -> take that limit away"),
+    (node.cpu(control_group.slowed(None)), "ok", "no limit"),
     (
         node.nft(HostError("nft: command not found", "the image must contain nftables")),
         "fail",

@@ -33,9 +33,10 @@ from floatingip.core.errors import (
 from floatingip.core.groups import End
 from floatingip.core.model import Address
 from floatingip.edges import background
+from floatingip.edges.control_group import cpu_limit, slowed
 from floatingip.edges.ec2 import api
 from floatingip.edges.kernel import chains
-from floatingip.edges.kernel.container import cpu_limit, lacking, slowed
+from floatingip.edges.kernel.container import lacking
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, conntrack, rp_filter
 from floatingip.edges.kernel.kube_proxy import kept_off

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from floatingip.core.wording import printable
-from floatingip.edges.kernel.container import CPU_HINT
+from floatingip.edges.control_group import CPU_HINT
 
 
 def parted(sentence: str) -> tuple[str, str]:

@@ -1,0 +1,76 @@
+"""
+How much of the node this container may use, as its control group says.
+
+Outside of a container there are no such files, or they tell of no limit.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from floatingip.core.errors import HostError
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+"""Where a container finds its own."""
+
+CPU_HINT = "take that limit away: it is no part of floating-ip.yaml; does a LimitRange of the namespace set one?"
+
+A_COMMAND_TAKES = 96 * 2**20
+"""Bytes that must be left: most commands take some 60 MiB, the doctor 70, and all more where EC2 has much to show."""
+
+_CPU_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
+"""Microseconds that it may run for in each period, and those of a period: in control groups of version 2, and 1."""
+
+_MEMORY_FILES = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+"""Bytes that it may use, that it uses, and of what kinds those are: the same versions."""
+
+
+def cpu_limit(groups: Path = CONTROL_GROUPS) -> float | None:
+    """How many CPUs' time this container may use, where that is less than the one that Python can use; None where it is
+    not, or is not known.
+    """
+    for files in _CPU_FILES:
+        with suppress(OSError, ValueError):
+            # Version 2 has both numbers in one file, and "max" for no limit; version 1 has -1 for that.
+            quota, period = (int(word) for file in files for word in (groups / file).read_text("ascii").split())
+            return quota / period if 0 <= quota < period else None
+    return None
+
+
+def slowed(limit: float | None) -> str:
+    """What such a limit means, in a sentence; empty where there is none."""
+    if limit is None:
+        return ""
+    return f"this container may use {limit:.3g} CPUs at most: while it waits for its share it sees no holder die"
+
+
+def memory_left(groups: Path) -> tuple[int, int] | None:
+    """The bytes that this container may use yet, and in all; None where it has no limit, or that is not known."""
+    for limit, usage, kinds in _MEMORY_FILES:
+        with suppress(OSError, ValueError, LookupError):
+            most, used = (int((groups / file).read_text("ascii")) for file in (limit, usage))
+            stat = dict(line.split() for line in (groups / kinds).read_text("ascii").splitlines())
+            # The kernel drops what it keeps of files before it ends anybody.
+            return max(most - used + int(stat["inactive_file"]) + int(stat["active_file"]), 0), most
+    return None
+
+
+def check_room(memory: tuple[int, int] | None) -> None:
+    """Raise HostError where a person's command would take this container over its limit of ``memory``.
+
+    Then the kernel ends the observer, which takes most; or, in control groups of version 2, as kubelet sets them up
+    (memory.oom.group), all that runs in the container.
+    """
+    if memory is None or memory[0] >= A_COMMAND_TAKES:
+        return
+    left, most = (each >> 20 for each in memory)
+    raise HostError(
+        f"{left} MiB are left of the {most} that this container may use, and what one command more takes could end the"
+        " observer",
+        "run it in another pod, or end another command here, such as `status --watch`; what nobody waits for ends after"
+        " an hour",
+    )
