@@ -77,7 +77,7 @@ def replay(transcript: str, observer: Observer | None = None) -> None:
     """Check the lines of a transcript."""
     observer = observer or Observer()
     for line in transcript.strip().splitlines():
-        seen, _, expected = re.sub(r"\b(R\d+)@(-?\d+)/", _at_wall, line.partition("#")[0]).partition("->")
+        seen, _, expected = re.sub(r"\b(R\d+p?)@(-?\d+)/", _at_wall, line.partition("#")[0]).partition("->")
         time, *words = seen.split()
         if time == "fallen":
             observer.fall(*words)

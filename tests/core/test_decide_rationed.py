@@ -45,6 +45,23 @@ test_a_move_that_is_rationed = scenes(
         13.0  ec2:a2@i-b link:sound                 -> tag:R3@13/a1
         14.5  ec2:a2@i-b tag:R3@13/a1               -> no write
 
+    a planned move is recorded as one: where the address came from, it says nothing of what is wrong
+        0.0   ec2:a1@i-a word:sound probe:AA
+        10.0  ec2:a1@i-a word:leaving               -> detach:a1
+        12.0  ec2:free
+        13.0  ec2:a2@i-b link:sound                 -> tag:R5p@13/a1
+        14.5  ec2:a2@i-b tag:R5p@13/a1              -> no write
+
+    planned moves make none wait, as where one node after the other is drained and the last one cannot carry it
+        0.0   ec2:a1@i-a tag:R5p@-60/x1,R5p@-5/x2 word:sound probe:AA
+        10.0  word:unsound
+        13.1  ec2:a1@i-a tag:R5p@-60/x1,R5p@-5/x2   -> doubt HOLDER_UNSOUND R5 tag:R5p@-60/x1 R5p@-5/x2 R5@13/a1
+
+    nor do they make one wait for longer that waits for another cause
+        fallen word:sound/unseen
+        41.0  ec2:a1@i-a probe:L tag:R4@0/x1,R5p@30/a0  -> doubt RATIONED R4
+        60.0  ec2:a1@i-a tag:R4@0/x1,R5p@30/a0      -> doubt HOLDER_WRONG R4 tag:R4@0/x1 R5p@30/a0 R4@60/a1
+
     a recorded takeover is not recorded again after the tag was cleared: holder and standby would write for ever
         fallen
         10.1   ec2:a1@i-a probe:L

@@ -3,7 +3,7 @@
 import pytest
 
 from floatingip.core import timing
-from floatingip.core.decision.ration import KEPT, Record, is_rationed, parse, record, recorded, render, wait
+from floatingip.core.decision.ration import KEPT, PLANNED, Record, is_rationed, parse, record, recorded, render, wait
 
 NOW = 1_764_000_000
 TAG_LIMIT = 256
@@ -36,7 +36,7 @@ def test_what_is_recorded_is_read_back() -> None:
 
 def test_parsing_and_rendering_are_inverse() -> None:
     """Whoever reads the tag and writes it back changes nothing."""
-    value = tag(("R3", 30), ("R5", 20), ("R6", 10))
+    value = tag(("R3", 30), ("R5", 20), (PLANNED, 15), ("R6", 10))
     assert render(parse(value)) == value
 
 
@@ -67,7 +67,7 @@ def test_moves_between_foreign_text_still_count() -> None:
 
 def test_a_full_tag_fits_what_ec2_takes() -> None:
     """Eight moves by the longest rule name."""
-    value = tag(*(("R12", 100 - number) for number in range(KEPT + 1)))
+    value = tag(*(("R12p", 100 - number) for number in range(KEPT + 1)))
     assert len(value) <= TAG_LIMIT
 
 
@@ -124,6 +124,8 @@ def test_the_move_under_way_does_not_ration_itself() -> None:
         ((("R3", 30), ("R3", 20), ("R3", 10)), 50),
         ((("R3", 40), ("R3", 30), ("R3", 20), ("R3", 10)), 110),
         ((("R4", 300), ("R3", 10)), 50),
+        (((PLANNED, 40), (PLANNED, 0)), 0),
+        ((("R4", 50), (PLANNED, 0)), 10),
     ],
 )
 def test_each_rationed_move_doubles_the_wait_for_the_next(moves: tuple[tuple[str, float], ...], seconds: float) -> None:

@@ -39,7 +39,9 @@ def here(situation: Situation) -> Decision:
         return Decision(State.CLAIMING, Reason.CONFIRMING, Rule.R10, soon, attachment_id=attachment.id)
     write = situation.way.mend(view, eni)
     if write is None and memory.unrecorded:
-        write = situation.record(eni.id, memory.fenced_rule, memory.unrecorded, unrecorded_since(memory, view))
+        # Of R5's moves those that are rationed were recorded before.
+        rule = ration.PLANNED if memory.fenced_rule is Rule.R5 else memory.fenced_rule
+        write = situation.record(eni.id, rule, memory.unrecorded, unrecorded_since(memory, view))
     if attachment.status is AttachmentStatus.ATTACHING:
         peace = owner.asked_at + timing.LOOK_IN_DOUBT
     if view.shown_by_imds is False or rivals(view, attachment):

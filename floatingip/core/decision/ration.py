@@ -5,7 +5,8 @@ tag of the ENI, or of the standing ENIs.
 Pure.  The tag's value lists the last moves, oldest first, as ``RULE@UNIXTIME/ATTACHMENT``: the attachment is the one
 that the address was taken from (the end of its id is enough).  A closed security group, ``nft`` missing everywhere or a
 broken service make the next move wait longer and longer, across restarts and observers.  Five minutes of a healthy
-address clear the tag.
+address clear the tag.  A planned move (`PLANNED`) is recorded as well, since the address has to show anew that it
+answers, but makes none wait: a node that was drained is no sign of anything wrong.
 
 A record of the judged attachment that is not older than ``since`` (Unix seconds) is of the move that is being made now,
 and does not make that wait.  With an ENI of its own each record of the attachment is, since a move ends it; standing
@@ -28,7 +29,10 @@ TAG = "floatingip/moves"
 KEPT = 8
 """Moves kept in the tag: a value has at most 256 characters."""
 
-_MOVE = re.compile(rf"(R\d{{1,2}})@(\d{{1,11}})/([\w-]{{1,{ID_END}}})", re.ASCII)
+PLANNED = "R5p"
+"""What stands for the rule of a move that was asked for, by a person or by a holder whose node ends."""
+
+_MOVE = re.compile(rf"(R\d{{1,2}}|{PLANNED})@(\d{{1,11}})/([\w-]{{1,{ID_END}}})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def is_rationed(value: str, rule: str, wall: float, attachment_id: str, since: f
 
 def wait(value: str, wall: float, attachment_id: str, since: float = -inf) -> float:
     """Seconds until the next rationed move may happen; 0 when it may now."""
-    moves = _others(value, attachment_id, since, wall)
+    moves = tuple(move for move in _others(value, attachment_id, since, wall) if move.rule != PLANNED)
     rationed = [move for index, move in enumerate(moves) if not move.convicted or _is_third(moves[: index + 1])]
     if not rationed:
         return 0.0

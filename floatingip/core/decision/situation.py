@@ -8,7 +8,6 @@ from math import inf
 from floatingip.core.decision import order as orders
 from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import Way, way_to
-from floatingip.core.decision.decision import Rule
 from floatingip.core.decision.view import Memory, View
 from floatingip.core.ec2 import Attachment, Eni, Instance, Owner
 from floatingip.core.peer import WordState
@@ -93,7 +92,7 @@ class Situation:
         """The ration's tag."""
         return self.way.of_one(ration.TAG, self.view.target)
 
-    def record(self, eni_id: str, rule: Rule, attachment_id: str, since: float = -inf) -> Tag:
+    def record(self, eni_id: str, rule: str, attachment_id: str, since: float = -inf) -> Tag:
         """The tag of this ENI by which the move away from an attachment is recorded.
 
         ``since``: from when on (Unix seconds) a record of that attachment is of this move.  It is the tag that EC2 has
