@@ -85,6 +85,13 @@ def test_a_user_finds_what_kubernetes_is_told(region: Region, cluster: Cluster) 
     assert "floatingip/observer" in cluster.kubectl("describe", "pod", cluster.pod_on(mover).name)
 
 
+def test_no_service_of_the_namespace_is_in_an_observer_s_environment(region: Region, cluster: Cluster) -> None:
+    """By thousands of them it would be too long for the kernel; the API server's address is there all the same."""
+    said = cluster.kubectl("exec", cluster.pod_on(region.holder().name).name, "-c", "observer", "--", "env")
+    found = [line.partition("=")[0] for line in said.splitlines() if "_SERVICE_HOST=" in line]
+    assert found == ["KUBERNETES_SERVICE_HOST"]
+
+
 def test_it_can_be_deployed_in_another_namespace(region: Region, cluster: Cluster, elsewhere: str) -> None:
     cluster.kubectl("apply", "--namespace", elsewhere, "-f", "-", stdin=region.text("floating-ip.yaml"))
     cluster.kubectl("rollout", "status", f"deployment/{OBSERVERS}", "--namespace", elsewhere, f"--timeout={WITHIN:g}s")

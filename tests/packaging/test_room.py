@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from floatingip.edges.control_group import A_COMMAND_TAKES
 from tests.packaging.substitution import envsubst
 from tests.packaging.test_manifests import FLOATING_IP, ROOT, VARIABLES, objects
 
@@ -33,4 +34,8 @@ def test_commands_by_hand_do_not_get_the_observer_killed(tmp_path: Path) -> None
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True)
     pod = objects(envsubst(FLOATING_IP, VARIABLES))["Deployment"]["spec"]["template"]["spec"]
     [limit] = {each["resources"]["limits"]["memory"] for each in (*pod["initContainers"], *pod["containers"])}
-    assert OBSERVER + BESIDE * int(done.stdout) / 1024 < int(limit.removesuffix("Mi"))
+    takes = int(done.stdout) / 1024
+    assert OBSERVER + BESIDE * takes < int(limit.removesuffix("Mi"))
+    # Nor is the last of them refused for want of room.
+    assert OBSERVER + (BESIDE - 1) * takes + A_COMMAND_TAKES / 2**20 < int(limit.removesuffix("Mi"))
+    assert takes < A_COMMAND_TAKES / 2**20
