@@ -71,7 +71,7 @@ class Situation:
         view = self.view
         return ration.times_since(reached_at, self.recorded, self.attachment.id, self._tried_since, wall=view.wall)
 
-    def was_moved_by(self, rule: Rule, time: float) -> bool:
+    def was_moved_by(self, rule: str, time: float) -> bool:
         """Whether one of these was made by this rule after this time, in Unix seconds."""
         view = self.view
         return ration.was_moved_by(rule, time, self.recorded, self.attachment.id, self._tried_since, wall=view.wall)
