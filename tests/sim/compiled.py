@@ -47,9 +47,9 @@ COMPILED = (
 so that a fault can be put into them (mutations.py) to see that it is found."""
 
 LEFT_OUT = (
-    "__init__.py", "__main__.py", "compiled.py", "groups.py", "mutations.py", "native.py", "overview.py", "page.py",
-    "plain.py", "prometheus.py", "quick.py", "report.py", "shrink.py", "status.py", "table.py", "targets.py",
-    "world.py",
+    "__init__.py", "__main__.py", "clocks.py", "compiled.py", "groups.py", "mutations.py", "native.py", "overview.py",
+    "page.py", "plain.py", "prometheus.py", "quick.py", "report.py", "shrink.py", "status.py", "table.py", "targets.py",
+    "together.py", "world.py",
 )  # fmt: skip
 """Of these, what a history does not need, or hardly ever."""
 
