@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from floatingip.core.decision.carry import way_to
+from floatingip.core.model import Carry
 from floatingip.core.report import AddressReport, Report
 
 CLOCKS_DIFFER = 20.0
 """Seconds from which on two nodes' clocks differ, as for the alert of that name: less may come of the time that a
 report takes to get here.
 """
+
+SEEN_THERE = {str(carry): way_to(carry).has_standing_enis for carry in Carry}
+"""By how addresses are carried: does each node tell since when one is where it is by its own clock, as EC2 does not?"""
 
 
 def ahead_of(report: Report, time: float) -> float:
@@ -29,10 +34,11 @@ def by_this_clock(report: Report, ahead: float) -> Report:
     addresses = list[AddressReport]()
     for each in report.addresses:
         moves = (replace(move, began_at=move.began_at - ahead, ended_at=move.ended_at - ahead) for move in each.moves)
+        seen_there = SEEN_THERE.get(report.carry) or each.since_at_least
         addresses.append(
             replace(
                 each,
-                since=each.since - ahead if each.since_at_least and each.since is not None else each.since,
+                since=each.since - ahead if seen_there and each.since is not None else each.since,
                 down_since=each.down_since - ahead if each.down_since is not None else None,
                 unready_since=each.unready_since - ahead if each.unready_since is not None else None,
                 moves=tuple(moves),

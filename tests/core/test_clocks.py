@@ -38,6 +38,18 @@ def test_what_a_node_has_seen_by_its_own_clock_is_told_by_ours(ahead: float, sai
     assert f"its clock is {said} this one's: `floatingip doctor` on both nodes" in shown
 
 
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR])
+@pytest.mark.parametrize(("carry", "by_its_clock"), [("eni", False), ("address", True)])
+def test_since_when_its_holder_has_it_is_by_the_clock_that_told(
+    carry: str, ahead: float, *, by_its_clock: bool
+) -> None:
+    """EC2's own, but for an address that moves between standing ENIs: of that a node knows what it has seen."""
+    seen = replace(WATCHED, since_wall=WALL - 600.0 + (ahead if by_its_clock else 0.0))
+    report = of(standby(seen, wall=WALL + ahead, carry=carry), NOW)
+    [address] = overview(WALL, "prod", (TARGET,), (report,)).addresses
+    assert address.since == WALL - 600.0
+
+
 def test_a_report_that_took_its_time_is_of_no_other_clock() -> None:
     """What is told stays as it is."""
     report = told(CLOCKS_DIFFER - 1.0)

@@ -21,12 +21,9 @@ core              peer
 core              health move writes settings bounded_json
 core              news
 core              word targets ports history report groups
-core              snapshot clocks together
+core              snapshot together
 core              status wording
 core/decision     pause
-core              overview
-core              table
-core              page
 core/decision     decision gate order
 core/decision     ration
 core/decision     view room
@@ -38,6 +35,10 @@ core/decision     remember free rules
 core/decision     here conviction
 core/decision     elsewhere
 core/decision     decide
+core              clocks
+core              overview
+core              table
+core              page
 agent             backoff trouble shortcoming standing pod looks peers shown_by_imds recent claims
 agent             shared effects
 agent             outbox events serving obstacles answers
