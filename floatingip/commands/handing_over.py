@@ -202,9 +202,10 @@ class _Work:
         """EC2 shows another holder: wait a moment for what the observers tell of it, and the move is done."""
         since = self._moved_at.setdefault(target, self._now())
         gap = self._gaps[target].seconds()
-        lacks = _lacks(self._observers.heard.get(holder), target) if gap is None else ""
-        within = CARRIED_WITHIN if lacks else GAP_TOLD_WITHIN
-        if gap is None and self._observers.addresses and self._now() - since < within and not is_over:
+        lacks = _lacks(self._observers.heard.get(holder), target)
+        is_told = gap is not None or not self._observers.addresses
+        within = CARRIED_WITHIN if lacks else 0.0 if is_told else GAP_TOLD_WITHIN
+        if self._now() - since < within and not is_over:
             return
         told = f"a gap of at most {gap:.1f} s" if gap is not None else "no observer to ask for the gap"
         told = f"but does not carry it: {lacks}" if lacks else told

@@ -148,8 +148,9 @@ def check(
                 return f"no observer can be reached from here, so whether one on {move.to} would obey is not known"
             if problem := observers.problem(move.to):
                 raise HandoverRefused(f"--to {move.to}: {problem}", "nothing was ordered")
-            if (free := observers.room(move.to)) is not None and free < len(moves):
-                said = f"--to {move.to}: it has room for {free} of {len(moves)} addresses"
+            enis = {each.eni.id for each in moves}  # addresses that share one move together
+            if (free := observers.room(move.to)) is not None and free < len(enis):
+                said = f"--to {move.to}: it has room for {free} of the {len(enis)} interfaces that have the addresses"
                 raise HandoverRefused(said, "name fewer by FLOATING_IP; nothing was ordered")
             continue
         if all(status == RESERVED for status in statuses):
