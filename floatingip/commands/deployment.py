@@ -11,7 +11,7 @@ from floatingip.commands import arguments
 from floatingip.commands.insisting import insist
 from floatingip.commands.place import check_place
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, MetadataError
-from floatingip.core.model import Carry
+from floatingip.core.model import Address, Carry
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import Settings
 from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client, obtain
@@ -22,10 +22,10 @@ from floatingip.edges.imds import Imds
 @dataclass(frozen=True, slots=True)
 class Deployment:
     """EC2, the ``name`` that our interfaces are tagged with, their VPC, how they ``carry`` addresses, the observers'
-    ``port``, and ``me``, the instance that this runs on.
+    ``port``, and ``me``, the instance that this runs on, with its primary ``address``.
 
-    ``me`` is empty where Region, VPC and name were all given: then IMDS was not asked, and this machine, which may be
-    anybody's, has a clock that is ``ahead`` of EC2's by some seconds.
+    These two are not known where Region, VPC and name were all given: then IMDS was not asked, and this machine, which
+    may be anybody's, has a clock that is ``ahead`` of EC2's by some seconds.
     """
 
     cloud: Cloud
@@ -34,6 +34,7 @@ class Deployment:
     carry: Carry
     port: int
     me: str = ""
+    address: Address | None = None
     ahead: float = 0.0
 
     def wall(self) -> float:
@@ -66,7 +67,7 @@ def find(settings: Settings, options: argparse.Namespace) -> Deployment:
     if not name:
         raise ConfigurationError("name: not set, and this instance names no cluster; set `name` in the settings")
     if me is not None:
-        return Deployment(cloud, name, vpc_id, settings.carry, settings.port, me.instance_id)
+        return Deployment(cloud, name, vpc_id, settings.carry, settings.port, me.instance_id, me.address)
     check_place(cloud, region, vpc_id)
     return Deployment(cloud, name, vpc_id, settings.carry, settings.port, ahead=_ahead(Inspection(ec2, region, vpc_id)))
 

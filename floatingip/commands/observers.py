@@ -75,7 +75,7 @@ class Observers:
     def look(self) -> None:
         """Have them all ask EC2 soon."""
         for address in self.addresses.values():
-            ask_once(address, self._port, me=self._me, look=True)
+            ask_once(address, self._port, me=self._me, source=self._ours.address, look=True)
 
     def ask(self, instance_id: str) -> Status | None:
         """What one says of itself now; None where it is silent, or does not know who asks."""
@@ -88,7 +88,7 @@ class Observers:
 
     def not_ready(self, instance_id: str) -> str:
         """Why that one calls itself not ready now; empty where it is ready."""
-        return not_ready(self._asked_at[instance_id], self._port, me=self._me)
+        return not_ready(self._asked_at[instance_id], self._port, me=self._me, source=self._ours.address)
 
     def is_silent(self, instance_id: str) -> bool:
         """The node was asked, and did not answer at all, not even by refusing the connection."""
@@ -128,11 +128,12 @@ class Observers:
 
     def _ahead(self, address: Address) -> float:
         """By how many seconds the clock there is ahead of the one by which orders are given; 0 where nobody tells."""
-        report = report_of(address, self._port, me=self._me, seconds=2 * timing.ASK_TIMEOUT)
+        within = 2 * timing.ASK_TIMEOUT
+        report = report_of(address, self._port, me=self._me, seconds=within, source=self._ours.address)
         return report.time - self._ours.wall() if isinstance(report, Report) and not report.starting else 0.0
 
     def _ask(self, instance_id: str) -> Answer:
-        return ask_once(self._asked_at[instance_id], self._port, me=self._me)
+        return ask_once(self._asked_at[instance_id], self._port, me=self._me, source=self._ours.address)
 
     def _introduce_to(self, instance_id: str) -> Answer:
         """The first word of an observer, which may have to learn from EC2 first who asks."""

@@ -240,7 +240,8 @@ def look(
     me = here.instance if here is not None else ""
     until = began + (EC2_WITHIN if here is not None else settings.ec2_timeout) - 2 * LATE
     asked = background.begin("status-beside", lambda: ask_ec2(cloud(), settings, me, wall(), lambda: until - now()))
-    told = _Told(port, now, began + DONE_WITHIN)
+    source = here.address if here is not None and me else None
+    told = _Told(port, source, now, began + DONE_WITHIN)
     if here is not None:
         own = report_of(here.address, port, me=me, seconds=ANSWERED_WITHIN)
         if isinstance(own, Report):
@@ -272,10 +273,14 @@ def _result(asked: Future[T], seconds: float, late: FloatingIPError) -> T:
 
 
 class _Told:
-    """What the observers report until the time ``until``: their ``reports``, and why the ``silent`` ones gave none."""
+    """What the observers report until the time ``until``: their ``reports``, and why the ``silent`` ones gave none.
 
-    def __init__(self, port: int, now: Callable[[], float], until: float) -> None:
+    ``source`` is this worker's primary address, from which they are asked, None where it is not known.
+    """
+
+    def __init__(self, port: int, source: Address | None, now: Callable[[], float], until: float) -> None:
         self._port = port
+        self._source = source
         self._now = now
         self._until = until
         self.reports: dict[str, Report] = {}
@@ -310,7 +315,7 @@ class _Told:
         """Ask one observer, and ask it again for a while: it may have to learn from EC2 first who asks."""
         until = self._now() + seconds
         while True:
-            report = report_of(address, self._port, me=me, seconds=until - self._now())
+            report = report_of(address, self._port, me=me, seconds=until - self._now(), source=self._source)
             may_report = isinstance(report, NoReport) and report.later
             if not may_report or self._now() + ASKED_AGAIN > until:
                 return report

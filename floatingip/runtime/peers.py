@@ -33,16 +33,25 @@ class NoReport:
 
 
 def ask_once(
-    address: Address | str, port: int, *, me: str = "", look: bool = False, doubted: Sequence[str] = ()
+    address: Address | str,
+    port: int,
+    *,
+    me: str = "",
+    source: Address | None = None,
+    look: bool = False,
+    doubted: Sequence[str] = (),
 ) -> Answer:
     """Ask one observer once; the answer tells a node without an observer from one that cannot be reached.
 
     ``me`` is the asker's instance, empty where that is none, but a person's machine, from which the way may be a tunnel
-    that has everything answered by the loopback.  ``look``: the observer is to ask EC2 soon.  If it holds
+    that has everything answered by the loopback.  ``source`` is that instance's primary address, by which alone it is
+    known; None for whichever the kernel chooses.  ``look``: the observer is to ask EC2 soon.  If it holds
     some of the ``doubted`` floating addresses it checks whether it reaches the asker from them.
     """
     asked_at = clock.now()
-    connection = Connection(address, port, only_others=bool(me), seconds=2 * timing.ASK_TIMEOUT, most_bytes=LONGEST)
+    connection = Connection(
+        address, port, only_others=bool(me), seconds=2 * timing.ASK_TIMEOUT, source=source, most_bytes=LONGEST
+    )
     query: dict[str, str | list[str]] = {"asker": me, "doubt": [*doubted], **({"look": "soon"} if look else {})}
     try:
         with closing(connection):
@@ -55,9 +64,7 @@ def ask_once(
 def report_of(
     address: Address | str, port: int, *, me: str = "", seconds: float, source: Address | None = None
 ) -> Report | NoReport:
-    """What one observer reports when it is asked once, within ``seconds``, from this address of ours; ``me`` is as for
-    `ask_once`.
-    """
+    """What one observer reports when it is asked once, within ``seconds``; the rest is as for `ask_once`."""
     connection = Connection(
         address, port, only_others=bool(me), seconds=seconds, source=source, most_bytes=status.LONGEST
     )
@@ -73,12 +80,12 @@ def report_of(
     return status.parse(response.body) or NoReport("what it answers is no report")
 
 
-def not_ready(address: Address | str, port: int, *, me: str) -> str:
+def not_ready(address: Address | str, port: int, *, me: str, source: Address | None = None) -> str:
     """Why one observer calls itself not ready, as far as it tells that to the asker; empty where it is ready.
 
-    ``me`` is as for `ask_once`.
+    ``me`` and ``source`` are as for `ask_once`.
     """
-    connection = Connection(address, port, only_others=bool(me), seconds=2 * timing.ASK_TIMEOUT)
+    connection = Connection(address, port, only_others=bool(me), seconds=2 * timing.ASK_TIMEOUT, source=source)
     try:
         with closing(connection):
             response = connection.get("/readyz")

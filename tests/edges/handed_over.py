@@ -31,8 +31,8 @@ class Vpc:
     """Two workers with their standing ENIs; the first one has the address.
 
     ``then``: what happens at a time while a handover is waited for; ``said``: what that told, ``awaited``: what it told
-    that it waits for; ``port`` is the observers', ``me`` the instance that it is asked for on.  To carry an ENI, the
-    address has one of its own instead.
+    that it waits for; ``port`` is the observers', ``me`` the instance that it is asked for on, and ``address`` its.  To
+    carry an ENI, the address has one of its own instead.
     """
 
     carry: Carry = Carry.ADDRESS
@@ -43,6 +43,7 @@ class Vpc:
     awaited: list[str] = field(default_factory=list)
     port: int = PORT
     me: str = ""
+    address: IPv4Address | None = None
 
     def __post_init__(self) -> None:
         self.subnet = self.ec2.add_subnet("127.0.0.0/24")
@@ -68,7 +69,7 @@ class Vpc:
     @property
     def ours(self) -> Deployment:
         """What the command has found out."""
-        return Deployment(self.cloud, NAME, "vpc-1", self.carry, self.port, self.me)
+        return Deployment(self.cloud, NAME, "vpc-1", self.carry, self.port, self.me, self.address)
 
     def carry_out(self, to: str = ANYBODY) -> None:
         """Hand over, in EC2's own time."""

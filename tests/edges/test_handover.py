@@ -287,6 +287,17 @@ def test_a_node_without_an_observer_is_refused(vpc: Vpc, observed: Observed, mon
         vpc.check(vpc.workers[1])
 
 
+def test_observers_are_asked_from_this_node_s_primary_address(vpc: Vpc, observed: Observed) -> None:
+    """The kernel may prefer another one of its addresses, by which nobody would know who asks."""
+    vpc.address = IPv4Address("127.0.0.9")
+    for observer in observed.observers:
+        observer.meet(b=str(vpc.address))
+    assert vpc.check(vpc.workers[1]) == ""
+    vpc.then[12.0] = observed.obey
+    vpc.carry_out(vpc.workers[1])
+    assert "; a gap of at most " in vpc.said[-1]
+
+
 def test_a_holder_that_is_alone_is_told_so(vpc: Vpc, observed: Observed, port: int, start: Start) -> None:
     """It knows of no other observer."""
     for observer in observed.observers:

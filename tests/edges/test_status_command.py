@@ -65,9 +65,19 @@ def test_the_observers_that_ec2_names_are_asked(vpc: Vpc, start: Start) -> None:
     assert (shown.addresses[0].holder, shown.addresses[0].answer_age) == (vpc.holder, 0.0)
 
 
+def test_they_are_asked_from_this_node_s_primary_address(
+    vpc: Vpc, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel may prefer another one of its addresses, by which nobody knows who asks: here one that all know."""
+    monkeypatch.setattr(status, "ANSWERED_WITHIN", 0.2)
+    start(HOLDER, vpc.said(vpc.holder))
+    told = {each.instance: each.problem for each in vpc.look(THIRD, vpc.other).observers}
+    assert told[vpc.holder].startswith("it tells only peers")
+
+
 def test_from_a_node_without_an_observer_the_holders_is_asked(vpc: Vpc, start: Start) -> None:
     """And that there is none here is said."""
-    start(HOLDER, vpc.said(vpc.holder))
+    start(HOLDER, vpc.said(vpc.holder)).meet(**{vpc.other.removeprefix("i-"): THIRD})
     shown = vpc.look(THIRD, vpc.other)
     told = {each.instance: each.problem for each in shown.observers}
     assert told == {vpc.holder: "", vpc.other: "no connection (Connection refused)"}
@@ -76,7 +86,7 @@ def test_from_a_node_without_an_observer_the_holders_is_asked(vpc: Vpc, start: S
 
 def test_another_one_that_answers_in_an_observers_place_is_not_believed(vpc: Vpc, start: Start) -> None:
     """EC2 says whose address it is."""
-    start(HOLDER, vpc.said("i-0bad"))
+    start(HOLDER, vpc.said("i-0bad")).meet(**{vpc.other.removeprefix("i-"): THIRD})
     shown = vpc.look(THIRD, vpc.other)
     told = {each.instance: each.problem for each in shown.observers}
     assert told[vpc.holder] == "another one answers in its place"

@@ -254,7 +254,8 @@ def _rules(facts: Facts) -> Iterator[Finding]:
 def _observer(facts: Facts) -> Iterator[Finding]:
     answer = facts.observer
     me = facts.me
-    reason = not_ready(me.address, facts.settings.port, me=me.instance_id) if answer.status is not None else ""
+    ask = partial(not_ready, me.address, facts.settings.port, me=me.instance_id, source=me.address)
+    reason = ask() if answer.status is not None else ""
     yield from fleet.observer(answer.status, reason, is_refused=answer.refused)
 
 

@@ -262,15 +262,17 @@ class Facts:
     @once
     def observer(self) -> Answer:
         """What the observer on this node says of itself, if one runs."""
-        return ask_once(self.me.address, self.settings.port, me=self.me.instance_id)
+        return ask_once(self.me.address, self.settings.port, me=self.me.instance_id, source=self.me.address)
 
     @once
     def met(self) -> tuple[Met, ...]:
         """How the other workers answer, first those that hold an address."""
         ranked = sorted(self.others, key=lambda each: (each.instance.id not in self.holders, each.instance.id))
-        port, me, holders = self.settings.port, self.me.instance_id, self.holders
+        port, me, own, holders = self.settings.port, self.me.instance_id, self.me.address, self.holders
         return tuple(
-            beside(lambda each: meet(each, port, me, holds=each.instance.id in holders), ranked[:PEERS_AT_MOST])
+            beside(
+                lambda each: meet(each, port, me, holds=each.instance.id in holders, source=own), ranked[:PEERS_AT_MOST]
+            )
         )
 
     @once
@@ -284,7 +286,7 @@ class Facts:
             address = eni.address_of(target) if eni is not None else None
             if address is not None and holder is not None:
                 held.append((address, str(target), holder))
-        return tuple(beside(lambda each: reach(*each, port, me), held))
+        return tuple(beside(lambda each: reach(*each, port, me, self.me.address), held))
 
     @once
     def answers(self) -> tuple[tuple[Met, ...], tuple[Reached, ...]]:

@@ -50,38 +50,39 @@ def begin(job: Callable[[T], U], item: T) -> Future[U]:
     return background.begin("doctor-beside", partial(job, item))
 
 
-def meet(worker: Worker, port: int, me: str, *, holds: bool) -> Met:
-    """Ask the observer of another worker, as the instance ``me``, ping it at its primary address, and knock there."""
+def meet(worker: Worker, port: int, me: str, *, holds: bool, source: Address | None = None) -> Met:
+    """Ask another worker's observer, as the instance ``me`` at its address ``source``; and ping and knock there."""
     address = worker.instance.address
     assert address is not None, "who has none is not met"
     pinged, knocked = begin(pings, address), begin(_tried, KnockProber(address, port, TIMEOUT))
-    answer = _introduced(address, port, me)
+    answer = _introduced(address, port, me, source)
     if answer.status is None and not answer.refused:
-        answer = _introduced(address, port, me)
+        answer = _introduced(address, port, me, source)
     led_here = _is_led_here(knocked.result(), pinged.result())
     return Met(worker, answer.status, answer.refused, pinged.result(), holds, led_here)
 
 
-def _introduced(address: Address, port: int, me: str) -> Answer:
+def _introduced(address: Address, port: int, me: str, source: Address | None) -> Answer:
     """The word of an observer, which may have to learn from EC2 first who asks."""
-    until, answer = time.monotonic() + INTRODUCED_WITHIN, ask_once(address, port, me=me)
+    ask = partial(ask_once, address, port, me=me, source=source)
+    until, answer = time.monotonic() + INTRODUCED_WITHIN, ask()
     while answer.status == RESERVED and time.monotonic() < until:
         time.sleep(PAUSE)
-        answer = ask_once(address, port, me=me)
+        answer = ask()
     return answer
 
 
-def reach(address: Address, target: str, holder: Worker, port: int, me: str) -> Reached:
+def reach(address: Address, target: str, holder: Worker, port: int, me: str, source: Address | None = None) -> Reached:
     """Ping a floating address that another worker holds, knock at it, and have its holder check whether it reaches this
     node's observer from there.
 
-    ``me`` is this instance, empty where no observer runs here: then the holder is not asked.
+    ``me`` is this instance, at its address ``source``, empty where no observer runs here: then the holder is not asked.
     """
     pinged = begin(pings, address)
     knocked = begin(_tried, KnockProber(address, port, TIMEOUT))
     at, sight, until = holder.instance.address, Sight.UNTRIED, time.monotonic() + INTRODUCED_WITHIN
     while me and at is not None and sight is Sight.UNTRIED and time.monotonic() < until:
-        status = ask_once(at, port, me=me, doubted=(target,)).status
+        status = ask_once(at, port, me=me, source=source, doubted=(target,)).status
         if status is None:
             break
         sight = status.sights.get(target, Sight.UNTRIED)
