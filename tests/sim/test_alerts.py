@@ -103,6 +103,17 @@ def test_its_holders_observer_is_gone(tell: Tell) -> None:
     story.goes_on(2)
 
 
+def test_its_holders_observer_is_gone_while_ec2_does_not_answer(tell: Tell) -> None:
+    """The standby could move nothing, but clients are answered: that is for the morning, too."""
+    story = tell()
+    trouble = story.fleet.at_calls(before=fails)
+    story.holder.kill()
+    story.goes_on(7, "EC2AnswersOld", "HolderSilent")
+    trouble.end()
+    story.holder.start()
+    story.goes_on(2)
+
+
 def test_two_hold_it(tell: Tell) -> None:
     """The former holder reaches nothing that could tell it that it is none any more; Prometheus reaches it."""
     story = tell(carry=Carry.ADDRESS)
