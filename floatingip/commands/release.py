@@ -199,13 +199,14 @@ def stay_gone(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Watch for a while after the release.
+    """Watch for a while after the release, and for as long again while EC2 does not answer.
 
     Raises ``ReleaseRefused`` when an interface is there again, and ``CloudUnavailable`` when EC2 has not answered last.
     """
     until, silence = now() + COMES_BACK_WITHIN, ""
-    while now() < until:
-        wait(f"watching for {until - now():.0f} s more whether an observer makes or attaches one again")
+    while now() < until or (silence and now() < until + COMES_BACK_WITHIN):
+        watching = f"watching for {until - now():.0f} s more" if now() < until else "waiting for EC2 to tell"
+        wait(f"{watching} whether an observer makes or attaches one again")
         sleep(LOOK_EVERY)
         try:
             shown = cloud.describe_enis(name)
@@ -266,7 +267,7 @@ class _Work:
     A release under way: ``left`` are the ids of the interfaces that are still to go, ``unseen`` those of them that the
     last answer lacked.
 
-    ``detached_at`` has since when each attachment is known to be detached, ``forced`` those whose detach was forced;
+    ``detaching_since`` has since when each attachment is known to be on its way off, ``forced`` those whose detach was forced;
     ``trouble`` is what EC2 said last of an interface that it refused to detach or to delete.
     """
 
@@ -275,7 +276,7 @@ class _Work:
     left: set[str]
     began: float
     unseen: set[str] = field(default_factory=set)
-    detached_at: dict[str, float] = field(default_factory=dict)
+    detaching_since: dict[str, float] = field(default_factory=dict)
     forced: set[str] = field(default_factory=set)
     trouble: dict[str, str] = field(default_factory=dict)
 
@@ -321,11 +322,11 @@ class _Work:
         if attachment is None:
             self.cloud.delete_eni(eni.id)
             return "deleted"
-        if attachment.id not in self.detached_at and attachment.status is not AttachmentStatus.DETACHING:
+        if attachment.id not in self.detaching_since and attachment.status is not AttachmentStatus.DETACHING:
             self.cloud.detach_eni(attachment.id, force=False)
-            self.detached_at[attachment.id] = now
+            self.detaching_since[attachment.id] = now
             return f"detaching from {attachment.instance_id}"
-        since = self.detached_at.setdefault(attachment.id, now)
+        since = self.detaching_since.setdefault(attachment.id, now)
         if now - since > FORCE_AFTER and attachment.id not in self.forced:
             self.cloud.detach_eni(attachment.id, force=True)
             self.forced.add(attachment.id)

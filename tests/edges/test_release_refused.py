@@ -1,5 +1,6 @@
 """When giving our interfaces back is refused: while observers live that would take them again."""
 
+import functools
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -211,6 +212,24 @@ def test_a_node_of_which_ec2_does_not_tell_the_address_is_told_of_before(vpc: Vp
         cloud.shows = {vpc.worker: Instance(vpc.worker, state, None, "us-west-2a", frozenset({0}))}
     unknown = refuse_while_observed(cloud, vpc.plan(), NAME, free_port(), "")
     assert unknown == (f"{vpc.worker} (EC2 does not tell its address)",)
+
+
+def test_ec2_is_waited_for_where_it_does_not_answer_just_at_the_end(vpc: Vpc) -> None:
+    """One throttled question is no reason to call it unknown, nor to miss what was made meanwhile."""
+    chosen, now, makes = vpc.plan(ADDRESS), [0.0], False
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        vpc.cloud.reachable = now[0] % COMES_BACK_WITHIN > 1.5
+        if makes and not vpc.cloud.reachable:
+            FakeCloud(vpc.ec2).create_eni(ADDRESS, vpc.subnet, {OWNER_TAG: NAME}, "anew")
+
+    watched = functools.partial(stay_gone, vpc.cloud, chosen, NAME, now=lambda: now[0], sleep=sleep)
+    watched()
+    assert now[0] == COMES_BACK_WITHIN + 2.0
+    now[0], makes = 2.0, True
+    with pytest.raises(ReleaseRefused, match="was made in the meantime"):
+        watched()
 
 
 def test_what_ec2_does_not_tell_after_the_end_is_not_known(vpc: Vpc) -> None:
