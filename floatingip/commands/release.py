@@ -267,8 +267,8 @@ class _Work:
     A release under way: ``left`` are the ids of the interfaces that are still to go, ``unseen`` those of them that the
     last answer lacked.
 
-    ``detaching_since`` has since when each attachment is known to be on its way off, ``forced`` those whose detach was forced;
-    ``trouble`` is what EC2 said last of an interface that it refused to detach or to delete.
+    ``detaching_since`` has since when each attachment is known to be on its way off, ``forced`` those whose detach was
+    forced; ``trouble`` is what EC2 said last of an interface that it refused to detach or to delete.
     """
 
     cloud: Cloud

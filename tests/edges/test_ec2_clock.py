@@ -95,7 +95,8 @@ def test_what_stands_in_tags_is_shown_by_ec2s_clock(
     monkeypatch.setattr(time, "time", lambda: now + 240.0)
     pause = f"<item><key>floatingip/paused</key><value>{int(now) + 120}</value></item>"
     ours = "<item><key>floatingip</key><value>lab</value></item>"
-    server.replies["DescribeSubnets"] = http(200, SHOWN, f"Date: {formatdate(now, usegmt=True)}")
+    dated = http(200, SHOWN, f"Date: {formatdate(now, usegmt=True)}")
+    server.replies["DescribeSubnets"] = dated
     server.replies["DescribeNetworkInterfaces"] = interfaces(interface(tagSet=ours + pause))
     server.replies["DescribeInstances"] = instances(
         "<instanceId>i-0a</instanceId><instanceState><name>running</name></instanceState>"
@@ -107,6 +108,23 @@ def test_what_stands_in_tags_is_shown_by_ec2s_clock(
     told = json.loads(capsys.readouterr().out)
     assert told["addresses"][0]["paused_until"] == int(now) + 120
     assert told["time"] == pytest.approx(now, abs=5.0)
+
+    # Whoever watches is told by it once EC2 has answered that, too: it may be throttled just then.
+    throttled = error(503, "RequestLimitExceeded")
+    replies = iter((dated, throttled, throttled, dated))
+    looks: list[float] = []
+
+    def rest(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    server.replies["DescribeSubnets"] = lambda connection: connection.sendall(next(replies, dated))
+    monkeypatch.setattr(time, "sleep", rest)
+    options.watch = 1.0
+    status.run(options)
+    times = [json.loads(line)["time"] for line in capsys.readouterr().out.splitlines()]
+    assert times == pytest.approx([now + 240.0, now], abs=5.0)
 
 
 def test_what_a_person_orders_who_may_not_ask_ec2s_time_is_timed_by_the_own_clock(
