@@ -15,12 +15,13 @@ from enum import StrEnum
 from floatingip.core import together
 from floatingip.core.clocks import ahead_of, by_this_clock
 from floatingip.core.decision import pause
+from floatingip.core.decision.decision import Reason
 from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.move import Move
 from floatingip.core.report import AddressReport, HealthReport, OrderReport, PeerReport, Report
 from floatingip.core.status import RECENT, move_document
 
-BLOCKED = "PROBE_BLOCKED"
+BLOCKED = Reason.PROBE_BLOCKED.name
 """The reason of a standby that gets no answer of an address which its holder serves, by which that vouches for it."""
 
 ACTIVE = ("takeover", "claiming", "doubt")
