@@ -92,6 +92,7 @@ commands/doctor   finding once
 commands/doctor   aws vpc fleet node kubernetes
 commands/doctor   trying
 commands/doctor   facts
+commands/doctor   checks
 commands/doctor   examine
 commands/doctor   command
 commands          attach observe

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from floatingip.commands.doctor import aws, fleet, kubernetes, node, vpc
-from floatingip.commands.doctor.examine import FOR_ATTACH, LOOKS, _late
+from floatingip.commands.doctor.checks import LOOKS
+from floatingip.commands.doctor.examine import FOR_ATTACH, _late
 from floatingip.commands.doctor.finding import CHECKS, CLOCK, EC2, IMDS, NFT, Finding, Verdict, failed
 from floatingip.commands.doctor.fleet import Carried, Met, Reached
 from floatingip.commands.doctor.once import once

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from floatingip.commands.doctor import examine, finding, node
+from floatingip.commands.doctor import checks, examine, finding, node
 from floatingip.commands.doctor.facts import Facts
 from floatingip.commands.doctor.finding import Finding, Verdict
 from floatingip.core.ec2 import Eni
@@ -90,8 +90,8 @@ def test_what_did_not_come_in_time_is_no_reason_to_change_anything(
         yield from ()
 
     for check in hanging:
-        monkeypatch.setitem(examine.LOOKS, check.name, hang)
-    monkeypatch.setitem(examine.LOOKS, finding.NO_MANAGE.name, lambda _: iter([finding.NO_MANAGE.ok("asked")]))
+        monkeypatch.setitem(checks.LOOKS, check.name, hang)
+    monkeypatch.setitem(checks.LOOKS, finding.NO_MANAGE.name, lambda _: iter([finding.NO_MANAGE.ok("asked")]))
     facts = Facts(Settings((ADDRESS,)), {}, None)
     first, *_, last = examine.examine(facts, [*hanging, finding.NO_MANAGE], within=0.1)
     over.set()
