@@ -62,9 +62,8 @@ class Moves:
     ``one`` makes an attachment's id into one of this address alone, since several addresses may share an attachment
     (`Way.of_one`).  ``node`` gives the name of an instance's node, empty while it is not known.
 
-    ``last`` are the last moves.  ``since`` is when this node first saw the present holder, None
-    while there is none; ``was_first``: it is the first holder that this node saw, so it may have had the address for
-    longer.
+    ``last`` are the last moves.  ``since`` is when this node first saw the present holder, None while there is none;
+    ``was_first``: it is the first holder that this node saw, so it may have had the address for longer.
     """
 
     def __init__(

@@ -33,11 +33,14 @@ UNKNOWN = {
 
 @dataclass
 class _Unknown:
-    """A part has failed ``since`` then, the last time for the reason ``why``; ``trouble`` is when to log that."""
+    """A part has failed ``since`` then, the last time for the reason ``why``; ``trouble`` is when to log that, and
+    ``denial`` that IAM denies it.
+    """
 
     since: float
     why: str = ""
     trouble: Trouble = field(default_factory=lambda: Trouble(timing.REHEARSE_EVERY))
+    denial: Trouble = field(default_factory=Trouble)
 
 
 Place = tuple[str, ...]
@@ -58,7 +61,6 @@ class Rehearsal:
         self._way = way_to(shared.carry)
         parts = tuple(Part) if self._way.has_standing_enis else (Part.PERMISSIONS, Part.SLOTS)
         self._due = dict.fromkeys(parts, float("-inf"))
-        self._failures: dict[Part, Trouble] = {}
         self._unknown: dict[Part, _Unknown] = {}
         self._denied = Trouble()
         self._denied_with: Place | None = None
@@ -111,14 +113,10 @@ class Rehearsal:
             if part in UNKNOWN and now - each.since >= timing.REHEARSE_AGAIN:
                 yield UNKNOWN[part].format(span=span(now - each.since), why=each.why)
 
-    def _found(self, part: Part) -> None:
-        self._failures.pop(part, None)
-        self._unknown.pop(part, None)
-
     def found_slots(self, found: SlotsRehearsed) -> None:
         """EC2 told how many ENIs this instance has, and may have."""
         shared = self._shared
-        self._found(Part.SLOTS)
+        self._unknown.pop(Part.SLOTS, None)
         shared.slots = found.slots
         shared.describe(found.me, found.asked_at)
         wanted = any(not each.burdens() for each in self._addresses)
@@ -128,7 +126,7 @@ class Rehearsal:
     def found_permissions(self, found: PermissionsRehearsed, now: float) -> None:
         """Dry runs showed what IAM denies."""
         denied, actions, place = found.denied, ", ".join(found.denied), _place_of(found.eni)
-        self._found(Part.PERMISSIONS)
+        self._unknown.pop(Part.PERMISSIONS, None)
         if denied and place and place not in self._places():
             self._due[Part.PERMISSIONS] = now
             return
@@ -143,7 +141,7 @@ class Rehearsal:
 
     def found_reservations(self, found: ReservationsRehearsed) -> None:
         """Warn, once, of addresses that are not reserved: EC2 may give one to a pod while it is on no ENI."""
-        self._found(Part.RESERVATIONS)
+        self._unknown.pop(Part.RESERVATIONS, None)
         self._reserved_in.add(found.subnet.id)
         self._due[Part.RESERVATIONS] = float("-inf")
         for target in (each.target for each in self._addresses):
@@ -166,7 +164,7 @@ class Rehearsal:
             # This says nothing of what was denied before.
             self._shared.denied = tuple(dict.fromkeys((*self._shared.denied, error.action)))
             self._denied_with = _place_of(self._moving())
-        if self._failures.setdefault(part, Trouble()).is_due(str(error), now):
+        if unknown.denial.is_due(str(error), now):
             self._tell(part, error)
 
     def _tell(self, part: Part, error: CloudError) -> None:

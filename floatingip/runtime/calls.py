@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from floatingip.core.errors import CloudUnavailable, Throttled
+from floatingip.core.errors import CloudError, CloudUnavailable, Throttled
 from floatingip.edges import background, clock
 
 RETRY_AFTER = (0.1, 0.3)
@@ -48,33 +48,30 @@ class Calls:
 
     def patiently(self, ask: Callable[[], T]) -> T:
         """Ask, and wait for the answer."""
-        began = clock.now()
-        self.made.append(None)
-        try:
-            return ask()
-        except CloudUnavailable:
-            if clock.now() - began > REFUSED_WITHIN:
-                raise
-        time.sleep(random.uniform(*RETRY_AFTER))
-        self.made.append(None)
-        return ask()
+        return self._make(ask, (RETRY_AFTER,), CloudUnavailable, REFUSED_WITHIN)
 
     def insist(self, write: Callable[[], None]) -> None:
         """Make a write, and make it again only while EC2 throttles it: after any other failure it may have been done
         (R8).  It is tried more than once since, where EC2 throttles every second call, a look ends with one that was
         not throttled, and the write that follows is.
         """
-        for pause in WRITES_AGAIN_AFTER:
+        self._make(write, WRITES_AGAIN_AFTER, Throttled, THROTTLED_WITHIN)
+
+    def _make(
+        self, call: Callable[[], T], pauses: Iterable[tuple[float, float]], passing: type[CloudError], within: float
+    ) -> T:
+        """Make the call, and make it again after each of these pauses while it fails like that, and so soon."""
+        for pause in pauses:
             began = clock.now()
             self.made.append(None)
             try:
-                return write()
-            except Throttled:
-                if clock.now() - began > THROTTLED_WITHIN:
+                return call()
+            except passing:
+                if clock.now() - began > within:
                     raise
             time.sleep(random.uniform(*pause))
         self.made.append(None)
-        return write()
+        return call()
 
     def begin(self, ask: Callable[[], T]) -> Future[T]:
         """Begin to ask, beside the other calls."""

@@ -147,7 +147,7 @@ def test_each_part_fails_by_itself_and_is_tried_again(node: Node, part: str, err
     node.rehearse()
     assert node.agent._shared.slots is not None
     assert "hand 10.0.0.100 out" in node.told.log
-    assert node.agent._rehearsal._failures == {}
+    assert node.agent._rehearsal._unknown == {}
 
 
 def test_what_was_found_is_not_asked_again_at_once(node: Node) -> None:

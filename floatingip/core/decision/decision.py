@@ -115,13 +115,13 @@ class Decision:
     """What to do now, and why.
 
     ``detail`` completes the reason's sentence, and ``ping`` is the protocol by which the address is pinged, as security
-    groups call it.  ``look_at`` is when EC2 should be asked next, ``write`` what is to
-    be written now, if anything, and ``awaiting`` what will be once EC2 has answered (STALE).  ``extent`` is how
-    much of the plumbing there should be, if the link is there.  ``attachment_id`` is the attachment that was
-    judged, empty for none.  ``due``: a takeover is due, and only others who come first keep this node from it;
-    ``ahead`` are those of whose claims EC2 would not tell this node, None where they are as before.  ``leaving`` is
-    why this node, as the holder, asks to be relieved.  ``obliged``: this node is between fencing the address and
-    carrying it, so that ending now would leave that with nobody.
+    groups call it.  ``look_at`` is when EC2 should be asked next, ``write`` what is to be written now, if anything, and
+    ``awaiting`` what will be once EC2 has answered (STALE).  ``extent`` is how much of the plumbing there should be, if
+    the link is there.  ``attachment_id`` is the attachment that was judged, empty for none.  ``due``: a takeover is
+    due, and only others who come first keep this node from it; ``ahead`` are those of whose claims EC2 would not tell
+    this node, None where they are as before.  ``leaving`` is why this node, as the holder, asks to be relieved.
+    ``obliged``: this node is between fencing the address and carrying it, so that ending now would leave that with
+    nobody.
     """
 
     state: State
