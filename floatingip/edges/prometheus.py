@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from floatingip.core import timing
-from floatingip.core.decision.decision import Rule, State
+from floatingip.core.decision.decision import Reason, Rule, State
 from floatingip.core.health import HealthState
 from floatingip.core.probe import ProbeOutcome
 from floatingip.core.snapshot import AddressSnapshot, Snapshot
@@ -105,6 +105,11 @@ def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metri
         "1 where this node's probes of the address are answered, 0 where not, -1 where it does not apply, as on the"
         " holder, or is not known yet.",
         lambda each: up[each.health],
+    )
+    yield gauge(
+        "probe_blocked",
+        "1 where the address does not answer this node's probes, but its holder serves it and vouches for that.",
+        lambda each: each.reason == Reason.PROBE_BLOCKED.name,
     )
     ready = "1 where this node serves the address, or could take it over."
     yield gauge("ready", ready, lambda each: not each.not_ready)

@@ -114,6 +114,31 @@ def test_its_holders_observer_is_gone_while_ec2_does_not_answer(tell: Tell) -> N
     story.goes_on(2)
 
 
+def test_its_holders_observer_is_gone_and_the_standby_could_not_take_it(tell: Tell) -> None:
+    """Clients are answered, and would it fail, the standby would see that: nobody is woken."""
+    story = tell()
+    story.standby.cloud.denied.add("AttachNetworkInterface")
+    story.goes_on(13, "Denied", "NoStandby")
+    story.holder.kill()
+    story.goes_on(7, "Denied", "NoStandby", "StandbyNotReady", "HolderSilent")
+    story.standby.cloud.denied.clear()
+    story.holder.start()
+    story.goes_on(3)
+
+
+def test_observers_are_restarted_while_ec2_does_not_answer(tell: Tell) -> None:
+    """So none of them knows who has it, and nobody would see it fail, though a node serves it."""
+    story = tell()
+    trouble = story.fleet.at_calls(before=fails)
+    for worker in story.fleet.workers:
+        worker.kill()
+        worker.start()
+    story.goes_on(3, "NoHolder")
+    story.goes_on(5, "NoHolder", "EC2AnswersOld", "NoStandby")
+    trouble.end()
+    story.goes_on(2)
+
+
 def test_two_hold_it(tell: Tell) -> None:
     """The former holder reaches nothing that could tell it that it is none any more; Prometheus reaches it."""
     story = tell(carry=Carry.ADDRESS)
@@ -124,11 +149,45 @@ def test_two_hold_it(tell: Tell) -> None:
     story.goes_on(1)
 
 
+def test_two_jobs_scrape_its_holder(tell: Tell) -> None:
+    """As where its pod has annotations for another one: that is one holder."""
+    story = tell()
+    told = f'{{address="{ADDRESS}",instance="{story.holder.name}",job="another"}}'
+    story.prometheus.others = {f"floatingip_holder{told}": "1.0", f"floatingip_up{told}": "-1.0"}
+    story.goes_on(3)
+
+
 def test_it_answers_nobody(tell: Tell) -> None:
-    """Though its holder serves it, and says so: nothing moves."""
+    """Nor does its holder reach anybody from it; somebody has asked that nothing move now."""
+    story = tell()
+    fleet = story.fleet
+    fleet.cloud.tag_eni(fleet.eni().id, {pause.TAG: str(int(WALL + fleet.now) + 600)})
+    story.holder.is_mute = True
+    story.goes_on(2, "Down")
+    story.holder.is_mute = False
+    story.goes_on(1)
+
+
+def test_its_probes_are_blocked(tell: Tell) -> None:
+    """Its holder serves it, as it says to whom its probes are lost: nothing moves, and it can wait for the morning."""
     story = tell()
     story.holder.drops_pings = True
-    story.goes_on(2, "Down")
+    story.goes_on(4)
+    story.goes_on(3, "ProbeBlocked")
+    story.holder.drops_pings = False
+    story.goes_on(1)
+
+
+def test_its_probes_are_blocked_and_another_standby_is_not_vouched_to(tell: Tell) -> None:
+    """That one hears nothing of its holder: whom should one believe?  In a pause, or that one took it over."""
+    story = tell(workers=3)
+    fleet = story.fleet
+    fleet.cloud.tag_eni(fleet.eni().id, {pause.TAG: str(int(WALL + fleet.now) + 600)})
+    story.holder.drops_pings = True
+    fleet.cut = {frozenset({story.holder.name, fleet.workers[2].name})}
+    story.goes_on(3, "Down")
+    fleet.cut = set()
+    story.goes_on(1)
     story.holder.drops_pings = False
     story.goes_on(1)
 
@@ -150,6 +209,20 @@ def test_no_node_port_answers(tell: Tell) -> None:
     story.goes_on(2, "ServiceDown")
     for worker in story.fleet.workers:
         worker.serves = True
+    story.goes_on(1)
+
+
+def test_no_node_port_answers_where_probes_are_blocked(tell: Tell) -> None:
+    """Its holder vouches for the address, not for what that is for."""
+    story = tell(service="tcp:30080")
+    story.holder.drops_pings = True
+    for worker in story.fleet.workers:
+        worker.serves = False
+    story.goes_on(3, "ServiceDown")
+    for worker in story.fleet.workers:
+        worker.serves = True
+    story.goes_on(1)
+    story.holder.drops_pings = False
     story.goes_on(1)
 
 
