@@ -123,7 +123,10 @@ class _Work:
         self._observers = Observers(ours, now, sleep)
         named = frozenset(move.to for move in moves) - {order.ANYBODY}
         self._observers.find(frozenset(move.source for move in moves), named)
-        self._successors = [Successor(ours, self._observers, each, say, now) for each in named]
+        self._to = next(iter(named), order.ANYBODY)
+        could = named or self._observers.addresses.keys()
+        self._successors = [Successor(ours, self._observers, each, say if named else _unsaid, now) for each in could]
+        self._nobody = ""  # why nobody could take what is left, as it was said last
         self._orders = Orders(ours, self._deadline, say, sleep, wall)
         self._answered_at = self._began
         self._is_answered, self._unanswered = True, ""
@@ -222,14 +225,27 @@ class _Work:
         """Raises ``CloudError`` where an address is not handed over and it is too late, or who was named takes none."""
         if not self.left:
             return
-        names = ", ".join(str(target) for target in self.left)
-        gone = next(filter(None, [each.gone() for each in self._successors]), "")
+        names, gone = ", ".join(str(target) for target in self.left), self._gone()
         waits = self._is_answered and all(self._orders.lasting(target) for target in self.left)
         if gone and waits and all(self._shown[target] == _before(move) for target, move in self.left.items()):
-            raise CloudError(f"{names}: not handed over to {self._moves[0].to}: {gone}", "hand over to another node")
+            if self._to != order.ANYBODY:
+                raise CloudError(f"{names}: not handed over to {self._to}: {gone}", "hand over to another node")
+            if gone != self._nobody:
+                self._say(f"{names}: nobody is left who could take it, until another observer comes: {gone}")
+            self._nobody = gone
         if is_over:
             where = "; ".join(self._shown[target] for target in self.left) + self._silence()
             raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
+
+    def _gone(self) -> str:
+        """Why nobody of those that were asked takes some address any more; empty where somebody may."""
+        why = {each.to: each.gone() for each in self._successors}
+        for move in self.left.values():
+            could = {to: gone for to, gone in why.items() if to != move.source}
+            if could and all(could.values()):
+                told = (f"{self._observers.nodes.get(to, to)}: {gone}" for to, gone in could.items())
+                return could[self._to] if self._to in could else "; ".join(told)
+        return ""
 
     def complain(self) -> None:
         """Raises ``CloudError`` where all has come to an end, but not to the one that was asked for."""
@@ -238,7 +254,7 @@ class _Work:
             raise CloudError(f"{names}: not handed over: no order stands any more", "run handover again")
         if self._astray:
             names = ", ".join(self._astray)
-            raise CloudError(f"{names}: not handed over to {self._moves[0].to}", "run handover again")
+            raise CloudError(f"{names}: not handed over to {self._to}", "run handover again")
         if self._uncarried:
             names = ", ".join(self._uncarried)
             raise CloudError(f"{names}: handed over, but not carried there", "see that observer's log")
@@ -311,6 +327,10 @@ def _lacks(status: Status | None, target: Target) -> str:
         return ""
     held = status.holds.get(str(target))
     return "its observer does not say yet that it holds it" if held is None else held.problem
+
+
+def _unsaid(_: str) -> None:
+    """What one of several lacks is not told: another one takes the address."""
 
 
 def _before(move: Handover) -> str:

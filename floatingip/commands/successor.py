@@ -1,4 +1,4 @@
-"""The node that a handover names: whether it can still obey, so that nobody waits for one that cannot."""
+"""A node that could take what is handed over: whether it can still obey, so that nobody waits for one that cannot."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Successor:
     ) -> None:
         self._cloud = ours.cloud
         self._observers = observers
-        self._to = to
+        self.to = to
         self._say = say
         self._now = now
         self._ask_at = now() + ASKED_EVERY
@@ -37,7 +37,7 @@ class Successor:
 
     def gone(self) -> str:
         """Why it will not take the address any more, once that has lasted; empty where it may."""
-        status, asks = self._observers.heard.get(self._to), self._now() >= self._ask_at
+        status, asks = self._observers.heard.get(self.to), self._now() >= self._ask_at
         why = self._why
         if status is not None:
             why = "its node is about to end" if status.leaving and not status.claiming else ""
@@ -46,7 +46,7 @@ class Successor:
         if asks:
             self._ask_at = self._now() + ASKED_EVERY
             if status is not None and not status.leaving:
-                self._tell(self._observers.not_ready(self._to))
+                self._tell(self._observers.not_ready(self.to))
         if why != self._why:
             self._why, self._since = why, self._now()
         return why if self._now() - self._since >= LASTS else ""
@@ -54,7 +54,7 @@ class Successor:
     def _ended(self) -> str:
         """What EC2 says of its instance, where that has ended; whoever is not asked, or not shown, has not."""
         try:
-            shown = self._cloud.describe_instances(frozenset((self._to,))).get(self._to)
+            shown = self._cloud.describe_instances(frozenset((self.to,))).get(self.to)
         except CloudError:
             return self._why
         if shown is None or not shown.state.announces_death:
@@ -64,5 +64,5 @@ class Successor:
     def _tell(self, lacks: str) -> None:
         """That it is not ready may pass, and it would obey then: say so, and wait on."""
         if lacks and lacks != self._lacks:
-            self._say(f"{self._observers.nodes.get(self._to, self._to)}: its observer is not ready: {lacks}")
+            self._say(f"{self._observers.nodes.get(self.to, self.to)}: its observer is not ready: {lacks}")
         self._lacks = lacks

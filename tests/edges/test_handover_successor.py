@@ -113,10 +113,37 @@ def test_a_named_node_that_ends_after_it_has_fenced_the_address_is_waited_for() 
 
 
 def test_anybody_is_waited_for_though_the_only_standby_ends(vpc: Vpc, observed: Observed) -> None:
-    """Another one may come."""
+    """Another one may come; that nobody is left until then is told, once."""
     vpc.then.update({12.0: lambda: leave(vpc, observed), 40.0: observed.obey})
     vpc.carry_out(ANYBODY)
+    [line] = [line for line in vpc.said if "nobody is left" in line]
+    assert line.startswith(f"{ADDRESS}: nobody is left who could take it, until another observer comes: ")
+    assert line.endswith(
+        f"{vpc.workers[1]} (ip-127-0-0-12.us-west-2.compute.internal, 127.0.0.12): its node is about to end"
+    )
     assert f"{ADDRESS}: {vpc.workers[1]} has it, " in vpc.said[-1]
+
+
+def test_that_nobody_is_left_is_told_of_a_standby_that_has_died(vpc: Vpc, observed: Observed) -> None:
+    """EC2 says so; as the holder serves on, the order stands as long as any."""
+    vpc.then[12.0] = lambda: die(vpc, observed)
+    with pytest.raises(CloudError, match=f"not handed over within .* s: attached to {vpc.workers[0]}"):
+        vpc.carry_out(ANYBODY)
+    [line, *_] = [line for line in vpc.said if "nobody is left" in line]
+    assert re.search(r"\): EC2 says that its instance is (shutting-down|terminated)$", line)
+
+
+def test_while_one_that_could_take_it_is_there_nobody_is_missed(vpc: Vpc, observed: Observed) -> None:
+    """Its standby is not ready for a while, and the holder is about to end, as that is why one hands over."""
+
+    def lack() -> None:
+        holder, standby = observed.observers
+        holder.status = replace(holder.status, leaving=True)
+        standby.not_ready = "nft is missing"
+
+    vpc.then.update({12.0: lack, 40.0: observed.obey})
+    vpc.carry_out(ANYBODY)
+    assert not [line for line in vpc.said if "nobody is left" in line or "not ready" in line]
 
 
 def test_a_named_node_that_is_no_longer_ready_says_why(vpc: Vpc, observed: Observed) -> None:
