@@ -1,9 +1,12 @@
 """What an observer's news become in Kubernetes: over a socket, by the manifest's Roles, in the small API server."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,6 +170,29 @@ def test_without_the_role_it_is_refused_with_the_remedy(place: Place, manifest: 
         assert it.value.refused
     place.cluster.apply(manifest)
     board.put_up(news)
+
+
+WEBHOOK = 'admission webhook "policy.example.com" denied the request: no data without a label\u001b[2J'
+POLICY = "events is forbidden: ValidatingAdmissionPolicy 'a' with binding 'b' denied request: no Events here"
+
+
+@pytest.mark.parametrize("status", [HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, HTTPStatus.UNPROCESSABLE_ENTITY])
+@pytest.mark.parametrize("why", [WEBHOOK, POLICY])
+@pytest.mark.parametrize("news", [Role.HOLDER, MOVE, REMARK], ids=["role", "move", "remark"])
+def test_what_a_webhook_or_a_policy_refuses_is_told_in_its_words(
+    place: Place, monkeypatch: pytest.MonkeyPatch, news: News, why: str, status: HTTPStatus
+) -> None:
+    """A Role would not help; a webhook answers by whatever status it likes."""
+    answer = place.api.answer
+
+    def refuse(method: str, *asked: Any) -> tuple[HTTPStatus, dict[str, Any]]:
+        return answer(method, *asked) if method == "GET" else (status, {"kind": "Status", "message": why})
+
+    monkeypatch.setattr(place.api, "answer", refuse)
+    with pytest.raises(KubernetesError) as it:
+        place.board().put_up(news)
+    assert re.fullmatch(rf"{status.value} from the API server for .*: {re.escape(why)}", str(it.value))
+    assert it.value.refused
 
 
 def test_a_history_that_is_not_there_is_named(place: Place, manifest: Manifest) -> None:

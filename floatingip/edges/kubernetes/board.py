@@ -8,15 +8,17 @@ without getting an answer is simply sent again.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import quote
 
 from floatingip.core import history
-from floatingip.core.bounded_json import read_json
+from floatingip.core.bounded_json import as_object, as_text, read_json
 from floatingip.core.errors import KubernetesError
 from floatingip.core.move import Move
 from floatingip.core.news import News, Remark, Role
+from floatingip.core.word import shortened
 from floatingip.edges.http_client import Response
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, REFUSED_TOKEN, RENEW, ApiServer, Unanswered, Unset
 from floatingip.edges.utc import utc
@@ -33,6 +35,11 @@ _ROLE = "apply the Role floating-ip-news of the current floating-ip.yaml"
 _CONFIG_MAP = f"apply the ConfigMap {history.NAME} of the current floating-ip.yaml"
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 """Statuses after which the same request may succeed a while later."""
+
+_LACKS_ROLE = re.compile(r'User ".*" cannot [a-z]+ ')
+"""In what the API server says of a request that no Role allows (its responsewriters package); a webhook, a policy or a
+quota that refuses it says something else.
+"""
 
 
 class PodsBoard:
@@ -122,13 +129,21 @@ def _expect(answer: Response, what: str, *, missing: str = "") -> None:
     status = answer.status
     if status in (HTTPStatus.OK, HTTPStatus.CREATED):
         return
-    said = f"{status} from the API server for {what}"
+    said, why = f"{status} from the API server for {what}", _why(answer)
     match status:
         case HTTPStatus.UNAUTHORIZED:
             raise KubernetesError(f"{said}: {REFUSED_TOKEN}", RENEW, refused=True)
-        case HTTPStatus.FORBIDDEN:
+        case HTTPStatus.FORBIDDEN if not why or _LACKS_ROLE.search(why):
             raise KubernetesError(said, _ROLE, refused=True)
         case HTTPStatus.NOT_FOUND:
             raise KubernetesError(said, missing, refused=True)
     is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING
-    raise KubernetesError(said, refused=is_refusal)
+    raise KubernetesError(f"{said}: {shortened(why)}" if why else said, refused=is_refusal)
+
+
+def _why(answer: Response) -> str:
+    """What the API server says of its refusal, in its own words; empty where it says nothing."""
+    try:
+        return as_text(as_object(read_json(answer.body, depth=DEEPEST)).get("message", ""))
+    except (ValueError, LookupError):
+        return ""
