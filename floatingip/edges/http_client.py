@@ -14,6 +14,7 @@ second.  There are no redirects, no proxies and no names: an address is asked, a
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import select
@@ -158,7 +159,7 @@ class Connection:
         plain = self._socket = socket.socket(family, socket.SOCK_STREAM)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._source is not None:
-            bind_address(plain, self._source)
+            self._leave_from(plain, self._source)
         if self._only_others:
             hear_others(plain, address)
             go_straight(plain, address, self._port, _left(deadline) / 2)
@@ -167,6 +168,15 @@ class Connection:
         if self._tls is not None:
             plain.settimeout(_left(deadline))  # holds for the handshake as a whole
             self._socket = self._tls.wrap_socket(plain, server_hostname=self._host)
+
+    @staticmethod
+    def _leave_from(plain: socket.socket, source: Address) -> None:
+        try:
+            bind_address(plain, source)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            raise NoAnswer(f"{source} is not here, to ask from; does this pod lack `hostNetwork: true`?") from error
 
     def _ask(self, request: bytes, deadline: float) -> Response:
         assert self._socket is not None

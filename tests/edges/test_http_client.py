@@ -193,6 +193,13 @@ def test_the_question_is_as_told() -> None:
     assert {b"Host: 127.0.0.1:%d" % server.port, b"TTL: 60"} <= set(lines)
 
 
+def test_a_place_that_lacks_the_address_to_ask_from_is_named() -> None:
+    """As a pod without its node's network does: whoever is asked has nothing to do with that."""
+    connection = Connection("127.0.0.1", 9, seconds=2, source=IPv4Address("192.0.2.1"))
+    with pytest.raises(NoAnswer, match=r"^192\.0\.2\.1 is not here, to ask from; does this pod lack `hostNetwork"):
+        connection.get("/")
+
+
 def test_what_is_told_follows_the_question() -> None:
     """With its length, so that the next question begins after it."""
     with stranger(saying(OK + b"Content-Length: 0\r\n\r\n")) as server:
