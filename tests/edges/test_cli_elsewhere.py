@@ -73,6 +73,17 @@ def test_a_denied_release_ends_with_4_and_names_the_permission(vpc: Vpc) -> None
     assert line.startswith("floatingip release: IAM denies ec2:DeleteNetworkInterface; allow ")
 
 
+def test_the_doctor_judges_no_workstation(vpc: Vpc) -> None:
+    """EC2's part is looked at; of the machine itself, which is no worker, nothing is known, nor is IMDS asked there."""
+    done = vpc.command("doctor", "--json")
+    found = {each["check"]: each for each in json.loads(done.stdout)}
+    assert {name for name, each in found.items() if each["verdict"] == "ok"} >= {"ec2", "owner", "permissions", "clock"}
+    unknown = {name for name, each in found.items() if each["what"] == "not known: this is no worker"}
+    assert unknown >= {"imds", "capabilities", "nft", "forwarding", "firewall", "kube-proxy", "role", "place", "port"}
+    assert {found[name]["remedy"] for name in unknown} == {"run the doctor on one"}
+    assert [name for name, each in found.items() if each["verdict"] == "fail"] == ["no-manage"]
+
+
 # Status, from a workstation; tests/lab/test_status.py has it on workers.
 
 

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 
 from floatingip.commands.doctor import finding
 from floatingip.commands.doctor.checks import LOOKS
-from floatingip.commands.doctor.facts import Facts, NotKnown
+from floatingip.commands.doctor.facts import Facts, NotKnown, NoWorker
 from floatingip.commands.doctor.finding import Check, Finding
 from floatingip.core.errors import CloudUnavailable, FloatingIPError, NoCredentials
 from floatingip.edges import background
@@ -32,6 +32,13 @@ BY_EC2 = (
     finding.NO_MANAGE, finding.WORKERS, finding.RULES,
 )  # fmt: skip
 """The checks of what EC2 alone tells."""
+
+BY_A_WORKER = (
+    finding.IMDS, finding.OBSERVER, finding.CAPABILITIES, finding.CPU, finding.NFT, finding.FORWARDING,
+    finding.RP_FILTER, finding.LINKS, finding.ROUTING, finding.MARKS, finding.FIREWALL, finding.CONNTRACK,
+    finding.KUBE_PROXY, finding.API_SERVER, finding.ROLE, finding.NODE_PORT,
+)  # fmt: skip
+"""The checks of the very machine and container that the doctor runs in: elsewhere they say nothing of any node."""
 
 LATE = "run the doctor again with `--within 15`: what does not answer is named then"
 """What to do about one of these that has not come in time, though EC2 answers: one call hangs, which is given up by
@@ -75,6 +82,8 @@ def _tell(told: SimpleQueue[tuple[str, list[Finding]]], check: Check, facts: Fac
 
 def _found(check: Check, facts: Facts) -> list[Finding]:
     try:
+        if facts.is_elsewhere and check in BY_A_WORKER:
+            raise NoWorker
         return list(LOOKS[check.name](facts))
     except NotKnown as error:
         return [check.unknown(str(error), error.remedy)]

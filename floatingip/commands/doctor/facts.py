@@ -46,6 +46,13 @@ class NotKnown(Exception):
         self.remedy = remedy
 
 
+class NoWorker(NotKnown):
+    """The doctor runs elsewhere, where only what EC2 tells can be known."""
+
+    def __init__(self) -> None:
+        super().__init__("this is no worker", "run the doctor on one")
+
+
 class Facts:
     """The facts for one run of the doctor; may be used from all its threads.
 
@@ -84,6 +91,8 @@ class Facts:
     @once
     def me(self) -> Identity:
         """Who this node is, for checks that do not care how long IMDS took.  Raises ``NotKnown``."""
+        if self.is_elsewhere:
+            raise NoWorker
         try:
             return self.identified[0]
         except FloatingIPError:
@@ -91,14 +100,10 @@ class Facts:
 
     @property
     def is_elsewhere(self) -> bool:
-        """The user has said which VPC is meant, and IMDS does not tell that this is a worker."""
-        if not (self._region and self._vpc_id):
-            return False
-        try:
-            _ = self.me
-        except NotKnown:
-            return True
-        return False
+        """The user has said all that IMDS would tell, as where this is no worker: so IMDS is not asked, which on a
+        laptop is silent for longer than anybody waits.
+        """
+        return bool(self._region and self._vpc_id and self.settings.name)
 
     # What EC2 shows.
 
