@@ -78,7 +78,8 @@ def run(options: argparse.Namespace) -> int:
             f" again; {SCALE} first, if that is not done"
         )
     if not options.yes and not _agreed("no observer runs there any more, " if unknown else ""):
-        print("nothing was done", file=sys.stderr)
+        asked = "" if sys.stdin.isatty() else ": there is no terminal to ask at; give --yes"
+        print(f"nothing was done{asked}", file=sys.stderr)
         return 1
     with closing(Progress()) as progress:
         carry_out(ours.cloud, chosen, ours.name, progress.say, wait=progress.wait)

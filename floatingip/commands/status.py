@@ -164,10 +164,19 @@ def run(options: argparse.Namespace) -> int:
             if not options.watch:
                 return code
             time.sleep(options.watch)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except (KeyboardInterrupt, BrokenPipeError) as ended:
         if code is None:  # nothing was learned, least of all that all is well
             raise
+        if isinstance(ended, BrokenPipeError):
+            read_no_more()
         return code
+
+
+def read_no_more() -> None:
+    """Have what could not be written, as its reader has enough, fail no further write: it stays in the buffer."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def obtain(here: Here | None, region: str | None) -> None:

@@ -22,7 +22,7 @@ def test_a_dry_run_shows_what_would_be_released_and_ends_with_0(vpc: Vpc) -> Non
 def test_without_a_terminal_and_without_yes_nothing_is_released(vpc: Vpc) -> None:
     """Nobody can have agreed; it is shown all the same."""
     done = vpc.release()
-    assert (done.returncode, done.stderr) == (1, "nothing was done\n")
+    assert (done.returncode, done.stderr) == (1, "nothing was done: there is no terminal to ask at; give --yes\n")
     assert vpc.eni in done.stdout
     assert vpc.is_there()
 

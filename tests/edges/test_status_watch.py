@@ -89,6 +89,21 @@ def test_an_outage_of_ec2_does_not_end_it(
     assert line.startswith("floatingip status: DescribeNetworkInterfaces: RequestLimitExceeded")
 
 
+@pytest.mark.parametrize("watch", [[], ["--watch", "1"]])
+def test_a_reader_who_has_enough_learns_how_it_is(
+    server: Server, environment: Become, tmp_path: Path, watch: list[str]
+) -> None:
+    """As `head` does, in a script that goes by the exit code."""
+    server.replies[""] = lambda connection: connection.sendall(FOUND)
+    given = arguments(server, environment, tmp_path)
+    command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-m", "floatingip", "status", *given, *watch]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.wait(PATIENCE), process.stderr.read()) == (11, b"")
+
+
 def test_a_single_throttled_question_is_no_outage(
     server: Server, environment: Become, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
