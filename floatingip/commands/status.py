@@ -20,9 +20,9 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from ipaddress import IPv4Address
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from floatingip.commands import arguments
 from floatingip.commands.complaint import complain
@@ -104,55 +104,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show the status, once or repeatedly; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
-
-    @cache
-    def asker(region: str, vpc_id: str) -> tuple[Cloud, Callable[[], tuple[float | None, float]]]:
-        # Imported here, in the thread that asks EC2: loading it takes longer than the observers take to answer.
-        from floatingip.edges.ec2.cloud import Ec2Cloud, client  # noqa: PLC0415
-        from floatingip.edges.ec2.inspection import Inspection  # noqa: PLC0415
-
-        ec2 = client(region, settings.ec2_timeout)
-        return Ec2Cloud(ec2, vpc_id, ()), Inspection(ec2, region, vpc_id).clock
-
-    def made(region: str, vpc_id: str) -> Cloud:
-        return asker(region, vpc_id)[0]
-
-    @cache
-    def elsewhere(region: str, vpc_id: str) -> Cloud:
-        cloud = made(region, vpc_id)
-        check_place(cloud, region, vpc_id, Calls().patiently)  # whoever looks wants to know now that EC2 throttles
-        return cloud
-
-    @cache
-    def ahead(region: str, vpc_id: str) -> float:
-        _, clock = asker(region, vpc_id)
-        try:
-            return clock()[0] or 0.0
-        except Denied:  # a person need not be allowed to ask this, and most clocks are right
-            return 0.0
-
-    def by_ec2s_clock(region: str, vpc_id: str) -> float:
-        try:
-            return time.time() - ahead(region, vpc_id)
-        except CloudError:  # whoever watches asks again
-            return time.time()
-
-    def find() -> tuple[Here | None, Callable[[], Cloud], Callable[[], float]]:
-        if options.region and options.vpc_id and settings.name:
-            place = options.region, options.vpc_id
-            return None, partial(elsewhere, *place), partial(by_ec2s_clock, *place)
-        made_for = inside(Imds().identity, lambda me: made(options.region or me.region, options.vpc_id or me.vpc_id))
-        return *made_for, time.time
-
-    found: tuple[Here | None, Callable[[], Cloud], Callable[[], float]] | None = None
+    place: Place | None = None
     code: int | None = None
     try:
         while True:
             try:
-                if found is None or (found[0] is not None and not found[0].instance):  # IMDS may answer by now
-                    found = find()
-                obtain(found[0], options.region)
-                seen = look(settings, *found)
+                if place is None or place.lacks_instance:  # IMDS may answer by now
+                    place = find(settings, options.region, options.vpc_id)
+                obtain(place.here, options.region)
+                seen = look(settings, *place)
             except FloatingIPError as error:
                 if code is None:
                     raise
@@ -212,6 +172,71 @@ class Here:
     instance: str
     address: Address
     region: str = ""
+
+
+class Place(NamedTuple):
+    """``here`` is where this runs, None on no worker; ``cloud`` makes EC2's port, ``wall`` is Unix time as told there."""
+
+    here: Here | None
+    cloud: Callable[[], Cloud]
+    wall: Callable[[], float]
+
+    @property
+    def lacks_instance(self) -> bool:
+        """It is a worker, of which IMDS has not told which one."""
+        return self.here is not None and not self.here.instance
+
+
+def find(settings: Settings, region: str | None, vpc_id: str | None) -> Place:
+    """The place that was named, or the one where this runs.  Raises MetadataError."""
+    if region and vpc_id and settings.name:
+        ec2 = _Ec2(settings, region, vpc_id)
+        return Place(None, lambda: ec2.checked, ec2.wall)
+    made = cache(lambda me: _Ec2(settings, region or me.region, vpc_id or me.vpc_id).cloud)
+    return Place(*inside(Imds().identity, made), time.time)
+
+
+class _Ec2:
+    """EC2 in one place; what it has told of that once is asked for no more, however long somebody watches."""
+
+    def __init__(self, settings: Settings, region: str, vpc_id: str) -> None:
+        self._settings = settings
+        self._place = region, vpc_id
+
+    @cached_property
+    def _made(self) -> tuple[Cloud, Callable[[], tuple[float | None, float]]]:
+        # Imported here, in the thread that asks EC2: loading it takes longer than the observers take to answer.
+        from floatingip.edges.ec2.cloud import Ec2Cloud, client  # noqa: PLC0415
+        from floatingip.edges.ec2.inspection import Inspection  # noqa: PLC0415
+
+        region, vpc_id = self._place
+        ec2 = client(region, self._settings.ec2_timeout)
+        return Ec2Cloud(ec2, vpc_id, ()), Inspection(ec2, region, vpc_id).clock
+
+    @property
+    def cloud(self) -> Cloud:
+        """Its port."""
+        return self._made[0]
+
+    @cached_property
+    def checked(self) -> Cloud:
+        """Its port, once it has shown that there is such a place.  Raises ConfigurationError and CloudError."""
+        check_place(self.cloud, *self._place, Calls().patiently)  # whoever looks wants to know now that EC2 throttles
+        return self.cloud
+
+    def wall(self) -> float:
+        """Unix time by its clock."""
+        with suppress(CloudError):  # whoever watches asks again
+            return time.time() - self._ahead
+        return time.time()
+
+    @cached_property
+    def _ahead(self) -> float:
+        _, clock = self._made
+        try:
+            return clock()[0] or 0.0
+        except Denied:  # a person need not be allowed to ask this, and most clocks are right
+            return 0.0
 
 
 def inside(identity: Callable[[], Identity], cloud: Callable[[Identity], Cloud]) -> tuple[Here, Callable[[], Cloud]]:
