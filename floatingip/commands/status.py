@@ -175,7 +175,7 @@ class Here:
 
 
 class Place(NamedTuple):
-    """``here`` is where this runs, None on no worker; ``cloud`` makes EC2's port, ``wall`` is Unix time as told there."""
+    """``here`` is where this runs, None on no worker; ``cloud`` makes EC2's port; ``wall`` is Unix time there."""
 
     here: Here | None
     cloud: Callable[[], Cloud]

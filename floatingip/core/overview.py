@@ -8,8 +8,8 @@ the same overview in two ways.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 from floatingip.core import together
@@ -35,6 +35,7 @@ EC2_ALONE = (
     "EC2's view only: from here no observer is asked, so whether the address answers, and who could take it over, is"
     " not known"
 )
+ALONE = "there is no other observer; run two replicas, on two workers of its zone"
 NO_EC2 = "EC2 does not answer as it should, and perhaps nothing could be moved now"
 
 
@@ -45,6 +46,10 @@ class Verdict(StrEnum):
     DEGRADED = "degraded"
     UNKNOWN = "unknown"
     DOWN = "down"
+
+
+Charge = tuple[Verdict, str]
+"""What is wrong with an address, in a sentence, and how well it is by that alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +180,8 @@ def overview(
     ahead = {report.instance: ahead_of(report, time) for report in reports}
     reports = [by_this_clock(report, ahead[report.instance]) for report in reports]
     cast = _Cast(reports, silent or {}, ec2, ahead)
-    pictures = tuple(_picture(target, time, cast) for target in targets)
-    unknown = [f"{cast.node(each.instance) or each.instance}: {what}" for each in reports for what in each.unknown]
+    pictures = tuple(_Told(target, time, cast).picture() for target in targets)
+    unknown = [f"{cast.called(each.instance)}: {what}" for each in reports for what in each.unknown]
     if ec2 is not None:
         problems = (ec2.problem, *ec2.unread, ec2.undescribed)
         unknown[:0] = [f"what EC2 says now: {problem}" for problem in problems if problem]
@@ -211,6 +216,10 @@ class _Cast:
         report, peer = self.told.get(instance), self.peers.get(instance)
         told = (report.node if report is not None else "") or (peer.node if peer is not None else "")
         return told or self.ec2.nodes.get(instance, "")
+
+    def called(self, instance: str) -> str:
+        """The name of an instance's node, or its own where nobody knows that."""
+        return self.node(instance) or instance
 
     def named(self, sentence: str) -> str:
         """The sentence with the node's name before each instance id of which it is known."""
@@ -249,119 +258,141 @@ def _heard(peer: PeerReport) -> float:
     return float("inf") if peer.heard_age is None else peer.heard_age
 
 
-def _picture(target: str, time: float, cast: _Cast) -> Picture:
-    views = {
-        instance: each for instance, report in cast.told.items() for each in report.addresses if each.address == target
-    }
-    shown = next((each for each in cast.ec2.addresses if each.address == target), None)
-    everybody = [*([shown] if shown is not None else []), *sorted(views.values(), key=together.age)]
-    holding = [instance for instance, each in sorted(views.items()) if each.health is HealthReport.UNPROBED]
-    holder = (shown.holder if shown is not None else "") or next(iter(holding), "")
-    holder = holder or next((each.holder for each in everybody), "")
-    own = views.get(holder)
-    # The newest answer of EC2 counts for what stands in its tags: an older one may tell of what was taken back since.
-    best = next(iter(everybody), AddressReport(target))
-    # The sentence of a node that is about to act says most, the holder's least.
-    tellers = sorted(views, key=lambda i: (i == holder, views[i].state not in ACTIVE, together.age(views[i])))
-    sentences = [f"{cast.node(each) or each}: {said}" for each in tellers if (said := views[each].sentence)]
-    others = [each for instance, each in views.items() if instance != holder]
-    standbys = tuple(cast.standby(target, each, views.get(each)) for each in cast.instances if each != holder)
-    since = together.since(holder, everybody)
-    moves = together.moves(views.values())
-    count = sum(move.happened and time - move.began_at <= RECENT for move in moves)
-    picture = Picture(
-        address=target,
-        verdict=Verdict.UNKNOWN,
-        findings=(),
-        holder=holder,
-        node=cast.node(holder),
-        since=since.since if since is not None else None,
-        since_at_least=since is not None and since.since_at_least,
-        wrong_since=together.wrong_since(own, others),
-        health=together.health([each.health for each in others]),
-        round_trip=max((each.round_trip for each in others if each.round_trip is not None), default=None),
-        node_ports=together.node_ports(others),
-        answer_age=best.answer_age,
-        sentence=next(iter(sentences), best.sentence),
-        standbys=standbys,
-        order=best.order,
-        moves=moves,
-        moves_in_ten_minutes=max(count, *(each.moves_in_ten_minutes for each in everybody), 0),
-        rationed_until=best.rationed_until,
-        paused_until=best.paused_until,
-    )
-    if not everybody:
-        return replace(picture, findings=("nobody could say anything of it",))
-    wrong = next((each.problem for each in (own, shown) if each is not None and each.problem), "")
-    is_up = picture.health is HealthReport.UP
-    if own is not None and own.holder == holder and own.health is not HealthReport.UNPROBED and not is_up:
-        # EC2 has given the address to that node, which knows so, but does not say yet that it carries it.
-        wrong = wrong or own.sentence
-    if not views and shown is not None and shown.state in ON_THE_WAY:
-        wrong = wrong or shown.sentence
-    rivals = [each for each in holding if each != holder]
-    unshown = shown.sentence if shown is not None and holder and not shown.holder else ""
-    lost = [each.reason for each in others if each.health is HealthReport.DOWN]
-    vouched = bool(lost) and set(lost) == {BLOCKED} and own is not None and not own.problem
-    worst, findings = _judge(picture, time, wrong, unshown, rivals, cast, vouched=vouched)
-    if not views and holder and cast.ec2.undescribed and worst is not Verdict.DOWN:
-        worst, findings = Verdict.UNKNOWN, (f"whether its holder lives is not known: {cast.ec2.undescribed}", *findings)
-    named = tuple(map(cast.named, findings))
-    return replace(picture, verdict=worst, findings=named, sentence=cast.named(picture.sentence))
+class _Told:
+    """What all who know of one address tell of it, EC2 among them; ``picture`` is what that comes to.
 
-
-def _lacking(standbys: Sequence[Standby]) -> str:
-    """Why none of them could take an address over."""
-    why = "; ".join(f"{each.node or each.instance}: {each.why_not}" for each in standbys)
-    return why or "there is no other observer; run two replicas, on two workers of its zone"
-
-
-def _judge(
-    picture: Picture,
-    time: float,
-    problem: str,
-    unshown: str,
-    rivals: Sequence[str],
-    cast: _Cast,
-    *,
-    vouched: bool,
-) -> tuple[Verdict, tuple[str, ...]]:
-    """How well the address is, and what is wrong, the worst first.
-
-    ``problem`` is the holder's; ``unshown`` is what EC2 says now that shows nobody with the address, whoever said
-    before that he has it; ``rivals`` are other instances that say that they hold the address.  ``vouched``: all whom it
-    does not answer hear of its holder that it serves them.
+    ``views`` are the observers' by instance, and ``own`` is the holder's; ``shown`` is EC2's.  ``newest`` is by the
+    newest answer of EC2: that counts for what stands in its tags, as an older one may tell of what was taken back.
     """
-    down, degraded, is_up = list[str](), list[str](), picture.health is HealthReport.UP
-    if not picture.holder:
-        down.append(f"no node holds it: {picture.sentence}" if picture.sentence else "no node holds it")
-    elif picture.health is HealthReport.DOWN:
-        (degraded if vouched else down).append(f"it does not answer: {picture.sentence}")
-    if problem:
-        (degraded if is_up else down).append(f"its holder: {problem}")
-    if unshown:
-        (down if picture.address in cast.ec2.elastic else degraded).append(unshown)
-    if picture.node_ports and not any(answers is not False for answers in picture.node_ports.values()):
-        down.append(f"no NodePort answers there: {', '.join(sorted(picture.node_ports))}")
-    blind = [each for each in picture.standbys if is_up and each.health is HealthReport.DOWN]
-    degraded += [f"{each.node or each.instance} gets no answer of it" for each in blind]
-    degraded += [f"{cast.node(each) or each} says that it holds it, too" for each in rivals]
-    if cast.silent and not cast.told:
-        degraded.append(UNTOLD)
-    if cast.told:
-        if picture.holder in cast.silent:
-            degraded.append(f"its holder: {cast.silent[picture.holder]}")
-        if not any(each.can_take_over for each in picture.standbys):
-            degraded.append(f"no standby could take it over: {_lacking(picture.standbys)}")
-        degraded += [f"{cast.node(i) or i}: {cast.silent[i]}" for i in cast.silent if i != picture.holder]
-        leaving = {instance: report.leaving for instance, report in cast.told.items() if report.leaving}
-        if picture.holder in leaving:
-            degraded.append(f"its holder is leaving: {leaving[picture.holder]}")
+
+    def __init__(self, target: str, time: float, cast: _Cast) -> None:
+        told = ((instance, each) for instance, report in cast.told.items() for each in report.addresses)
+        self.target, self.time, self.cast = target, time, cast
+        self.views = {instance: each for instance, each in told if each.address == target}
+        self.shown = next((each for each in cast.ec2.addresses if each.address == target), None)
+        seen = sorted(self.views.values(), key=together.age)
+        self.everybody = [self.shown, *seen] if self.shown is not None else seen
+        self.newest = next(iter(self.everybody), AddressReport(target))
+        self.holding = sorted(i for i, each in self.views.items() if each.health is HealthReport.UNPROBED)
+        shown = self.shown.holder if self.shown is not None else ""
+        self.holder = shown or next(iter(self.holding), self.newest.holder)
+        self.own = self.views.get(self.holder)
+        self.others = [each for instance, each in self.views.items() if instance != self.holder]
+        standbys = (each for each in cast.instances if each != self.holder)
+        self.standbys = tuple(cast.standby(target, each, self.views.get(each)) for each in standbys)
+        self.health = together.health([each.health for each in self.others])
+        self.node_ports = together.node_ports(self.others)
+
+    def picture(self) -> Picture:
+        """The address as all of them together see it."""
+        verdict, findings = self._judged()
+        since = together.since(self.holder, self.everybody)
+        moves = together.moves(self.views.values())
+        count = sum(move.happened and self.time - move.began_at <= RECENT for move in moves)
+        return Picture(
+            address=self.target,
+            verdict=verdict,
+            findings=tuple(map(self.cast.named, findings)),
+            holder=self.holder,
+            node=self.cast.node(self.holder),
+            since=since.since if since is not None else None,
+            since_at_least=since is not None and since.since_at_least,
+            wrong_since=together.wrong_since(self.own, self.others),
+            health=self.health,
+            round_trip=max((each.round_trip for each in self.others if each.round_trip is not None), default=None),
+            node_ports=self.node_ports,
+            answer_age=self.newest.answer_age,
+            sentence=self.cast.named(self._sentence()),
+            standbys=self.standbys,
+            order=self.newest.order,
+            moves=moves,
+            moves_in_ten_minutes=max(count, *(each.moves_in_ten_minutes for each in self.everybody), 0),
+            rationed_until=self.newest.rationed_until,
+            paused_until=self.newest.paused_until,
+        )
+
+    def _sentence(self) -> str:
+        """That of a node that is about to act says most, the holder's least."""
+        views = self.views
+        tellers = sorted(views, key=lambda i: (i == self.holder, views[i].state not in ACTIVE, together.age(views[i])))
+        sentences = (f"{self.cast.called(each)}: {said}" for each in tellers if (said := views[each].sentence))
+        return next(sentences, self.newest.sentence)
+
+    def _judged(self) -> tuple[Verdict, tuple[str, ...]]:
+        """How well the address is, and what is wrong, the worst first."""
+        if not self.everybody:
+            return Verdict.UNKNOWN, ("nobody could say anything of it",)
+        charges = [*self._of_the_address(), *self._of_its_holder(), *self._of_the_others(), *self._of_moving_it()]
+        down = [said for verdict, said in charges if verdict is Verdict.DOWN]
+        degraded = [said for verdict, said in charges if verdict is Verdict.DEGRADED]
+        undescribed = self.cast.ec2.undescribed
+        if not self.views and self.holder and undescribed and not down:
+            return Verdict.UNKNOWN, (f"whether its holder lives is not known: {undescribed}", *degraded)
+        return Verdict.DOWN if down else Verdict.DEGRADED if degraded else Verdict.HEALTHY, (*down, *degraded)
+
+    def _of_the_address(self) -> Iterator[Charge]:
+        """Nobody holds it, it does not answer, or its holder does not serve it."""
+        shown, is_up = self.shown, self.health is HealthReport.UP
+        if not self.holder:
+            said = self._sentence()
+            yield Verdict.DOWN, f"no node holds it: {said}" if said else "no node holds it"
+        elif self.health is HealthReport.DOWN:
+            yield Verdict.DEGRADED if self._is_vouched() else Verdict.DOWN, f"it does not answer: {self._sentence()}"
+        if problem := self._problem():
+            yield Verdict.DEGRADED if is_up else Verdict.DOWN, f"its holder: {problem}"
+        if self.holder and shown is not None and not shown.holder and shown.sentence:
+            # Whoever said before that he has it.  What is probed for an Elastic IP is another address.
+            yield Verdict.DOWN if self.target in self.cast.ec2.elastic else Verdict.DEGRADED, shown.sentence
+        if self.node_ports and not any(answers is not False for answers in self.node_ports.values()):
+            yield Verdict.DOWN, f"no NodePort answers there: {', '.join(sorted(self.node_ports))}"
+        for each in self.standbys:
+            if is_up and each.health is HealthReport.DOWN:
+                yield Verdict.DEGRADED, f"{each.node or each.instance} gets no answer of it"
+
+    def _is_vouched(self) -> bool:
+        """Whether all whom it does not answer hear of its holder that it serves them."""
+        lost = {each.reason for each in self.others if each.health is HealthReport.DOWN}
+        return lost == {BLOCKED} and self.own is not None and not self.own.problem
+
+    def _problem(self) -> str:
+        """Why its holder does not serve it; empty where it does, as far as anybody tells."""
+        own, shown = self.own, self.shown
+        if problem := next((each.problem for each in (own, shown) if each is not None and each.problem), ""):
+            return problem
+        is_up, holds = self.health is HealthReport.UP, own is not None and own.health is HealthReport.UNPROBED
+        if own is not None and own.holder == self.holder and not holds and not is_up:
+            # EC2 has given the address to that node, which knows so, but does not say yet that it carries it.
+            return own.sentence
+        return shown.sentence if not self.views and shown is not None and shown.state in ON_THE_WAY else ""
+
+    def _of_its_holder(self) -> Iterator[Charge]:
+        """Others say that they hold it as well, or its holder's observer tells nothing."""
+        for rival in (each for each in self.holding if each != self.holder):
+            yield Verdict.DEGRADED, f"{self.cast.called(rival)} says that it holds it, too"
+        if self.cast.silent and not self.cast.told:
+            yield Verdict.DEGRADED, UNTOLD
+        elif why := self.cast.silent.get(self.holder, ""):
+            yield Verdict.DEGRADED, f"its holder: {why}"
+
+    def _of_the_others(self) -> Iterator[Charge]:
+        """Nobody could take it over, or an observer tells nothing; as far as any observer tells at all."""
+        if not self.cast.told:
+            return
+        if not any(each.can_take_over for each in self.standbys):
+            why = "; ".join(f"{each.node or each.instance}: {each.why_not}" for each in self.standbys)
+            yield Verdict.DEGRADED, f"no standby could take it over: {why or ALONE}"
+        for instance in (each for each in self.cast.silent if each != self.holder):
+            yield Verdict.DEGRADED, f"{self.cast.called(instance)}: {self.cast.silent[instance]}"
+
+    def _of_moving_it(self) -> Iterator[Charge]:
+        """It should be moved, or could not be."""
+        cast, holders = self.cast, self.cast.told.get(self.holder)
+        if holders is not None and holders.leaving:
+            yield Verdict.DEGRADED, f"its holder is leaving: {holders.leaving}"
         problems = [report.ec2_problem for report in cast.told.values()]
-        if cast.ec2.is_silent or all(problems):
+        if problems and (cast.ec2.is_silent or all(problems)):
             why = dict.fromkeys(problems if all(problems) else [cast.ec2.problem])
-            degraded.append(f"{NO_EC2}: {'; '.join(why)}")
-    if picture.paused_until is not None and picture.paused_until > time:
-        degraded.append(pause.told(picture.paused_until))
-    verdict = Verdict.DOWN if down else Verdict.DEGRADED if degraded else Verdict.HEALTHY
-    return verdict, (*down, *degraded)
+            yield Verdict.DEGRADED, f"{NO_EC2}: {'; '.join(why)}"
+        paused_until = self.newest.paused_until
+        if paused_until is not None and paused_until > self.time:
+            yield Verdict.DEGRADED, pause.told(paused_until)
