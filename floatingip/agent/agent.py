@@ -31,6 +31,7 @@ from floatingip.agent.events import (
     AddressesShown,
     Event,
     Heard,
+    LogTroubled,
     Looked,
     LookFailed,
     LookWanted,
@@ -55,6 +56,7 @@ from floatingip.agent.events import (
     Terminated,
     Wrote,
 )
+from floatingip.agent.journal import Journal
 from floatingip.agent.leaving import Leaving
 from floatingip.agent.looking import Looking
 from floatingip.agent.looks import Seen, cluster_name
@@ -117,6 +119,7 @@ class Agent:
         self._company = Company(addresses, self._peers, settings.port, self._shared, self._out)
         self._leaving = Leaving(self._shared, self._out, observes=observes)
         self._metadata = Metadata(self._out)
+        self._journal = Journal(self._out)
         self._publishing = Publishing(
             addresses,
             settings,
@@ -124,6 +127,7 @@ class Agent:
             self._peers,
             company=self._company,
             configured=self._configured,
+            journal=self._journal,
             leaving=self._leaving,
             looking=self._looking,
             metadata=self._metadata,
@@ -196,6 +200,8 @@ class Agent:
                 self._judge_all()
             case MetadataTroubled(problem):
                 self._metadata.troubled(problem, now)
+            case LogTroubled(problem, lost):
+                self._journal.troubled(problem, lost)
             case PodShown(own):
                 self._judge_doubted(all_of_them=self._leaving.shown(own, now))
             case NodePortsListed(node_ports):

@@ -133,6 +133,14 @@ class MetadataTroubled:
 
 
 @dataclass(frozen=True, slots=True)
+class LogTroubled:
+    """Nobody sees what is logged, for this reason, or somebody does again (empty); ``lost`` lines in all are lost."""
+
+    problem: str
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
 class PodShown:
     """What the API server says of the observer's own pod."""
 
@@ -240,6 +248,7 @@ Event = (
     | AddressesShown
     | Noticed
     | MetadataTroubled
+    | LogTroubled
     | PodShown
     | NodePortsListed
     | NodePortsUnknown

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.company import Company
 from floatingip.agent.configured import Configured
+from floatingip.agent.journal import Journal
 from floatingip.agent.leaving import UNKNOWN, Leaving
 from floatingip.agent.looking import Looking
 from floatingip.agent.metadata import Metadata
@@ -33,6 +34,7 @@ class Publishing:
         *,
         company: Company,
         configured: Configured,
+        journal: Journal,
         leaving: Leaving,
         looking: Looking,
         metadata: Metadata,
@@ -46,6 +48,7 @@ class Publishing:
         self._peers = peers
         self._company = company
         self._configured = configured
+        self._journal = journal
         self._leaving = leaving
         self._looking = looking
         self._metadata = metadata
@@ -69,7 +72,7 @@ class Publishing:
         """What others may know now."""
         shared, me = self._shared, self._shared.me
         unknown = tuple(self._unknown(now))
-        notes = (self._company.loneliness, *self._remarks(wall), *unknown, self._configured.note)
+        notes = (self._company.loneliness, *self._remarks(wall), *unknown, self._configured.note, self._journal.note)
         return Snapshot(
             now,
             self._status(now),

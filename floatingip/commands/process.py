@@ -21,6 +21,7 @@ from floatingip.core.node import Identity
 from floatingip.core.ports import Metadata, Prober
 from floatingip.core.settings import Settings
 from floatingip.edges import configmap, control_group
+from floatingip.edges.outlet import Outlet
 from floatingip.edges.tally import Tally
 from floatingip.edges.telemetry import Log
 
@@ -41,12 +42,24 @@ DEFECT = 70
 """The exit code of a process in which a thread ended by a defect."""
 
 
+LOG_ENDS_WITHIN = 0.5
+"""Seconds for which this process waits at its end until its last lines are written."""
+
+
 def run(command: str, settings: Settings, path: Path) -> int:
     """Run the agent as ``command``; return the exit code.  Raises FloatingIPError.
 
     ``path`` is where the settings are, which may change meanwhile.
     """
-    log = Log(style=settings.log)
+    outlet = Outlet(sys.stdout.fileno())
+    try:
+        return _run(command, settings, path, outlet)
+    finally:
+        outlet.end(LOG_ENDS_WITHIN)
+
+
+def _run(command: str, settings: Settings, path: Path, outlet: Outlet) -> int:
+    log = Log(outlet, settings.log)
     log.info("settings", command=command, version=__version__, **settings.effective())
     # Imported late: they take most of the start-up's time, and bad settings are reported without them.
     from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415
@@ -91,21 +104,23 @@ def run(command: str, settings: Settings, path: Path) -> int:
         tally=tally,
         settings=partial(configmap.Watched(path).changed, os.environ),
         board=PodsBoard(api_server, os.environ.get("NODE_NAME", "")),
+        outlet=outlet,
     )
     loop = Loop(settings, me, edges, log, observes=command == "observe")
     sys.setswitchinterval(THREADS_SWITCH_AFTER)
     # What is loaded by now, mostly EC2's service model, is never freed.  A full garbage collection would walk all of it
     # and stop every thread for up to 80 ms, most likely while there is much to do, as in a takeover.
     gc.freeze()
-    threading.excepthook = lambda failed: _die(log, failed)
+    threading.excepthook = lambda failed: _die(log, outlet, failed)
     signal.signal(signal.SIGTERM, lambda _number, _frame: loop.stop())
     return loop.run()
 
 
-def _die(log: Log, failed: threading.ExceptHookArgs) -> None:
+def _die(log: Log, outlet: Outlet, failed: threading.ExceptHookArgs) -> None:
     """End the process: an agent that has lost a thread by a defect works only in part; a restarted one is whole."""
     trace = "".join(traceback.format_exception(failed.exc_type, failed.exc_value, failed.exc_traceback))
     log.error("defect", trace, thread=failed.thread.name if failed.thread else "")
+    outlet.end(LOG_ENDS_WITHIN)
     os._exit(DEFECT)
 
 

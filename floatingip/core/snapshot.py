@@ -31,6 +31,7 @@ class Lack(StrEnum):
     KEPT_OFF = "KEPT_OFF"
     CLAIM_REFUSED = "CLAIM_REFUSED"
     EC2_UNANSWERED = "EC2_UNANSWERED"
+    STALLED = "STALLED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -422,4 +422,8 @@ STANDBY_FOR = 2.0
 """Seconds for which a node must have held no address until its pod's label says so."""
 
 LIVE_WITHIN = 10.0
-"""Seconds within which the deciding thread must have come by, or the agent is not alive."""
+"""Seconds within which the deciding thread must have come by, or the agent is not alive and nothing that it said counts
+any more; and within which the thread that probes must be done with what it does."""
+
+KEEPER_LIVE_WITHIN = 60.0
+"""The same for the keeper of the kernel and what it does for one address: longer than the kernel may be silent."""

@@ -20,7 +20,7 @@ from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
 from floatingip.core.health import HealthState
 from floatingip.core.probe import ProbeOutcome
-from floatingip.core.snapshot import AddressSnapshot, Snapshot
+from floatingip.core.snapshot import AddressSnapshot, Lack, Snapshot
 from floatingip.edges import clock
 from floatingip.edges.tally import Counts, Spread, Tally
 
@@ -98,13 +98,15 @@ def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metri
     def gauge(name: str, text: str, value: Callable[[AddressSnapshot], float]) -> Metric:
         return _gauge(name, text, ("address",), {labels: value(each) for labels, each in shown.items()})
 
+    # What was published by a thread that hangs says nothing of now.
+    hangs = bool(snapshot.not_live(now))
     up = {HealthState.UP: 1, HealthState.DOWN: 0, HealthState.INIT: -1}
     yield gauge("holder", "1 where this node holds the address.", lambda each: each.is_holder)
     yield gauge(
         "up",
         "1 where this node's probes of the address are answered, 0 where not, -1 where it does not apply, as on the"
         " holder, or is not known yet.",
-        lambda each: up[each.health],
+        lambda each: -1 if hangs else up[each.health],
     )
     yield gauge(
         "probe_blocked",
@@ -112,12 +114,12 @@ def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metri
         lambda each: each.reason == Reason.PROBE_BLOCKED.name,
     )
     ready = "1 where this node serves the address, or could take it over."
-    yield gauge("ready", ready, lambda each: not each.not_ready)
+    yield gauge("ready", ready, lambda each: not (hangs or each.not_ready))
     yield _gauge(
         "not_ready",
         "1 for the reason for which this node could neither serve the address nor take it over.",
         ("address", "reason"),
-        {(target, each.lack): 1 for (target,), each in shown.items() if each.lack},
+        {(each.target, lack): 1 for each in shown.values() if (lack := Lack.STALLED if hangs else each.lack)},
     )
     yield _gauge(
         "state",

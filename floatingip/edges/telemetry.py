@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import TextIO
+from typing import Protocol
 
 from floatingip.core.settings import JSON, LOGFMT
 from floatingip.edges.utc import utc
@@ -21,10 +21,20 @@ from floatingip.edges.utc import utc
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:/@+,")
 
 
+class Stream(Protocol):
+    """What lines are written to."""
+
+    def write(self, text: str, /) -> object:
+        """Take a whole line."""
+
+    def flush(self) -> None:
+        """Have what was taken written."""
+
+
 class Log:
     """Writes whole lines to one stream; may be used from any thread.  ``style`` is a value of the setting `log`."""
 
-    def __init__(self, stream: TextIO = sys.stdout, style: str = LOGFMT) -> None:
+    def __init__(self, stream: Stream = sys.stdout, style: str = LOGFMT) -> None:
         self._stream = stream
         self._style = style
         self._lock = threading.Lock()

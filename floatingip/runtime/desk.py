@@ -40,7 +40,11 @@ class Desk:
     ``published`` gives the newest snapshot, and ``metrics`` makes its view for Prometheus.  ``look`` is called when a
     peer says that EC2 has news.  ``sight`` tells whether an observer's address is reached from a floating one
     (sight.py).
-    ``kubernetes`` is the node's address in Kubernetes, where that is another one: from there the kubelet asks.
+    ``hangs`` tells, in a sentence, which thread of this observer hangs beside the deciding one.  ``kubernetes`` is the
+    node's address in Kubernetes, where that is another one: from there the kubelet asks.
+
+    Where the deciding thread hangs, what it has published says nothing of now: then this observer is not ready, and as
+    silent to those who ask for its word as if it had died.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Desk:
         sight: Callable[[Address, Address], Sight],
         now: Callable[[], float] = clock.now,
         *,
+        hangs: Callable[[float], str] = lambda _now: "",
         kubernetes: Address | None = None,
     ) -> None:
         self._me = str(address)
@@ -63,6 +68,7 @@ class Desk:
         self._roster = roster
         self._sight_of = sight
         self._now = now
+        self._hangs = hangs
         self._gathered, self._gathered_at = "", float("-inf")
 
     def knows(self, source: str) -> bool:
@@ -82,24 +88,33 @@ class Desk:
             return HTTPStatus.BAD_REQUEST, "no such question"
         match url.path:
             case "/livez":
-                return self._health(self._published().not_live(self._now()), "not live", "", source)
+                return self._health(self._not_live(), "not live", "", source)
             case "/readyz":
                 published = self._published()
-                return self._health(published.not_ready(), "not ready", published.note, source)
+                return self._health(self._not_ready(), "not ready", published.note, source)
             case "/metrics":
                 return HTTPStatus.OK, self._scrape()
+            case "/v1/word" if self._published().not_live(self._now()):
+                return HTTPStatus.SERVICE_UNAVAILABLE, "not live"
             case "/v1/word":
                 return HTTPStatus.OK, Json(self._word(query, source))
             case "/v1/status" if self._may_read(query, source):
                 return HTTPStatus.OK, Json(status.to_json(status.of(self._published(), self._now())))
             case "/v1/status":
-                return HTTPStatus.FORBIDDEN, Json(word.to_stranger(ready=not self._published().not_ready()))
+                return HTTPStatus.FORBIDDEN, Json(word.to_stranger(ready=not self._not_ready()))
             case "/" if self._is_friend(source):
                 shown = page.render(self._published(), self._now(), reloads=url.query == page.RELOADS)
                 return HTTPStatus.OK, Html(shown)
             case "/":
-                return HTTPStatus.FORBIDDEN, "not ready" if self._published().not_ready() else "ok"
+                return HTTPStatus.FORBIDDEN, "not ready" if self._not_ready() else "ok"
         return HTTPStatus.NOT_FOUND, "see /, /v1/status, /v1/word, /livez, /readyz, /metrics"
+
+    def _not_live(self) -> str:
+        now = self._now()
+        return self._published().not_live(now) or self._hangs(now)
+
+    def _not_ready(self) -> str:
+        return self._not_live() or self._published().not_ready()
 
     def _is_friend(self, source: str) -> bool:
         return source in self._own or self._roster.has(source)
@@ -126,7 +141,7 @@ class Desk:
     def _word(self, query: Mapping[str, list[str]], source: str) -> str:
         told = self.told(query.get("asker", [""])[0], source, query.get("doubt", []))
         if told is None:
-            return word.to_stranger(ready=not self._published().not_ready())
+            return word.to_stranger(ready=not self._not_ready())
         if "look" in query:
             self._look()
         return word.to_peer(*told)

@@ -52,6 +52,7 @@ from floatingip.core.probe import NodePort, ProbeOutcome
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
+from floatingip.edges.outlet import Outlet
 from floatingip.edges.tally import Tally
 from floatingip.runtime import performing
 from floatingip.runtime.calls import Calls
@@ -65,7 +66,8 @@ class Edges:
     ``prober`` makes a prober for an address, ``service`` one for a NodePort at an address, None where none is checked.
     ``services`` lists NodePorts.  ``tally`` counts what is done here and by the edges.  ``settings`` returns the
     ConfigMap's settings when they have changed, otherwise None, and raises ``ConfigurationError`` for what a start
-    would refuse.  ``board`` is where news for Kubernetes go, None for nowhere.
+    would refuse.  ``board`` is where news for Kubernetes go, None for nowhere.  ``outlet`` is where the log goes, None
+    where nobody asks how it fares.
     """
 
     cloud: Cloud
@@ -78,6 +80,7 @@ class Edges:
     tally: Tally = field(default_factory=Tally)
     settings: Callable[[], Settings | None] | None = None
     board: Board | None = None
+    outlet: Outlet | None = None
 
 
 class Crew(Protocol):

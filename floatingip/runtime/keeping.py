@@ -16,6 +16,7 @@ from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingS
 from floatingip.core.ports import Host
 from floatingip.core.token_bucket import TokenBucket
 from floatingip.edges import background, clock
+from floatingip.runtime.pulse import Pulse
 
 
 @dataclass
@@ -32,14 +33,20 @@ class _Kept:
 
 class Keeper:
     """Keeps the kernel as it should be for every address; ``reconciled`` is called with what was found, when that is
-    news.
+    news, and ``begins`` before each piece of the work.
 
     A node that does not carry an address has a route for its probes; where the link is gone nothing else is left.
     """
 
-    def __init__(self, host: Host, reconciled: Callable[[Target, PlumbingReport], None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        reconciled: Callable[[Target, PlumbingReport], None],
+        begins: Callable[[], None] = lambda: None,
+    ) -> None:
         self._host = host
         self._reconciled = reconciled
+        self._begins = begins
         self._wanted: dict[Target, Wanted] = {}
         self._kept: dict[Target, _Kept] = {}
         self._given_back: set[Plumbing] = set()
@@ -67,15 +74,18 @@ class Keeper:
     def turn(self, now: float, *, changed: bool) -> None:
         """Check what is due, and announce; ``changed``: check all of it, since the kernel or what is wanted changed."""
         for plumbing in list(self._given_back):
+            self._begins()
             is_kept = any(wanted.plumbing.address == plumbing.address for wanted in list(self._wanted.values()))
             if is_kept or self._clear(plumbing):
                 self._given_back.discard(plumbing)
         if changed or now >= self._check_at:
             for target, wanted in self._due(everything=changed):
+                self._begins()
                 self._keep(target, wanted)
             troubled = any(kept.report is not None and kept.report.problem for kept in self._kept.values())
             troubled = troubled or bool(self._given_back)
             self._check_at = now + (timing.HOST_RETRY if troubled else timing.HOST_CHECK)
+        self._begins()
         if now >= self._announce_at:
             self._announce_at = now + timing.ANNOUNCE_EVERY
             self._announce(now)
@@ -185,12 +195,13 @@ def rest(allowed: TokenBucket) -> float:
 class HostKeeper:
     """A `Keeper` in a thread of its own: it takes a turn at once when the kernel has an event, and now and then anyway.
 
-    What the agent wants does not wait, even during a storm of events.
+    What the agent wants does not wait, even during a storm of events.  ``pulse`` tells whether the thread goes on.
     """
 
     def __init__(self, host: Host, reconciled: Callable[[Target, PlumbingReport], None]) -> None:
         self._host = host
-        self._keeper = Keeper(host, reconciled)
+        self.pulse = Pulse("keeps the kernel", timing.KEEPER_LIVE_WITHIN)
+        self._keeper = Keeper(host, reconciled, self.pulse.works)
         self._wake = threading.Event()
         self._ordered = threading.Event()
         self._allowed = TokenBucket(timing.STORM_BURST, timing.STORM_SHARE)
@@ -238,6 +249,7 @@ class HostKeeper:
                 self._wake.clear()
             began_at = clock.now()
             self._keeper.turn(began_at, changed=changed)
+            self.pulse.rests()
             ended_at = clock.now()
             self._allowed = self._allowed.take(ended_at - began_at, ended_at)
             time.sleep(timing.HOST_SETTLE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from queue import Empty, SimpleQueue
 
 from floatingip import __version__
@@ -20,6 +20,7 @@ from floatingip.agent.events import (
     AddressesShown,
     Event,
     Heard,
+    LogTroubled,
     LookWanted,
     MetadataTroubled,
     Noticed,
@@ -69,6 +70,7 @@ class Loop:
         self.agent = Agent(settings, me, observes=observes, started_at=self.now(), chance=random.uniform)
         self._doer = Doer(settings, me, edges, self)
         self._server: StatusServer | None = None
+        self._log_trouble = ""
         self._probes = ProbeLoop(self._prober, self._doer.probed)
         self._host = HostKeeper(edges.host, self._doer.reconciled)
         self._askers = Askers(
@@ -115,7 +117,7 @@ class Loop:
                 self._log.warning(
                     "nat", f"connections of this observer go where NAT leads them: conntrack cannot be told ({said})"
                 )
-            events = self._news() if doer.end is None else []
+            events = [*self._news(), *self._log_troubles()] if doer.end is None else []
         if doer.end.error is not None:
             raise doer.end.error
         if self._observes:
@@ -143,6 +145,13 @@ class Loop:
         except Empty:
             return events
 
+    def _log_troubles(self) -> Iterator[Event]:
+        """That the log is not written any more, or again."""
+        outlet, before = self._edges.outlet, self._log_trouble
+        if outlet is not None and (trouble := outlet.trouble()) != before:
+            self._log_trouble = trouble
+            yield LogTroubled(trouble, outlet.lost)
+
     def _serve(self) -> StatusServer | None:
         """The server, which has begun; None where SIGTERM came while its port was in use.  Raises ``HostError``."""
         # Imported late: `attach` does not need it, and it takes most of the time to load.
@@ -156,6 +165,7 @@ class Loop:
             lambda: self.post(LookWanted()),
             self._doer.roster,
             Sights(port).of,
+            hangs=lambda now: self._probes.pulse.trouble(now) or self._host.pulse.trouble(now),
             kubernetes=kubernetes,
         )
         where = address if kubernetes is None else f"{address} and {kubernetes}"

@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 from floatingip.agent.effects import Probing
 from floatingip.agent.events import Probed
+from floatingip.core import timing
 from floatingip.core.ports import Prober
 from floatingip.core.probe import ProbeOutcome
 from floatingip.edges import background, clock
+from floatingip.runtime.pulse import Pulse
 
 
 class Probes:
@@ -57,13 +59,17 @@ def next_in_peace(sent_at: float, interval: float) -> float:
 
 
 class ProbeLoop:
-    """Probes with what ``prober`` makes; ``told`` is called with what came of each probe, in the loop's thread."""
+    """Probes with what ``prober`` makes; ``told`` is called with what came of each probe, in the loop's thread.
+
+    ``pulse`` tells whether that goes on.
+    """
 
     def __init__(self, prober: Callable[[Probing], Prober], told: Callable[[Probed], None]) -> None:
         self._prober = prober
         self._told = told
         self._followed: dict[Probing, Probes] = {}
         self._ear, self._bell = socket.socketpair()
+        self.pulse = Pulse("probes", timing.LIVE_WITHIN)
         self._ear.setblocking(False)
         self._bell.setblocking(False)
 
@@ -82,6 +88,7 @@ class ProbeLoop:
 
     def _run(self) -> None:
         while True:
+            self.pulse.works()
             now = clock.now()
             followed = self._followed.values()
             for probes in followed:
@@ -101,7 +108,9 @@ class ProbeLoop:
                 for file, events in probes.prober.files():
                     poll.register(file, events)
                     awaited[file] = probes
+        self.pulse.rests()
         ready = poll.poll(None if until == math.inf else max(0.0, until - clock.now()) * 1000)
+        self.pulse.works()
         called = {awaited[file] for file, _ in ready if file in awaited}
         now = clock.now()
         for probes in followed:

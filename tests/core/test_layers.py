@@ -47,7 +47,7 @@ agent             readiness
 agent             moves telling writing node_ports configured bulletin
 agent             address standing_eni
 agent             attaching ending looking rehearsal showing company standings
-agent             metadata leaving
+agent             metadata leaving journal
 agent             publishing
 agent             agent
 edges             clock
@@ -55,7 +55,7 @@ edges             socket_filter refusals background utc tally configmap control_
 edges/kernel      netlink
 edges             straight
 edges             http_client
-edges             telemetry
+edges             telemetry outlet
 edges             imds prometheus
 edges/ec2         asking meaning
 edges/ec2         credentials shown connections
@@ -73,7 +73,7 @@ edges/kernel      chains inspection
 edges/kubernetes  api_server
 edges/kubernetes  own_pod node_ports board
 edges/probes      icmp tcp reach
-runtime           calls
+runtime           calls pulse
 runtime           keeping look peers probing questions status_server
 runtime           performing reporting roster sight
 runtime           desk doing

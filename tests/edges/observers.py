@@ -62,6 +62,7 @@ class Observer:
     peers: Mapping[str, Address] = field(default_factory=dict)
     sources: Mapping[str, Address] = field(default_factory=lambda: {TARGET: FLOATING, OTHER_TARGET: OTHER_FLOATING})
     stalled_for: float = 0.0
+    hangs: str = ""
     not_ready: str = ""
     note: str = ""
     wall: float = 0.0
@@ -79,6 +80,7 @@ class Observer:
             self._look,
             self.roster,
             Sights(self.port).of,
+            hangs=lambda _now: self.hangs,
         )
         self.server = StatusServer(IPv4Address(self.address), self.port, self.desk.answer, self.desk.knows)
         self.server.start()

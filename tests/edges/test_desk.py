@@ -88,8 +88,33 @@ def test_the_reason_is_told_to_the_kubelet_and_to_peers(
         assert observer.desk.answer(path, source) == (HTTPStatus.SERVICE_UNAVAILABLE, reason)
     assert observer.desk.answer(path, STRANGER)[0] is HTTPStatus.SERVICE_UNAVAILABLE
     assert observer.desk.answer(path, STRANGER)[1] in ("not live", "not ready")
-    other = {"/livez": "/readyz", "/readyz": "/livez"}[path]
-    assert observer.desk.answer(other, STRANGER) == (HTTPStatus.OK, "ok")
+    assert (observer.desk.answer("/livez", STRANGER)[0] is HTTPStatus.OK) == (path == "/readyz")
+
+
+def test_what_a_hanging_thread_has_published_is_told_to_nobody_as_if_it_were_so(observer: Observer) -> None:
+    """It is not ready, whatever it said; and who asks for its word hears what a dead observer says: nothing.
+
+    A holder would vouch for its address for ever, and a standby tell that it sees a dead one UP.
+    """
+    observer.stalled_for = 9.0
+    assert observer.desk.answer("/readyz", HOLDER)[0] is HTTPStatus.OK
+    assert word(observer, "i-b", ASKER)["holds"]
+    observer.stalled_for = 11.0
+    hangs = (HTTPStatus.SERVICE_UNAVAILABLE, "the deciding thread was last seen 11 s ago")
+    assert observer.desk.answer("/readyz", HOLDER) == hangs
+    assert observer.desk.answer("/readyz", STRANGER) == (HTTPStatus.SERVICE_UNAVAILABLE, "not ready")
+    assert observer.desk.answer("/", STRANGER) == (HTTPStatus.FORBIDDEN, "not ready")
+    for source in (HOLDER, ASKER, STRANGER):
+        assert observer.desk.answer("/v1/word?asker=i-b", source)[0] is HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def test_another_thread_that_hangs_has_it_restarted(observer: Observer) -> None:
+    """It is neither alive nor ready; but what the deciding thread says counts."""
+    observer.hangs = "the thread that probes has hung for 12 s"
+    for path in ("/livez", "/readyz"):
+        assert observer.desk.answer(path, HOLDER) == (HTTPStatus.SERVICE_UNAVAILABLE, observer.hangs)
+    assert word(observer, "i-b", ASKER)["holds"]
+    assert word(observer, "i-b", STRANGER) == {"ready": False}
 
 
 def test_what_else_should_be_known_is_told_beside_that_it_is_ready(observer: Observer) -> None:

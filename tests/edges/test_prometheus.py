@@ -32,7 +32,7 @@ NOW, WALL = 1000.0, 1_764_000_000.0
 
 def published(*addresses: AddressSnapshot) -> Snapshot:
     """What the deciding thread has to say."""
-    return Snapshot(0.0, Status("lab", "i-a"), addresses)
+    return Snapshot(NOW, Status("lab", "i-a"), addresses)
 
 
 def peer(instance_id: str, heard_at: float | None) -> PeerSnapshot:
@@ -88,6 +88,12 @@ def test_the_metrics_follow_the_present() -> None:
         f'floatingip_{name}{{address="{ADDRESS}"}} {value}' for name, value in (("holder", 0.0), ("up", 1.0))
     } <= shown
     assert not any(gone in after for gone in ("not_ready{", "denied{", "word_age_seconds{"))
+
+
+def test_what_a_hanging_thread_has_published_counts_no_more() -> None:
+    """Nobody would take over from a holder that cannot, nor be woken: what was known when it stopped is of the past."""
+    shown = samples(replace(published(STANDBY), alive_at=NOW - 11.0))
+    assert (shown["up", ADDRESS], shown["ready", ADDRESS], shown["not_ready", ADDRESS, "STALLED"]) == (-1, 0, 1)
 
 
 def test_one_state_is_true() -> None:

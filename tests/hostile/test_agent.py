@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from floatingip.agent.events import (
     AddressesShown,
     Heard,
+    LogTroubled,
     LookWanted,
     MetadataTroubled,
     NodePortsListed,
@@ -245,6 +246,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
         st.lists(instances, max_size=2),
     ),
     short.map(lambda text: told(MetadataTroubled(text))),
+    short.map(lambda text: told(LogTroubled(text, 7))),
     st.sampled_from(
         [
             told(PeersJudged()),

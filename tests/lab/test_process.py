@@ -2,12 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -41,7 +42,9 @@ class Container:
         command: str,
         settings: Path,
         program: tuple[str, str] = ("-m", "floatingip"),
+        stdout: int | None = None,
     ) -> None:
+        """``stdout``: where it writes to instead of a file that `output` reads."""
         argv = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
         argv += [sys.executable, *program, command, "--settings", str(settings)]
         self._output = settings.with_suffix(".log").open("w+", encoding="utf-8")
@@ -51,7 +54,7 @@ class Container:
             "AWS_ENDPOINT_URL_EC2": region.ec2.endpoint_url,
         }
         self._unshare = machine.worker.namespace.popen(
-            argv, cwd=ROOT, env=environment, stdout=self._output, stderr=subprocess.STDOUT
+            argv, cwd=ROOT, env=environment, stdout=stdout or self._output, stderr=self._output
         )
 
     def close(self) -> None:
@@ -155,6 +158,32 @@ def test_sigterm_while_ec2_hangs_ends_pid_1(command: str, code: int, run: Run, r
         container.says("event=node")
         soon(lambda: fault.hits > 0)
         assert container.ends_by_sigterm() == code
+
+
+def test_an_observer_whose_log_nobody_reads_serves_says_so_and_ends(
+    region: Region, machine: Machine, tmp_path: Path
+) -> None:
+    """As on a node whose container runtime has died; its standard output was full before it began."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    os.set_blocking(writer, True)
+    settings = tmp_path / "unread.yaml"
+    settings.write_text("port: 20998\n")
+    ready = f"http://{machine.worker.address}:20998/readyz"
+
+    def says() -> str:
+        with suppress(OSError), machine.worker.namespace.call(partial(urlopen, ready, timeout=2)) as answer:
+            return str(answer.read().decode())
+        return ""
+
+    with closing(Container(region, machine, "observe", settings, stdout=writer)) as container:
+        soon(lambda: says().startswith("ok; ") and "log is not kept: nobody reads it" in says(), 30)
+        assert container.ends_by_sigterm() == 0
+    for end in (reader, writer):
+        os.close(end)
 
 
 def test_a_denied_attach_exits_with_4_and_names_the_action(run: Run, region: Region) -> None:
