@@ -36,6 +36,7 @@ class Answers:
         self._since = now
         self._unsent = ""
         self._unsent_since: float | None = None
+        self._told_at = self._asked_at = now
 
     # What is probed.
 
@@ -92,6 +93,8 @@ class Answers:
 
     def _pinged(self, result: ProbeResult) -> bool:
         settings, before = self._settings, self.health
+        self._told_at = max(self._told_at, result.known_at)
+        result = probing_health.counted(before, result)
         if result.outcome is not ProbeOutcome.FAILED_HERE:
             self._unsent_since = None
         elif self._unsent_since is None:
@@ -113,7 +116,14 @@ class Answers:
         return after.state is not before.state or after.in_doubt is not before.in_doubt
 
     def unsent(self, now: float) -> str:
-        """Why this node could not send any probe for a while; empty where it could."""
+        """Why this node could not send any probe for a while, or heard nothing of any; empty where it did."""
+        stood_still, self._asked_at = now - self._asked_at > 2 * timing.CALM_TICK, now
+        if stood_still or not self.on or self.address is None:
+            # Then nothing could come of probes, or there were none.
+            self._told_at = now
+        elif now - self._told_at > timing.UNSENT_FOR + self._settings.probe_interval + self._settings.probe_timeout:
+            why = "the thread that probes tells nothing; restart this observer"
+            return f"{self.address} cannot be probed from here: {why}"
         if self._unsent_since is None or now - self._unsent_since < timing.UNSENT_FOR:
             return ""
         remedy = "does a firewall, a policy or NAT of this node drop or divert what goes to it?"
@@ -147,7 +157,7 @@ class Answers:
 
     def forget(self, now: float) -> None:
         """The node has gone blind: forget all that it saw, except that the address once answered."""
-        self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up)
+        self.health = Health(self.health.attachment_id, ever_up=self.health.ever_up, by_ping=self.health.by_ping)
         self._forget_services()
         self._since = now
 

@@ -33,7 +33,8 @@ class Health:
     ``first_lost_at`` and ``last_lost_at`` are when the first and the last probe of the present losses were sent, None
     while probes are answered.  ``changed_at`` is when the present state was reached, None in the first one.
     ``ever_up``: it was UP once.  ``recovered_at`` is when probes were answered again after more than a stray loss:
-    maybe the address is somewhere else since then.  ``by_tcp``: the last answer came by TCP alone.
+    maybe the address is somewhere else since then.  ``by_tcp``: the last answer came by TCP alone; ``by_ping``: it
+    was a ping's.
     """
 
     attachment_id: str = ""
@@ -45,6 +46,7 @@ class Health:
     ever_up: bool = False
     recovered_at: float | None = None
     by_tcp: bool = False
+    by_ping: bool = False
 
     @property
     def in_doubt(self) -> bool:
@@ -60,6 +62,13 @@ class Health:
 def under(health: Health, attachment_id: str) -> Health:
     """The health to go on with while the address is held by ``attachment_id``: a new one where that has changed."""
     return health if health.attachment_id == attachment_id else Health(attachment_id)
+
+
+def counted(health: Health, result: ProbeResult) -> ProbeResult:
+    """The result as it counts: where this node answers TCP itself, only those whose pings were answered under this
+    attachment are missed by them.
+    """
+    return replace(result, outcome=ProbeOutcome.LOST) if result.ping_lost and health.by_ping else result
 
 
 def is_news(before: Health, after: Health) -> bool:
@@ -88,6 +97,7 @@ def observe(health: Health, result: ProbeResult, *, rise: int, fall: int, timeou
             last_lost_at=None,
             recovered_at=result.known_at if recovered else health.recovered_at,
             by_tcp=result.by_tcp,
+            by_ping=not result.by_tcp,
         )
         if streak >= rise and health.state is not HealthState.UP:
             after = replace(after, state=HealthState.UP, ever_up=True, changed_at=result.known_at)

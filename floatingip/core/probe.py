@@ -19,7 +19,8 @@ class ProbeOutcome(StrEnum):
 class ProbeResult:
     """One probe: when it was sent, what came of it, and when that was known.
 
-    ``detail`` says more in words.  ``by_tcp``: TCP was answered, the ping beside it was not.
+    ``detail`` says more in words.  ``by_tcp``: TCP was answered, the ping beside it was not.  ``ping_lost``: it failed
+    here since this node answers TCP itself, and the ping beside it was lost.
     """
 
     sent_at: float
@@ -27,6 +28,7 @@ class ProbeResult:
     outcome: ProbeOutcome
     detail: str = ""
     by_tcp: bool = False
+    ping_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

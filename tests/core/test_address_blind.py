@@ -7,7 +7,7 @@ import pytest
 
 from floatingip.agent.effects import Probing
 from floatingip.core import timing
-from floatingip.core.ec2 import Eni
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
 from floatingip.core.health import HealthState
 from floatingip.core.model import Carry
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
@@ -101,6 +101,69 @@ def test_probes_that_cannot_be_sent_for_long_make_a_node_blind() -> None:
     results(made, ProbeOutcome.ANSWERED, at=now())
     made.step()
     assert made.address.not_ready() == ""
+
+
+def rejected(made: Node) -> None:
+    """Its own connections to the address it rejects, and no ping is answered, for twelve seconds."""
+    for _ in range(60):
+        now.go_on(0.2)
+        at, probing = now(), Probing(str(made.target), ADDRESS, 0.5, 0.1)
+        result = ProbeResult(at - 0.15, at, ProbeOutcome.FAILED_HERE, "rejected", ping_lost=True)
+        made.address.seeing.answers.probed(probing, result)
+        made.step()
+
+
+def test_a_node_that_rejects_its_own_connections_misses_the_pings_of_who_answered_them() -> None:
+    """It would go blind, and nobody take the address from the dead."""
+    made = held_by(OTHER, NOTHING)
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    rejected(made)
+    assert (made.address.blind(), made.address.seeing.health.fell) == ("", True)
+
+
+def test_a_node_that_rejects_its_own_connections_does_not_miss_the_pings_of_a_former_holder() -> None:
+    """The present one may let none in; until it has answered one this node sees nothing."""
+    made = held_by(OTHER, NOTHING)
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    made.looked(replace(eni(holder="i-c"), attachment=Attachment("a2", "i-c", 1, AttachmentStatus.ATTACHED)))
+    made.step()
+    rejected(made)
+    assert made.address.seeing.health.state is HealthState.INIT
+    assert made.address.blind().startswith("10.0.0.100 cannot be probed from here: rejected; ")
+
+
+def step_for(made: Node, seconds: float) -> None:
+    """It decides once a second, and hears nothing of its probes."""
+    for _ in range(int(seconds)):
+        now.go_on(1.0)
+        made.step()
+
+
+def test_a_node_whose_probes_tell_nothing_any_more_is_blind() -> None:
+    """The thread that sends them hangs: it would tell the others for ever that it sees the address UP."""
+    made = held_by(OTHER, NOTHING)
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    step_for(made, timing.UNSENT_FOR)
+    assert (made.address.blind(), bool(made.address.sees_up())) == ("", True)
+    step_for(made, 2.0)
+    assert made.address.blind().endswith("the thread that probes tells nothing; restart this observer")
+    assert not made.address.sees_up()
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    made.step()
+    assert made.address.blind() == ""
+
+
+def test_a_node_that_stood_still_itself_is_not_blind_for_that() -> None:
+    """Nor one that had nothing to probe."""
+    made = held_by(OTHER, NOTHING)
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    now.go_on(3600.0)
+    made.step()
+    assert made.address.blind() == ""
+    made.found(BLIND)
+    step_for(made, 60.0)
+    made.found(NOTHING)
+    assert made.address.blind() == ""
 
 
 @pytest.mark.parametrize("between", ["held", "blind"])

@@ -7,7 +7,7 @@ import pytest
 
 from floatingip.agent.answers import Answers
 from floatingip.core import timing
-from floatingip.core.health import Health, HealthState, is_news, observe, under
+from floatingip.core.health import Health, HealthState, counted, is_news, observe, under
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 from tests.core.deciders import ADDRESS, SETTINGS
 
@@ -188,3 +188,27 @@ def test_what_was_sent_before_the_address_came_says_nothing_of_its_new_holder() 
         assert answers.health.state is HealthState.INIT
         answers.probed(probing, ProbeResult(sent_at, sent_at + 0.02, ProbeOutcome.ANSWERED))
     assert answers.health.state is HealthState.UP
+
+
+PINGED, KNOCKED = (ProbeResult(100.0, 100.001, ProbeOutcome.ANSWERED, by_tcp=by_tcp) for by_tcp in (False, True))
+
+
+@pytest.mark.parametrize(
+    ("answers", "moves", "is_missed"),
+    [((), False, False), ((PINGED,), False, True), ((PINGED, KNOCKED), False, False), ((PINGED, PINGED), True, False)],
+    ids=["nobody was heard", "pings were answered", "the last answer was no ping's", "another one's pings were"],
+)
+def test_where_this_node_answers_tcp_itself_only_who_answered_pings_is_missed_by_them(
+    answers: tuple[ProbeResult, ...], *, moves: bool, is_missed: bool
+) -> None:
+    """Whoever has this node reject what goes to that port would keep a dead one's address where it is.  But a holder
+    that lets no pings in, after one that did, would be convicted of that.
+    """
+    health = Health("a1")
+    for answer in answers:
+        health = observe(health, answer, rise=RISE, fall=FALL, timeout=TIMEOUT)
+    health = under(health, "a2" if moves else "a1")
+    rejected = ProbeResult(101.0, 101.5, ProbeOutcome.FAILED_HERE, "rejected", ping_lost=True)
+    assert counted(health, rejected).outcome is (ProbeOutcome.LOST if is_missed else ProbeOutcome.FAILED_HERE)
+    unsent = ProbeResult(101.0, 101.5, ProbeOutcome.FAILED_HERE)
+    assert counted(health, unsent) is unsent

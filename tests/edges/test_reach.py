@@ -94,26 +94,23 @@ def test_what_this_node_cannot_send_by_one_way_convicts_nobody(
 REJECTED = f"{OWN_ANSWER}: Connection refused"
 
 
-def test_pings_that_were_answered_need_no_connection_to_be_missed() -> None:
-    """Whoever has this node reject what goes to that port would keep a dead one's address where it is.  Where the
-    address answers by TCP alone, nothing is known without it.
+@pytest.mark.parametrize(
+    ("echo", "detail", "is_lost"),
+    [(LOST, REJECTED, True), (FAILED_HERE, REJECTED, False), (LOST, "Too many open files", False)],
+)
+def test_a_lost_ping_is_told_where_this_node_answers_the_connection_itself(
+    echo: ProbeOutcome, detail: str, *, is_lost: bool
+) -> None:
+    """Whether it shows anything depends on whether pings were answered before, by whoever has the address now.  A node
+    that is short of files or memory may lose what comes as well.
     """
     address = Address()
-    address.probe(echo=ANSWERED)
-    assert [address.probe(echo=LOST)[0], address.probe(echo=LOST, knock=FAILED_HERE, detail=REJECTED)[0]] == [
-        LOST,
-        LOST,
-    ]
-    assert address.probe(echo=LOST, knock=ANSWERED) == (ANSWERED, True)
-    assert address.probe(echo=LOST, knock=FAILED_HERE, detail=REJECTED)[0] is FAILED_HERE
-
-
-def test_who_has_no_socket_for_a_connection_misses_no_pings_either() -> None:
-    """A node that is short of files or memory may lose what comes as well."""
-    address = Address()
-    address.probe(echo=ANSWERED)
     address.probe(echo=LOST)
-    assert address.probe(echo=LOST, knock=FAILED_HERE, detail="Too many open files")[0] is FAILED_HERE
+    address.prober.send()
+    address.echo.tell(echo)
+    address.knock.tell(FAILED_HERE, detail=detail)
+    [result] = address.prober.collect()
+    assert (result.outcome, result.detail, result.ping_lost) == (FAILED_HERE, detail, is_lost)
 
 
 def test_results_keep_their_order_however_late_a_knock_is_answered() -> None:

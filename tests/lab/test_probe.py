@@ -7,9 +7,13 @@ import struct
 import sys
 import time
 from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
 
 from floatingip.core.model import Address
 from floatingip.core.probe import ProbeResult
+from floatingip.edges.probes import icmp
 from floatingip.edges.probes.icmp import IcmpProber
 from lab.network.netns import Namespace
 from tests.lab.probing import ANSWERED, FAILED_HERE, HOLDER, LOST, SILENCE, families, outcomes
@@ -179,6 +183,36 @@ def test_a_prober_is_not_woken_by_what_answers_another_one(
         return waiting
 
     assert near.call(run) == [True, False]
+
+
+def test_a_flood_of_icmp_neither_holds_a_prober_nor_convicts_anybody(
+    near: Namespace, holder: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a kernel has no memory for filters: an answer may wait behind it, or have found no room."""
+    if not near.call(Path("/proc/sys/net/core/optmem_max").exists):
+        pytest.skip("this kernel has one limit for all namespaces")
+    near.sysctl({"core/optmem_max": 0})
+    monkeypatch.setattr(icmp, "READ_AT_ONCE", 3)
+    holder.nft(SILENCE)
+    echo = struct.pack("!BBHHH", 8, 0, 0xF7FE, 0, 1)  # to which this node's own kernel replies
+
+    def run() -> list[ProbeResult]:
+        prober = IcmpProber(HOLDER, timeout=0.1)
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as flood:
+            results: list[ProbeResult] = []
+            for number in (3, 0):
+                prober.send()
+                time.sleep(0.2)
+                for _ in range(number):
+                    flood.sendto(echo, ("127.0.0.1", 0))
+                results += prober.collect()
+                prober.collect()  # what was left
+        prober.close()
+        return results
+
+    flooded, lost = near.call(run)
+    assert (flooded.outcome, flooded.detail) == (FAILED_HERE, "more ICMP comes to this node than it can read")
+    assert lost.outcome is LOST
 
 
 def test_only_a_probe_under_way_is_waited_for(near: Namespace, holder: Namespace) -> None:

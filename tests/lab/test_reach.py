@@ -2,6 +2,7 @@
 
 import time
 
+from floatingip.core.health import Health, counted, observe
 from floatingip.core.model import Address
 from floatingip.core.probe import ProbeResult
 from floatingip.edges.probes.icmp import IcmpProber
@@ -77,12 +78,14 @@ def test_silence_after_pings_that_were_answered_is_a_loss_though_this_node_rejec
     near.nft("table inet own { chain out { type filter hook output priority 0; tcp dport 9807 reject; }; }")
 
     def run() -> list[ProbeResult]:
-        prober = ReachProber(IcmpProber(address, 0.3), KnockProber(address, PORT, 0.3))
+        prober, health = ReachProber(IcmpProber(address, 0.3), KnockProber(address, PORT, 0.3)), Health()
         results: list[ProbeResult] = []
         for rules in ("", SILENCE, "", ""):
             holder.nft(rules)
             prober.send()
-            results += collect(prober, time.monotonic() + 2)
+            for result in collect(prober, time.monotonic() + 2):
+                results.append(counted(health, result))
+                health = observe(health, results[-1], rise=2, fall=5, timeout=0.3)
         return results
 
     assert outcomes(near.call(run)) == [ANSWERED, LOST, LOST, LOST]

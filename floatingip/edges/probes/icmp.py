@@ -46,6 +46,13 @@ _LAYOUT = {4: (0, 3), 6: (129, 1)}
 _MESSAGE = struct.Struct("!BBHHH")
 """The head of an ICMP message: type, code, checksum, identifier, sequence."""
 
+READ_AT_ONCE = 1000
+"""Packets that are read before probes are judged, at most: a kernel that has no memory for the filter lets in all that
+comes to the node, as fast as others send it.
+"""
+
+_FLOODED = "more ICMP comes to this node than it can read"
+
 _PREFIX_BYTES = 4
 """Bytes of the secret by which the kernel finds what is for this socket."""
 
@@ -114,10 +121,12 @@ class IcmpProber:
         """What is known of the probes; see `ports.Prober`."""
         now = clock.now()
         # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
-        self._read()
+        is_all = self._read()
         for probe in self._probes:
             if probe.result is None and probe.sent_at + self.timeout <= now:
-                probe.result = ProbeResult(probe.sent_at, clock.now(), ProbeOutcome.LOST, "no answer")
+                # An answer may wait behind what others flood this node with, or have found no room there.
+                outcome, why = (ProbeOutcome.LOST, "no answer") if is_all else (ProbeOutcome.FAILED_HERE, _FLOODED)
+                probe.result = ProbeResult(probe.sent_at, clock.now(), outcome, why)
         results = []
         while self._probes and (result := self._probes[0].result):
             results.append(result)
@@ -143,15 +152,17 @@ class IcmpProber:
             let_in_only(made.sock, _filter(self.address.version, self._secret[:_PREFIX_BYTES]))
         return made
 
-    def _read(self) -> None:
-        """Read all that has arrived; what belongs to no probe under way (late, doubled, somebody else's) is dropped."""
+    def _read(self) -> bool:
+        """Read what has arrived, and say whether that was all; what belongs to no probe under way (late, doubled,
+        somebody else's) is dropped.
+        """
         if self._socket is None:
-            return
-        while True:
+            return True
+        for _ in range(READ_AT_ONCE):
             try:
                 packet, source = self._socket.sock.recvfrom(2048)
             except BlockingIOError:
-                return
+                return True
             except OSError:
                 continue  # an error that waited in the socket: reading has cleared it, and it names no probe
             arrival = self._parse(packet, source[0].partition("%")[0])
@@ -160,6 +171,7 @@ class IcmpProber:
             for probe in self._probes:
                 if probe.sequence == arrival.sequence and probe.result is None:
                     probe.result = ProbeResult(probe.sent_at, clock.now(), arrival.outcome, arrival.detail)
+        return False
 
     def _parse(self, packet: bytes, source: str) -> _Arrival | None:
         version = self.address.version

@@ -6,7 +6,8 @@ address is alive, also a refusal: the kernel of the node that has the address gi
 a probe counts as lost only where both are silent, and an address that is closed to pings alone is not moved (R4).
 
 Where this node itself rejects the connection, be it by what kube-proxy makes of somebody's Service, nothing is known by
-TCP.  The silence of pings that were answered until then says enough; without them nobody is convicted.
+TCP.  The silence of pings that were answered until then says enough; without them nobody is convicted.  Whether they
+were, by whoever has the address now, is not known here (core/health.py).
 """
 
 from __future__ import annotations
@@ -27,11 +28,8 @@ class _Pair:
     echo: ProbeResult | None = None
     knock: ProbeResult | None = None
 
-    def result(self, *, by_pings: bool) -> ProbeResult | None:
-        """What is known of the two together; None while that is not decided.
-
-        ``by_pings``: when the address answered last, it was a ping.
-        """
+    def result(self) -> ProbeResult | None:
+        """What is known of the two together; None while that is not decided."""
         if not self.knocked or (self.echo is not None and self.echo.outcome is ProbeOutcome.ANSWERED):
             return self.echo
         if self.knock is not None and self.knock.outcome is ProbeOutcome.ANSWERED:
@@ -41,7 +39,9 @@ class _Pair:
         # A probe that this node could not even send says nothing of the address, be it an echo or a knock.
         if self.knock.outcome is not ProbeOutcome.FAILED_HERE:
             return self.echo
-        return self.echo if by_pings and self.knock.detail.startswith(OWN_ANSWER) else self.knock
+        if self.echo.outcome is ProbeOutcome.LOST and self.knock.detail.startswith(OWN_ANSWER):
+            return replace(self.echo, outcome=ProbeOutcome.FAILED_HERE, detail=self.knock.detail, ping_lost=True)
+        return self.knock
 
 
 class ReachProber:
@@ -50,7 +50,7 @@ class ReachProber:
     def __init__(self, echo: Prober, knock: Prober) -> None:
         self._echo = echo
         self._knock = knock
-        self._knocking = self._by_pings = False
+        self._knocking = False
         self._untold: deque[_Pair] = deque()
         self._echoes: deque[_Pair] = deque()
         self._knocks: deque[_Pair] = deque()
@@ -74,11 +74,9 @@ class ReachProber:
         for result in self._knock.collect():
             self._knocks.popleft().knock = result
         results: list[ProbeResult] = []
-        while self._untold and (told := self._untold[0].result(by_pings=self._by_pings)):
+        while self._untold and (told := self._untold[0].result()):
             results.append(told)
             self._untold.popleft()
-            if told.outcome is ProbeOutcome.ANSWERED:
-                self._by_pings = not told.by_tcp
         return results
 
     def due_at(self) -> float:
