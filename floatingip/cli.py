@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if command in COMMANDS and ending.is_a_persons(command, os.environ):
             # Before anything is loaded, which is what takes the room.
-            control_group.check_room(control_group.memory_left(control_group.CONTROL_GROUPS))
+            control_group.take_room(control_group.CONTROL_GROUPS)
         options = _parser(given).parse_args(given)
         code = _module(options.command).run(options)
         print(end="", flush=True)

@@ -122,12 +122,14 @@ class Answers:
             # Then nothing could come of probes, or there were none.
             self._told_at = now
         elif now - self._told_at > timing.UNSENT_FOR + self._settings.probe_interval + self._settings.probe_timeout:
-            why = "the thread that probes tells nothing; restart this observer"
-            return f"{self.address} cannot be probed from here: {why}"
+            return self._unseen("the thread that probes tells nothing", "restart this observer")
         if self._unsent_since is None or now - self._unsent_since < timing.UNSENT_FOR:
             return ""
         remedy = "does a firewall, a policy or NAT of this node drop or divert what goes to it?"
-        return f"{self.address} cannot be probed from here: {self._unsent}; {remedy}"
+        return self._unseen(self._unsent, remedy)
+
+    def _unseen(self, why: str, remedy: str) -> str:
+        return f"{self.address} cannot be probed from here: {why}; {remedy}"
 
     def are_new(self, now: float) -> bool:
         """Whether the address answers cannot be told yet, and is about to be."""

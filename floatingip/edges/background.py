@@ -1,24 +1,43 @@
-"""Threads for what may block: daemons, so that none of them can hold up the end of the process."""
+"""Threads for what may block: daemons, so that none of them can hold up the end of the process.
+
+The system may allow no more threads for a while, as where another pod of the node uses up all that there are.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
 def start(name: str, job: Callable[[], None]) -> threading.Thread:
-    """Do the job in a thread of its own.  An executor would wait at exit for its calls, also for those that hang."""
+    """Do the job in a thread of its own.  An executor would wait at exit for its calls, also for those that hang.
+
+    Raises RuntimeError where the system allows no more threads.
+    """
     thread = threading.Thread(target=job, name=name, daemon=True)
     thread.start()
     return thread
 
 
+def starts(name: str, job: Callable[[], None]) -> bool:
+    """The same; False where the system allows no more threads."""
+    try:
+        start(name, job)
+    except RuntimeError:
+        return False
+    return True
+
+
 def begin(name: str, ask: Callable[[], T]) -> Future[T]:
-    """Begin to ask, in a thread of its own: the answer, or whatever was raised, can be waited for."""
+    """Begin to ask, in a thread of its own: the answer, or whatever was raised, can be waited for.
+
+    Where the system allows no more threads it is asked in this one, not beside it.
+    """
     answer: Future[T] = Future()
 
     def job() -> None:
@@ -27,5 +46,23 @@ def begin(name: str, ask: Callable[[], T]) -> Future[T]:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is for whoever waits for the answer
             answer.set_exception(error)
 
-    start(name, job)
+    if not starts(name, job):
+        job()
     return answer
+
+
+class Spare:
+    """A thread for jobs that get none of their own: it does one after the other."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        start("spare", self._run)
+
+    def begin(self, name: str, job: Callable[[], None]) -> None:
+        """Do the job in a thread of its own, where the system allows one more; never waits."""
+        if not starts(name, job):
+            self._jobs.put(job)
+
+    def _run(self) -> None:
+        while True:
+            self._jobs.get()()

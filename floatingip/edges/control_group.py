@@ -6,6 +6,10 @@ Outside of a container there are no such files, or they tell of no limit.
 
 from __future__ import annotations
 
+import fcntl
+import os
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +22,15 @@ CPU_HINT = "take that limit away: it is no part of floating-ip.yaml; does a Limi
 
 A_COMMAND_TAKES = 96 * 2**20
 """Bytes that must be left: most commands take some 60 MiB, the doctor 70, and all more where EC2 has much to show."""
+
+LOADED_AFTER = 5.0
+"""Seconds after which a command has taken most of what it takes, so that what is left then tells."""
+
+LOADING_AT_MOST = 30.0
+"""Seconds for which a command waits for others that begin."""
+
+LOCK = Path(__file__)
+"""What commands lock while they begin: a file that each container has, and that nobody writes."""
 
 _CPU_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
 """Microseconds that it may run for in each period, and those of a period: in control groups of version 2, and 1."""
@@ -57,6 +70,41 @@ def memory_left(groups: Path) -> tuple[int, int] | None:
             # The kernel drops what it keeps of files before it ends anybody.
             return max(most - used + int(stat["inactive_file"]) + int(stat["active_file"]), 0), most
     return None
+
+
+def take_room(groups: Path, lock: Path = LOCK) -> None:
+    """Have a person's command begin in this container, after any other one that is about to: each would find the
+    room that the others have not taken yet.  Raises HostError where there is none.
+    """
+    if memory_left(groups) is None:
+        return
+    file = os.open(lock, os.O_RDONLY)
+    try:
+        _lock(file)
+        check_room(memory_left(groups))
+    except HostError:
+        os.close(file)
+        raise
+    done = threading.Timer(LOADED_AFTER, os.close, (file,))
+    done.daemon = True
+    with suppress(RuntimeError):  # the system allows no more threads: then it is closed at the end
+        done.start()
+
+
+def _lock(file: int) -> None:
+    """Have it for this process alone, until it is closed.  Raises HostError where others have it for too long."""
+    deadline = time.monotonic() + LOADING_AT_MOST
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                raise HostError("other commands are about to begin in this container", "run it again") from error
+            time.sleep(0.05)
+        except OSError:  # this file system has no locks
+            return
+        else:
+            return
 
 
 def check_room(memory: tuple[int, int] | None) -> None:

@@ -70,6 +70,7 @@ class Loop:
         self.agent = Agent(settings, me, observes=observes, started_at=self.now(), chance=random.uniform)
         self._doer = Doer(settings, me, edges, self)
         self._server: StatusServer | None = None
+        self._spare = background.Spare()
         self._log_trouble = ""
         self._probes = ProbeLoop(self._prober, self._doer.probed)
         self._host = HostKeeper(edges.host, self._doer.reconciled)
@@ -218,7 +219,7 @@ class Loop:
 
     def begin(self, name: str, job: Callable[[], None]) -> None:
         """See `Crew`."""
-        background.start(name, job)
+        self._spare.begin(name, job)
 
     def probe(self, probings: frozenset[Probing]) -> None:
         """See `Crew`."""

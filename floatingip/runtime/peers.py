@@ -142,9 +142,9 @@ class Asker:
         self._hurry = threading.Event()
         self._stopped = False
 
-    def start(self) -> None:
-        """Begin to ask."""
-        background.start("asker", self._run)
+    def starts(self) -> bool:
+        """Begin to ask; False where the system allows no more threads."""
+        return background.starts("asker", self._run)
 
     def stop(self) -> None:
         """Ask no more; an answer under way is not told."""
@@ -216,9 +216,10 @@ class Askers:
                 heard = functools.partial(self._heard, instance_id)
                 reported = functools.partial(self._reported, instance_id)
                 asker = Asker(address, self._port, self._me, self._own, heard, reported)
-                self._askers[instance_id] = (address, asker)
                 asker.doubt(doubted)
-                asker.start()
+                if not asker.starts():
+                    continue  # until the next time
+                self._askers[instance_id] = (address, asker)
             self._askers[instance_id][1].doubt(doubted)
 
     def stop(self) -> None:

@@ -49,9 +49,7 @@ class Reporter:
                     self._dropped += 1
                 self._news.append(news)
             self._changed.notify_all()
-            if not self._is_started:
-                self._is_started = True
-                background.start("reporter", self._run)
+            self._is_started = self._is_started or background.starts("reporter", self._run)
 
     def end(self, within: float) -> None:
         """Wait until all is told: at most ``within`` seconds, and not once the API server has failed to answer."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from contextlib import suppress
 
 from floatingip.core import timing
 from floatingip.core.model import Address
@@ -43,10 +42,10 @@ class Sights:
                 now - at > timing.SIGHT_CHECKED_EVERY
                 and key not in self._checking
                 and len(self._checking) < CHECKS_AT_MOST
+                # Else the next question begins it.
+                and background.starts("sight", functools.partial(self._check, *key))
             ):
-                with suppress(RuntimeError):  # the system allows no more threads: then the next question begins it
-                    background.start("sight", functools.partial(self._check, *key))
-                    self._checking.add(key)
+                self._checking.add(key)
         return sight
 
     def _check(self, source: Address, asker: Address) -> None:

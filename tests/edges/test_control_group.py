@@ -3,14 +3,16 @@ versions have them.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from floatingip import cli
+from floatingip.core.errors import HostError
 from floatingip.edges import control_group
-from floatingip.edges.control_group import A_COMMAND_TAKES, cpu_limit, memory_left
+from floatingip.edges.control_group import A_COMMAND_TAKES, cpu_limit, memory_left, take_room
 
 QUOTA, PERIOD = "cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"
 TWO = ("memory.max", "memory.current", "memory.stat")
@@ -97,3 +99,51 @@ def test_a_command_for_which_there_is_no_room_is_refused_before_the_kernel_ends_
     with pytest.raises(SystemExit) if command.startswith("-") else nullcontext():
         assert (cli.main([command]) != 6) == is_run
     assert ("MiB are left of the 384 that this container may use" not in capsys.readouterr().err) == is_run
+
+
+def left(groups: Path, room: int) -> None:
+    """So many bytes are left of 384 MiB."""
+    stat = "inactive_file 0\nactive_file 0\n"
+    write(groups, dict(zip(TWO, (f"{384 * MIB}", f"{384 * MIB - room}", stat), strict=True)))
+
+
+def test_a_command_waits_until_the_one_before_it_has_taken_its_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of those that begin in the same second each would find the room that the others have not taken yet."""
+    monkeypatch.setattr(control_group, "LOADED_AFTER", 1.0)
+    lock = tmp_path / "lock"
+    lock.touch()
+    left(tmp_path, A_COMMAND_TAKES)
+    with ThreadPoolExecutor() as others:
+        take_room(tmp_path, lock)
+        second = others.submit(take_room, tmp_path, lock)
+        with pytest.raises(TimeoutError):
+            second.result(0.2)
+        left(tmp_path, A_COMMAND_TAKES - 1)
+        with pytest.raises(HostError, match="95 MiB are left of the 384"):
+            second.result(60)
+        # Nor has the one that was refused kept the lock.
+        left(tmp_path, A_COMMAND_TAKES)
+        others.submit(take_room, tmp_path, lock).result(60)
+
+
+def test_a_command_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where others begin one after the other, all the time."""
+    monkeypatch.setattr(control_group, "LOADING_AT_MOST", 0.1)
+    lock = tmp_path / "lock"
+    lock.touch()
+    left(tmp_path, 2 * A_COMMAND_TAKES)
+    take_room(tmp_path, lock)
+    with pytest.raises(HostError, match="other commands are about to begin in this container"):
+        take_room(tmp_path, lock)
+
+
+def test_where_there_is_no_limit_nobody_waits(tmp_path: Path) -> None:
+    """Nothing is locked there."""
+    take_room(tmp_path, tmp_path / "missing")
+
+
+def test_the_file_that_is_locked_is_there() -> None:
+    """In the image, too: it is this module's own."""
+    assert control_group.LOCK.is_file()

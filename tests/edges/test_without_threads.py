@@ -1,5 +1,6 @@
 """A node that has no room for another thread for a while: what could not begin is begun again once there is room."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -7,10 +8,15 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.agent.events import NewsTold
 from floatingip.core.errors import NoCredentials
+from floatingip.core.news import News, Role
 from floatingip.core.peer import Sight
+from floatingip.edges import background
 from floatingip.edges.ec2 import credentials
 from floatingip.edges.ec2.credentials import Keeper
+from floatingip.runtime.peers import Askers
+from floatingip.runtime.reporting import Reporter
 from floatingip.runtime.sight import Sights
 from tests.edges.test_asking import Found
 from tests.waiting import until
@@ -57,3 +63,58 @@ def test_whether_an_address_reaches_an_observer_is_checked_again(full: Full) -> 
     with full():
         assert sights.of(IPv4Address("127.0.0.9"), address) is Sight.UNTRIED
     until(lambda: sights.of(IPv4Address("127.0.0.9"), address) is Sight.UNSEEN, 10.0)
+
+
+def test_what_gets_no_thread_is_done_one_after_the_other(full: Full) -> None:
+    """A write that was never answered would let its address be moved no more, and the deciding thread would end."""
+    done: list[str] = []
+    spare = background.Spare()
+    with full():
+        for what in "abc":
+            spare.begin("write", functools.partial(done.append, what))
+        until(lambda: len(done) == 3)
+    assert done == ["a", "b", "c"]
+
+
+def test_what_is_asked_beside_is_asked_at_once(full: Full) -> None:
+    """A look asks several questions beside each other."""
+
+    def fail() -> None:
+        raise NoCredentials("none")
+
+    with full():
+        assert background.begin("look-beside", lambda: 7).result(0) == 7
+        with pytest.raises(NoCredentials):
+            background.begin("look-beside", fail).result(0)
+
+
+def test_another_observer_is_asked_the_next_time(full: Full) -> None:
+    """All that are asked go on being asked."""
+    heard: list[str] = []
+    askers = Askers("i-b", HERE, 9, lambda who, answer: heard.append(who), lambda who, report: None)
+    with full():
+        askers.follow({"i-a": HERE}, frozenset())
+    assert heard == []
+    askers.follow({"i-a": HERE}, frozenset())
+    until(lambda: heard[:1] == ["i-a"])
+    askers.stop()
+
+
+def test_news_are_told_with_the_next_ones(full: Full) -> None:
+    """They wait."""
+    told: list[NewsTold] = []
+    reporter = Reporter(Accepting(), told.append)
+    with full():
+        reporter.tell(Role.HOLDER)
+    reporter.tell(Role.STANDBY)
+    until(lambda: len(told) == 1)
+
+
+HERE = IPv4Address("127.0.0.1")
+
+
+class Accepting:
+    """`ports.Board` that takes all news."""
+
+    def put_up(self, news: News) -> None:
+        pass

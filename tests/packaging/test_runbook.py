@@ -33,7 +33,7 @@ READINESS = {
     "agent/whereabouts.py": {"obstacle", "_no_room", "impossible"},
     "agent/readiness.py": {"_unanswered", "_unsound"},
     "agent/shared.py": {"denial"},
-    "agent/answers.py": {"unsent"},
+    "agent/answers.py": {"_unseen"},
     "agent/obstacles.py": {"misplaced", "unusable"},
     "agent/standing_eni.py": {"_barrier"},
     "agent/standing.py": {"keep", "_judge", "_unattached", "_without_device"},
