@@ -66,7 +66,7 @@ edges/kernel      path mark_table kube_proxy links extensions
 edges/kernel      addresses container
 edges/kernel      routes
 edges/kernel      rules probe_route
-edges/kernel      astray
+edges/kernel      astray lacking
 edges/kernel      marks changes
 edges/kernel      host
 edges/kernel      chains inspection

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -283,10 +284,10 @@ def test_a_kernel_that_does_not_answer_makes_uncertain_what_was_complete(
     assert report.problem == "link: netlink: no answer within 0.2 s"
     assert node.plumb(replace(IPV4, table=1065)).state is UNSOUND, "another one was complete"
     odd.spoil = lambda said: said
-    for extent in (Extent.AHEAD, Extent.ALL):
+    for extent, wanted in product((Extent.AHEAD, Extent.ALL), (Extent.AS_FOUND, Extent.AS_LEFT)):
         node.plumb(IPV4, extent)
         odd.spoil = lambda said: TimeoutError()
-        report = node.plumb(IPV4, Extent.AS_FOUND)
+        report = node.plumb(IPV4, wanted)
         assert (report.state, report.extent) == (PlumbingState.UNCERTAIN, extent), "as it was found last"
         odd.spoil = lambda said: said
     node.plumb()

@@ -37,7 +37,7 @@ READINESS = {
     "agent/obstacles.py": {"misplaced", "unusable"},
     "agent/standing_eni.py": {"_barrier"},
     "agent/standing.py": {"keep", "_judge", "_unattached", "_without_device"},
-    "edges/kernel/host.py": {"blind", "_missing"},
+    "edges/kernel/host.py": {"blind"},
     "edges/kernel/astray.py": {
         "_own_traffic",
         "_own_traffic_now_and_then",

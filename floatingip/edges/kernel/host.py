@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,26 +30,11 @@ from floatingip.edges.kernel import addresses, changes, links, probe_route, rout
 from floatingip.edges.kernel.announce import announce
 from floatingip.edges.kernel.astray import Ways
 from floatingip.edges.kernel.kube_proxy import kept_off
+from floatingip.edges.kernel.lacking import Defect, Lacking, repair
 from floatingip.edges.kernel.links import Link
 from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.marks import UNKNOWN_FOR, Known, Marks
 from floatingip.edges.kernel.netlink import Message, Netlink, NetlinkSilent, mapped
-from floatingip.edges.kernel.path import LOCAL, NEW_ADDRESS_PAUSE, NEW_ADDRESS_TRIES, forwards, way
-
-LOOSE = 2
-"""The value of rp_filter for: the source must be reachable by any link.  The kernel uses the larger of this and
-`all`."""
-
-LEAST_MTU_6 = 1280
-"""A link with a smaller MTU has no IPv6 (RFC 8200, 5)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Defect:
-    """Something that is missing: how to repair it, if that is possible, and what to say if it stays missing."""
-
-    repair: Callable[[], object] = lambda: None
-    problem: str = "still missing, though the kernel reported no error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +44,24 @@ class _Complete:
     plumbing: Plumbing
     extent: Extent
     silent_since: float | None = None
+
+
+@dataclass
+class _Turn:
+    """What one turn of plumbing has come to.
+
+    ``extent`` is what is to be there, found out meanwhile where nobody said; ``complete`` is what was there completely
+    before, None once something was found to be missing.  ``problem`` is what is wrong with it, beside the marks, empty
+    where nothing is; ``remark`` is what should be known of it all the same.
+    """
+
+    plumbing: Plumbing
+    extent: Extent
+    complete: _Complete | None
+    removed: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
+    problem: str = ""
+    remark: str = ""
 
 
 class KernelHost:
@@ -87,66 +90,24 @@ class KernelHost:
         mark's rule: with the rule for the address this node's probes would reach itself.  `Extent.NOTHING` is for
         `unplumb`.
         """
-        refused: dict[str, str] = {}
-        removed: tuple[str, ...] = ()
-        complete = self._complete.pop(plumbing.address, None)
+        turn = _Turn(plumbing, extent, self._complete.pop(plumbing.address, None))
         try:
-            link = self._link(plumbing.mac)
-            if link is None:
-                return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
-            if extent is Extent.AS_LEFT:
-                if not self._was_plumbed(plumbing, link):
-                    return PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING)
-                extent = Extent.AS_FOUND
-            # nft takes as long as all the rest, so it runs meanwhile.
-            self._marks.want(table_name(plumbing.address), wanted_marks(plumbing, link.index))
-            with mapped():
-                if extent is Extent.AS_FOUND:
-                    extent = Extent.ALL if addresses.has(self._netlink, plumbing.address, link) else Extent.AHEAD
-                if extent is Extent.AHEAD and self._remove_address(plumbing):
-                    removed = ("address",)
-            before, all_rules = self._missing(plumbing, link, extent)
-            after = before
-            for name, defect in before.items():
-                try:
-                    with mapped():
-                        defect.repair()
-                except HostError as error:
-                    refused[name] = str(error)
-            if before:
-                complete = None
-                link = self._link(plumbing.mac)
-                if link is None:
-                    return PlumbingReport(PlumbingState.NO_LINK, extent=extent)
-                after, all_rules = self._missing(plumbing, link, extent)
-            astray = partly = ""
-            if not after:
-                ways = Ways(self._netlink, plumbing, link, self._primary(plumbing), extent, all_rules)
-                with mapped("path"):
-                    astray = ways.astray()
-                    partly = ways.partly_astray()
+            if not self._bring_about(turn):
+                return PlumbingReport(PlumbingState.NO_LINK, extent=turn.extent)
         except NetlinkSilent as error:
-            if extent is Extent.AS_FOUND and complete is not None:
-                extent = complete.extent
-            state = self._unanswered(complete, plumbing, extent)
-            return PlumbingReport(state, problem=str(error), removed=removed, extent=extent)
+            return PlumbingReport(self._unanswered(turn), problem=str(error), removed=turn.removed, extent=turn.extent)
         except HostError as error:
-            return PlumbingReport(PlumbingState.UNSOUND, problem=str(error), removed=removed, extent=extent)
-        if not after and not astray:
-            self._complete[plumbing.address] = _Complete(plumbing, extent)
+            return PlumbingReport(PlumbingState.UNSOUND, problem=str(error), removed=turn.removed, extent=turn.extent)
         marks = self._marks.verdict(table_name(plumbing.address))
-        repaired = tuple(name for name in before if name not in after) + (("marks",) if marks.changed else ())
-        for name, defect in after.items():
-            problem = f"{name}: {refused.get(name, defect.problem)}"
-            return PlumbingReport(PlumbingState.UNSOUND, repaired, problem, removed, extent)
-        if astray:
-            return PlumbingReport(PlumbingState.UNSOUND, repaired, f"path: {astray}", removed, extent)
-        problem = rules.foreign(all_rules, plumbing) or (f"path: {partly}" if partly else "")
-        problem = f"marks: {marks.problem}" if marks.problem else problem
+        repaired = turn.repaired + (("marks",) if marks.changed else ())
+        if turn.problem:
+            return PlumbingReport(PlumbingState.UNSOUND, repaired, turn.problem, turn.removed, turn.extent)
+        self._complete[plumbing.address] = _Complete(plumbing, turn.extent)
+        problem = f"marks: {marks.problem}" if marks.problem else turn.remark
         address, unserved = plumbing.address, ""
-        if extent is Extent.ALL:
+        if turn.extent is Extent.ALL:
             unserved = kept_off(address, self._marks.node_ports_at(address.version))
-        return PlumbingReport(_STATES[marks.known], repaired, problem, removed, extent, kept_off=unserved)
+        return PlumbingReport(_STATES[marks.known], repaired, problem, turn.removed, turn.extent, kept_off=unserved)
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """Remove marks, rule, route and address, as far as they are there; see `ports.Host`.
@@ -224,124 +185,68 @@ class KernelHost:
             self._marks.follow(wake)
             background.start("host-watch", partial(changes.follow, sockets, self._marks.touched, wake))
 
-    # What is missing, and how to add it.
+    # One turn of plumbing.
 
-    def _missing(self, plumbing: Plumbing, link: Link, extent: Extent) -> tuple[dict[str, _Defect], list[Message]]:
-        """What the kernel lacks of the plumbing, except the marks: each with its repair, in the order of repairing; and
-        all rules that were found, whosever they are.
+    def _bring_about(self, turn: _Turn) -> bool:
+        """Have all of it there but the marks, which are begun, and find out whether packets go that way; False where
+        there is no link, or none that is ours to plumb.
         """
-        with mapped():
-            primary = self._primary(plumbing)
-            missing = self._of_link(plumbing, link, primary)
-            missing |= self._of_address(plumbing.address, link, primary, extent)
-            missing |= self._of_switches(plumbing.address.version, link)
-            found = routes.in_table(self._netlink, plumbing.address, plumbing.table)
-            if said := routes.refusal(plumbing, found):
-                # Then our rules must not be there: they would send packets by the routes of others.
-                return missing | {"route": _Defect(problem=said)}, []
-            all_rules = rules.of_family(self._netlink, plumbing)
-            return missing | self._of_ways(plumbing, link, extent, found, all_rules), all_rules
-
-    def _of_link(self, plumbing: Plumbing, link: Link, primary: Link | None) -> dict[str, _Defect]:
-        """What the link lacks before it can carry anything."""
-        missing: dict[str, _Defect] = {}
-        if not (link.up and link.resolves):
-            missing["link-up"] = _Defect(partial(links.set_up, self._netlink, link))
-        elif not link.carrier:
-            missing["carrier"] = _Defect(problem=f"link {link.name} has none")
-        if link.master is not None:
-            master = links.name_of(link.master)
-            said = f"{link.name} is a part of {master}, which has its packets; take it out there"
-            missing["master"] = _Defect(problem=said)
-        if primary is None:
-            missing["mtu"] = _Defect(problem=f"no link has the primary MAC {plumbing.primary_mac}")
-        elif link.mtu != primary.mtu:
-            missing["mtu"] = _Defect(partial(links.set_mtu, self._netlink, link, primary.mtu))
-        return missing
-
-    def _of_address(self, address: Address, link: Link, primary: Link | None, extent: Extent) -> dict[str, _Defect]:
-        """Whether the link has the address, as far as it is to have it."""
-        if address.version == 6 and (said := _without_ipv6(link, primary)):
-            return {"address": _Defect(problem=said)}
-        if extent is not Extent.ALL:
-            return {}
-        if not addresses.works(self._netlink, address, link):
-            return {"address": _Defect(partial(addresses.add, self._netlink, address, link))}
-        if self._takes_in(address, link):
-            return {}
-        # Of IPv6 the kernel forgets a route that others have made; of IPv4 routes go with the last address.
-        if address.version == 4:
-            return {"address": _Defect(partial(routes.take_in, self._netlink, address, link.index))}
-        return {"address": _Defect(partial(addresses.add, self._netlink, address, link, anew=True))}
-
-    def _of_switches(self, version: int, link: Link) -> dict[str, _Defect]:
-        """Which of the kernel's switches would have it drop what comes in by the link, or goes on to a pod."""
-        missing: dict[str, _Defect] = {}
-        configure = partial(links.configure, self._netlink, link)
-        if version == 4 and link.rp_filter != LOOSE:
-            missing["rp_filter"] = _Defect(partial(configure, links.IPV4_RP_FILTER, LOOSE))
-        if version == 4 and link.forwarding:
-            return missing
-        if not forwards(self._netlink, version):
-            switch = "net.ipv4.ip_forward" if version == 4 else "net.ipv6.conf.all.forwarding"
-            said = f"{switch} is 0, so that no pod can be reached by {link.name}; set it to 1"
-            missing["forwarding"] = _Defect(problem=said)
-        elif version == 4:
-            missing["forwarding"] = _Defect(partial(configure, links.IPV4_FORWARDING, 1))
-        return missing
-
-    def _of_ways(
-        self, plumbing: Plumbing, link: Link, extent: Extent, found: list[Message], all_rules: list[Message]
-    ) -> dict[str, _Defect]:
-        """The routes, of which ``found`` are in our table, and rules that are missing or too much."""
-        missing: dict[str, _Defect] = {}
-        there, wanted_rules = rules.concerning(all_rules, plumbing), rules.wanted(plumbing, extent)
-        ours = {says: message for says, (message, is_ours) in there.items() if is_ours}
-        surplus = [message for says, message in ours.items() if says not in wanted_rules]
-        lacking = [message for says, message in wanted_rules.items() if says not in there]
-        wanted_routes = routes.wanted(plumbing, link.index)
-        former = self._former_routes(plumbing, link, rules.tables(all_rules, surplus))
-        if former or {routes.read(message) for message in found} != wanted_routes:
-            missing["route"] = _Defect(partial(self._put_routes, plumbing, found, wanted_routes, former))
-        if surplus or lacking:
-            missing["rule"] = _Defect(partial(rules.put, self._netlink, surplus, lacking))
-        return missing
-
-    def _takes_in(self, address: Address, link: Link) -> bool:
-        """Whether the kernel has its own route for what comes for the address, which others may have flushed.  Of IPv6
-        it makes that some time after the address came.
-        """
-        for _ in range(NEW_ADDRESS_TRIES if address.version == 6 else 1):
-            # Else all of its routes by the link are to be looked at.
-            if way(self._netlink, address).kind == LOCAL or routes.takes_in(self._netlink, address, link.index):
+        plumbing, link = turn.plumbing, self._link(turn.plumbing.mac)
+        if link is None:
+            return False
+        if turn.extent is Extent.AS_LEFT and not self._was_plumbed(plumbing, link):
+            turn.extent = Extent.NOTHING
+            return False
+        # nft takes as long as all the rest, so it runs meanwhile.
+        self._marks.want(table_name(plumbing.address), wanted_marks(plumbing, link.index))
+        self._settle_extent(turn, link)
+        missing, all_rules = self._missing(plumbing, link, turn.extent)
+        if missing:
+            turn.complete = None
+            refused = repair(missing)
+            link = self._link(plumbing.mac)
+            if link is None:
+                return False
+            left, all_rules = self._missing(plumbing, link, turn.extent)
+            turn.repaired = tuple(name for name in missing if name not in left)
+            if left:
+                name, defect = next(iter(left.items()))
+                turn.problem = f"{name}: {refused.get(name, defect.problem)}"
                 return True
-            time.sleep(NEW_ADDRESS_PAUSE)
-        return False
+        ways = Ways(self._netlink, plumbing, link, self._primary(plumbing), turn.extent, all_rules)
+        with mapped("path"):
+            astray, partly = ways.astray(), ways.partly_astray()
+        turn.problem = f"path: {astray}" if astray else ""
+        turn.remark = rules.foreign(all_rules, plumbing) or (f"path: {partly}" if partly else "")
+        return True
 
-    def _former_routes(self, plumbing: Plumbing, link: Link, used: Collection[int | None]) -> list[Message]:
-        """Ours by the link in tables that no rule uses any more: an observer with other settings has left them here."""
-        by_table = routes.by_table(self._netlink, plumbing.address, link.index)
-        left = by_table.keys() - used - {plumbing.table, routes.MAIN}
-        return [message for table in left for message in by_table[table]]
+    def _settle_extent(self, turn: _Turn, link: Link) -> None:
+        """Decide by what is found on the link, where that is to decide, and take off what is too much."""
+        with mapped():
+            if turn.extent in (Extent.AS_FOUND, Extent.AS_LEFT):
+                is_there = addresses.has(self._netlink, turn.plumbing.address, link)
+                turn.extent = Extent.ALL if is_there else Extent.AHEAD
+            if turn.extent is Extent.AHEAD and self._remove_address(turn.plumbing):
+                turn.removed = ("address",)
 
-    def _put_routes(
-        self, plumbing: Plumbing, there: list[Message], wanted: set[routes.Route], former: list[Message]
-    ) -> None:
-        for message in former:
-            routes.delete(self._netlink, message)
-        routes.put(self._netlink, plumbing, there, wanted)
-
-    def _unanswered(self, complete: _Complete | None, plumbing: Plumbing, extent: Extent) -> PlumbingState:
+    def _unanswered(self, turn: _Turn) -> PlumbingState:
         """What the plumbing counts as while the kernel does not answer."""
-        if complete is None or (complete.plumbing, complete.extent) != (plumbing, extent):
+        plumbing, complete = turn.plumbing, turn.complete
+        if turn.extent in (Extent.AS_FOUND, Extent.AS_LEFT) and complete is not None:
+            turn.extent = complete.extent
+        if complete is None or (complete.plumbing, complete.extent) != (plumbing, turn.extent):
             return PlumbingState.UNSOUND
         # As long as for nft: a driver that resets an interface keeps rtnetlink waiting, and what is there serves on.
         now = time.monotonic()
         since = now if complete.silent_since is None else complete.silent_since
-        self._complete[plumbing.address] = _Complete(plumbing, extent, since)
+        self._complete[plumbing.address] = _Complete(plumbing, turn.extent, since)
         return PlumbingState.UNCERTAIN if now - since <= UNKNOWN_FOR else PlumbingState.UNSOUND
 
-    # What is ours of it.
+    # What is there of it.
+
+    def _missing(self, plumbing: Plumbing, link: Link, extent: Extent) -> tuple[dict[str, Defect], list[Message]]:
+        with mapped():
+            return Lacking(self._netlink, plumbing, link, self._primary(plumbing), extent).defects()
 
     def _link(self, mac: str) -> Link | None:
         with mapped("link"):
@@ -366,7 +271,8 @@ class KernelHost:
     def _remove_routes(self, plumbing: Plumbing) -> bool:
         ours = routes.ours(routes.in_table(self._netlink, plumbing.address, plumbing.table))
         if (link := self._link(plumbing.mac)) is not None:
-            ours += self._former_routes(plumbing, link, rules.tables(rules.of_family(self._netlink, plumbing), ()))
+            used = rules.tables(rules.of_family(self._netlink, plumbing), ())
+            ours += routes.former(self._netlink, plumbing, link.index, used)
         for message in ours:
             routes.delete(self._netlink, message)
         return bool(ours)
@@ -377,12 +283,3 @@ _STATES = {
     Known.UNKNOWN: PlumbingState.UNCERTAIN,
     Known.NOT_AS_WANTED: PlumbingState.UNSOUND,
 }
-
-
-def _without_ipv6(link: Link, primary: Link | None) -> str:
-    """Why the link can have no IPv6 address; empty where it can."""
-    if link.ipv6_off:
-        return f"net.ipv6.conf.{link.name}.disable_ipv6 is 1; set it and net.ipv6.conf.default.disable_ipv6 to 0"
-    if primary is not None and primary.mtu < LEAST_MTU_6:
-        return f"the MTU of {primary.name}, {primary.mtu}, is below the {LEAST_MTU_6} that IPv6 needs; raise it"
-    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
@@ -81,6 +81,16 @@ def by_table(netlink: Netlink, address: Address, link_index: int) -> dict[int, l
         if (table := message.number(_RTA_TABLE)) is not None:
             found.setdefault(table, []).append(message)
     return found
+
+
+def former(netlink: Netlink, plumbing: Plumbing, link_index: int, used: Collection[int | None]) -> list[Message]:
+    """Ours by that link in tables that no rule uses any more: an observer with other settings has left them here.
+
+    Raises OSError, struct.error.
+    """
+    tables = by_table(netlink, plumbing.address, link_index)
+    left = tables.keys() - used - {plumbing.table, MAIN}
+    return [message for table in left for message in tables[table]]
 
 
 def of_others(netlink: Netlink, plumbing: Plumbing, link_index: int) -> list[Message]:
