@@ -50,6 +50,22 @@ def test_moves_are_kept_oldest_first_and_the_oldest_are_dropped() -> None:
     assert not recorded(value, attachment(2))
 
 
+def test_planned_moves_push_no_others_out_of_the_tag() -> None:
+    """A rotation of all nodes makes no service look well that answers nobody; what is left of it are the last moves."""
+    planned = KEPT + 2
+    value = tag(("R4", 50), *((PLANNED, 40 - number) for number in range(planned)))
+    assert wait(value, NOW, NEW) == 10
+    assert len(parse(value)) == KEPT
+    assert recorded(value, attachment(planned))
+
+
+def test_a_planned_move_is_recorded_though_the_tag_is_full_of_others() -> None:
+    """Whoever has made it writes that until it is there."""
+    value = tag(*(("R4", 100 - number) for number in range(KEPT)), (PLANNED, 1))
+    assert recorded(value, attachment(KEPT))
+    assert not recorded(value, attachment(0))
+
+
 @pytest.mark.parametrize(
     "foreign", ["", "hello", "R4", "R4@", "R4@soon/x", "R4@12", "@/", "R4@-5/x", "  \n ", "=;,@@//"]
 )

@@ -55,9 +55,14 @@ def parse(value: str) -> tuple[Record, ...]:
     return tuple(Record(match[1], int(match[2]), match[3]) for match in found if match is not None)
 
 
-def render(moves: tuple[Record, ...]) -> str:
-    """The tag's value for the last of these moves."""
-    return " ".join(f"{move.rule}@{move.wall}/{move.attachment}" for move in moves[-KEPT:])
+def render(moves: Iterable[Record]) -> str:
+    """The tag's value for these moves, as far as it has room: of all but the last two those go first that make none
+    wait, then the oldest, so that many planned moves do not hide what is wrong.
+    """
+    kept = list(moves)
+    while len(kept) > KEPT:
+        kept.remove(next((move for move in kept[:-2] if move.rule == PLANNED), kept[0]))
+    return " ".join(f"{move.rule}@{move.wall}/{move.attachment}" for move in kept)
 
 
 def record(value: str, rule: str, wall: float, attachment_id: str) -> str:
