@@ -42,8 +42,9 @@ def may_end(
         return True
     if pod.leaving(memory, stop_at) or off:
         return since > timing.EVICTED_AT_MOST
-    at_most = timing.ENDS_HALF_TOLD if pod.has_answered(memory, stop_at) else timing.ENDS_UNTOLD
-    if since <= at_most and not pod.is_refused(memory, stop_at):
+    # A refusal may be the API server's trouble: it takes no token that it cannot look up just then.
+    asks_on = pod.has_answered(memory, stop_at) and not pod.is_refused(memory, stop_at)
+    if since <= (timing.ENDS_HALF_TOLD if asks_on else timing.ENDS_UNTOLD):
         return False
     latest = memory.latest
     problem = latest.problem if latest is not None and latest.problem else "the API server has not answered"

@@ -338,8 +338,11 @@ def test_a_variable_without_a_value_is_none(made: Made, variable: str, value: st
     assert made(**{variable: value}).describe_enis("lab") == ()
 
 
-def test_a_bundle_of_certificates_that_is_not_there_is_told_by_its_variable(made: Made, server: Server) -> None:
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_a_bundle_of_certificates_that_is_not_there_is_told_by_its_variable(
+    made: Made, server: Server, variable: str
+) -> None:
     """The SDK speaks of the endpoint alone; a clock before the certificate's time looks the same."""
     url = server.url.replace("http:", "https:")
-    with pytest.raises(CloudUnavailable, match=r"SSL.*clock.*AWS_CA_BUNDLE"):
-        made(AWS_ENDPOINT_URL_EC2=url, AWS_CA_BUNDLE="/nonexistent.pem").describe_enis("lab")
+    with pytest.raises(CloudUnavailable, match=rf"SSL.*clock.* {variable}=/nonexistent.pem"):
+        made(**{"AWS_ENDPOINT_URL_EC2": url, variable: "/nonexistent.pem"}).describe_enis("lab")

@@ -140,13 +140,18 @@ def test_a_holder_that_is_not_told_why_ends_within_two_seconds_and_moves_nothing
 
 
 @BOTH
-def test_a_holder_whose_node_shuts_down_is_relieved_though_the_api_server_is_busy_at_first(carry: Carry) -> None:
-    """It asks to be asked again in a second, as one does that is about to be replaced, or has too many questions."""
+@pytest.mark.parametrize(("pod", "seconds"), [(BUSY, 1.2), (DENIED, 0.6)], ids=["busy", "denied"])
+def test_a_holder_whose_node_shuts_down_is_relieved_though_the_api_server_is_in_trouble_at_first(
+    carry: Carry, pod: OwnPod, seconds: float
+) -> None:
+    """It asks to be asked again in a second, as one does that is about to be replaced, or has too many questions.  Or
+    it takes no token, and lets nobody ask anything, as one does that has just begun, or does not reach what it goes by.
+    """
     fleet = quick(carry)
     holder, standby = fleet.observers()
-    holder.worker.pod = BUSY
+    holder.worker.pod = pod
     holder.stop()
-    fleet.after(1.2, lambda: setattr(holder.worker, "pod", LIVING))
+    fleet.after(seconds, lambda: setattr(holder.worker, "pod", LIVING))
     serves(fleet, standby, 6)
     ends(fleet, holder, RELIEVED_KNOWN)
     assert fleet.stays() == moved(holder, standby)

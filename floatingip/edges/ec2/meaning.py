@@ -46,7 +46,9 @@ OTHERS_HINT = "AWS does not accept the credentials of this pod's role; others ar
 PROXY_HINT = "something answers in EC2's place; is there a proxy (HTTPS_PROXY), or an endpoint that is not EC2's?"
 UNREACHED_HINT = "correct HTTPS_PROXY, or name EC2's endpoint in NO_PROXY"
 NAME_HINT = "does this machine's name server answer (/etc/resolv.conf), and is there such a Region?"
-TRUST_HINT = "is the node's clock right, AWS_CA_BUNDLE what the endpoint's certificate needs, and is there a proxy?"
+
+BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+"""Variables that name the certificates that the SDK trusts; the first one that is set counts."""
 
 OTHER_ENDPOINTS = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
 """Variables that have the SDK ask endpoints by other names, which not every Region has."""
@@ -197,7 +199,7 @@ def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Ite
     except botocore.exceptions.NoCredentialsError as error:
         raise NoCredentials(f"{action}: no AWS credentials", ROLE_HINT) from error
     except botocore.exceptions.SSLError as error:
-        raise CloudUnavailable(f"{action}: {told(error)}", TRUST_HINT) from error
+        raise CloudUnavailable(f"{action}: {told(error)}", _trust_hint()) from error
     except (botocore.exceptions.BotoCoreError, OSError) as error:
         raise CloudUnavailable(f"{action}: {told(error)}", _unreached_hint(error)) from error
     except _NotEc2sError as error:
@@ -205,6 +207,12 @@ def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Ite
     except Exception as error:
         said = f"{type(error).__name__}: {told(error)}"
         raise CloudUnavailable(f"{action}: the answer cannot be read: {said}") from error
+
+
+def _trust_hint() -> str:
+    """What to do where TLS fails."""
+    bundle = next((f"{key}={value}" for key in BUNDLES if (value := os.environ.get(key))), BUNDLES[0])
+    return f"is the node's clock right, {bundle} what the endpoint's certificate needs, and is there a proxy?"
 
 
 def _unreached_hint(error: Exception) -> str:
