@@ -38,7 +38,7 @@ class PodMemory:
     """What the answers so far come to.
 
     ``latest`` is the last one, ``known`` the last one that told of the pod.  ``witness_at`` is when the last question
-    was asked that the API server answered.  ``exists``: the API server has shown the pod once.
+    was asked by which the API server was reached.  ``exists``: it has shown the pod once.
 
     Counts of answers in a row: ``against`` write this node off; ``unexplained``, asked since SIGTERM, know of no
     deletion; ``failures`` told nothing of the pod.  ``problem`` is why nothing is known, once that has lasted.
@@ -63,7 +63,7 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
     if pod.refused and memory.known is not None and memory.known.gone:
         # None of its name comes back, and ten seconds later nobody takes the token of a pod that is gone.
         pod = replace(memory.known, asked_at=pod.asked_at)
-    memory = replace(memory, latest=pod, witness_at=pod.asked_at if pod.answered else memory.witness_at)
+    memory = replace(memory, latest=pod, witness_at=pod.asked_at if pod.reached else memory.witness_at)
     if pod.problem:
         failures = memory.failures + 1
         return replace(memory, failures=failures, problem=pod.problem if failures >= SIGNS else memory.problem)

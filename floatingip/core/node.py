@@ -53,9 +53,9 @@ class Notice:
 class OwnPod:
     """What came of one question to the Kubernetes API server about the pod that this observer runs in.
 
-    ``answered``: the API server answered, with whatever status, so this node reaches it.  ``problem`` says why nothing
-    is known of the pod, empty where something is; with a problem the fields below say nothing.  ``refused``: it is the
-    API server's word that this pod may not know, which another question does not change; it may change any other.
+    ``answered``: the API server answered, with whatever status.  ``problem`` says why nothing is known of the pod,
+    empty where something is; with a problem the fields below say nothing.  ``refused``: it is the API server's word
+    that this pod may not know, which another question does not change; it may change any other.
 
     ``gone``: there is no such pod (any more).  ``deleted``: somebody has deleted it, and its grace period runs.
     ``disruption`` is the reason of its condition `DisruptionTarget`, empty where it has none.
@@ -65,6 +65,9 @@ class OwnPod:
     where a readiness gate of others' has the say.
 
     ``unset`` is the environment's variable for want of which nobody could be asked, empty where none was missing.
+
+    ``proved``: it did not answer, but has proved who it is when the connection began: it is too slow, as where its etcd
+    is silent.
     """
 
     asked_at: float
@@ -77,3 +80,9 @@ class OwnPod:
     ready: bool | None = None
     containers_ready: bool | None = None
     unset: str = ""
+    proved: bool = False
+
+    @property
+    def reached(self) -> bool:
+        """Whether this node reaches the API server."""
+        return self.answered or self.proved

@@ -47,7 +47,12 @@ _SENDABLE = re.compile(r"[!-~]+(?: [!-~]+)*")
 
 
 class NoAnswer(OSError):
-    """There was no answer, or none that can be used; the message says why, in our own words."""
+    """There was no answer, or none that can be used; the message says why, in our own words.
+
+    ``proved``: since it was asked the other side has proved who it is, as TLS begins with that; so it is there.
+    """
+
+    proved = False
 
     @property
     def refused(self) -> bool:
@@ -91,6 +96,7 @@ class Connection:
         self._tls = tls
         self._most_bytes = most_bytes
         self._socket: socket.socket | None = None
+        self._proved = False
 
     def close(self) -> None:
         """Hang up; the next question connects again."""
@@ -112,6 +118,7 @@ class Connection:
         The question must be one that may be asked twice: it is, when a kept connection ends just when it is used.
         """
         deadline = clock.now() + (self._seconds if seconds is None else seconds)
+        self._proved = False
         try:
             request = self._request(method, target, headers or {}, body)
             if self._is_alive():
@@ -120,12 +127,15 @@ class Connection:
                     return self._ask(request, deadline)
             self._connect(deadline)
             return self._ask(request, deadline)
-        except NoAnswer:
+        except NoAnswer as error:
             self.close()
+            error.proved = self._proved
             raise
         except (OSError, ValueError) as error:
             self.close()
-            raise NoAnswer(_cause(error)) from error
+            no_answer = NoAnswer(_cause(error))
+            no_answer.proved = self._proved
+            raise no_answer from error
         except BaseException:
             self.close()
             raise
@@ -168,6 +178,7 @@ class Connection:
         if self._tls is not None:
             plain.settimeout(_left(deadline))  # holds for the handshake as a whole
             self._socket = self._tls.wrap_socket(plain, server_hostname=self._host)
+            self._proved = True
 
     @staticmethod
     def _leave_from(plain: socket.socket, source: Address) -> None:

@@ -172,6 +172,7 @@ def test_any_answer_is_a_witness() -> None:
     """Also one that tells nothing of the pod: this node reaches the API server."""
     assert told((1.0, SILENT)).witness_at is None
     assert told((1.0, WELL), (3.0, DENIED), (5.0, SILENT)).witness_at == 3.0
+    assert told((1.0, WELL), (3.0, replace(SILENT, proved=True))).witness_at == 3.0, "it is reached, but too slow"
 
 
 def test_ready_is_what_kubernetes_said_last() -> None:

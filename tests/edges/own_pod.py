@@ -53,9 +53,9 @@ def at_0(found: OwnPod) -> OwnPod:
     return replace(found, asked_at=0.0)
 
 
-def unknown(problem: str, *, answered: bool = False) -> OwnPod:
+def unknown(problem: str, *, answered: bool = False, proved: bool = False) -> OwnPod:
     """Nothing of the pod is known, for this reason."""
-    return OwnPod(0.0, answered=answered, problem=problem)
+    return OwnPod(0.0, answered=answered, proved=proved, problem=problem)
 
 
 WELL = OwnPod(0.0, answered=True, ready=True, containers_ready=True)

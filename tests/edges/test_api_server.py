@@ -131,9 +131,9 @@ def test_nobody_there_is_unknown(service: Service) -> None:
     ],
 )
 def test_an_answer_without_end_or_sense_is_unknown(service: Service, answer: bytes, detail: str) -> None:
-    """From one that has the right certificate."""
+    """From one that has the right certificate, and so is reached."""
     service.raw = answer
-    assert ask(service) == unknown(f"nothing from the API server: {detail}")
+    assert ask(service) == unknown(f"nothing from the API server: {detail}", proved=True)
 
 
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", 100 * b"\x00"])
@@ -178,7 +178,7 @@ def test_one_byte_at_a_time_is_given_up(service: Service, monkeypatch: pytest.Mo
         began = clock.now()
         answer = ask(service, KUBERNETES_SERVICE_PORT=str(listener.getsockname()[1]))
         over.set()
-    assert answer == unknown("nothing from the API server: no answer in time")
+    assert answer == unknown("nothing from the API server: no answer in time", proved=in_tls)
     assert clock.now() - began < 10  # which only a client that hangs misses
 
 
@@ -214,6 +214,20 @@ def test_a_ca_that_is_none_is_unknown(service: Service, authority: str) -> None:
     (service.directory / "ca.crt").write_text(authority)
     assert ask(service) == unknown("the service account's CA certificate is none")
     assert service.asked == []
+
+
+def test_one_that_is_too_slow_is_reached_all_the_same(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where its etcd does not answer: that it proves who it is shows that this node is not cut off.  On a connection
+    that stood before it proves nothing.
+    """
+    monkeypatch.setattr(own_pod, "TIMEOUT", 0.3)
+    asker = client(service)
+    assert at_0(asker.own_pod()) == WELL
+    service.hangs = "/pods"
+    late = "nothing from the API server: no answer in time"
+    assert [at_0(asker.own_pod()) for _ in range(3)] == [unknown(late, proved=each) for each in (False, True, True)]
+    service.lets_on.set()
+    assert at_0(asker.own_pod()) == WELL
 
 
 def test_a_silent_server_is_given_up(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,14 @@ of an hour.
 
 
 class Unanswered(Exception):
-    """The API server has not answered; the message says why, in our words, since a library's may quote the token."""
+    """The API server has not answered; the message says why, in our words, since a library's may quote the token.
+
+    ``proved``: see `NoAnswer`.
+    """
+
+    def __init__(self, message: str, *, proved: bool = False) -> None:
+        super().__init__(message)
+        self.proved = proved
 
 
 class Unset(Unanswered):
@@ -107,7 +114,7 @@ class ApiServer:
             finally:
                 self._keep(authority, connection)
         except (OSError, ValueError) as error:
-            raise Unanswered(_reason(error)) from None
+            raise Unanswered(_reason(error), proved=isinstance(error, NoAnswer) and error.proved) from None
 
     def _server(self) -> tuple[str, int]:
         """Its address and port.  Raises ``Unanswered``: no name is looked up."""

@@ -38,7 +38,7 @@ class PodsOrders:
         except Unset as error:
             return OwnPod(asked_at, problem=str(error), unset=error.variable)
         except Unanswered as error:
-            return OwnPod(asked_at, problem=str(error))
+            return OwnPod(asked_at, proved=error.proved, problem=str(error))
         return _understand(answer, OwnPod(asked_at, answered=True), mine)
 
     def _uid(self) -> str:
