@@ -15,6 +15,7 @@ from floatingip.core import history
 from floatingip.core.errors import KubernetesError
 from floatingip.core.move import Move, Result
 from floatingip.core.news import News, Remark, Role
+from floatingip.core.settings import shown
 from floatingip.edges.kubernetes import api_server
 from floatingip.edges.kubernetes.api_server import ApiServer as Asked
 from floatingip.edges.kubernetes.board import LABEL, PodsBoard
@@ -191,7 +192,7 @@ def test_what_a_webhook_or_a_policy_refuses_is_told_in_its_words(
     monkeypatch.setattr(place.api, "answer", refuse)
     with pytest.raises(KubernetesError) as it:
         place.board().put_up(news)
-    assert re.fullmatch(rf"{status.value} from the API server for .*: {re.escape(why)}", str(it.value))
+    assert re.fullmatch(rf"{status.value} from the API server for .*: {re.escape(shown(why))}", str(it.value))
     assert it.value.refused
 
 

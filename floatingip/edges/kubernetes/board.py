@@ -18,7 +18,7 @@ from floatingip.core.bounded_json import as_object, as_text, read_json
 from floatingip.core.errors import KubernetesError
 from floatingip.core.move import Move
 from floatingip.core.news import News, Remark, Role
-from floatingip.core.word import shortened
+from floatingip.core.settings import shown
 from floatingip.edges.http_client import Response
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, REFUSED_TOKEN, RENEW, ApiServer, Unanswered, Unset
 from floatingip.edges.utc import utc
@@ -36,7 +36,7 @@ _CONFIG_MAP = f"apply the ConfigMap {history.NAME} of the current floating-ip.ya
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
 """Statuses after which the same request may succeed a while later."""
 
-_LACKS_ROLE = re.compile(r'User ".*" cannot [a-z]+ ')
+_LACKS_ROLE = re.compile(r'User "[^"]*" cannot [a-z]+ ')
 """In what the API server says of a request that no Role allows (its responsewriters package); a webhook, a policy or a
 quota that refuses it says something else.
 """
@@ -119,7 +119,7 @@ class PodsBoard:
             data = document.get("data") if isinstance(document, dict) and document["kind"] == "ConfigMap" else ()
             if data is None or isinstance(data, dict):
                 return data or {}
-        except (ValueError, LookupError):
+        except ValueError:
             pass
         raise KubernetesError("what came for the history is no ConfigMap")
 
@@ -138,12 +138,12 @@ def _expect(answer: Response, what: str, *, missing: str = "") -> None:
         case HTTPStatus.NOT_FOUND:
             raise KubernetesError(said, missing, refused=True)
     is_refusal = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING
-    raise KubernetesError(f"{said}: {shortened(why)}" if why else said, refused=is_refusal)
+    raise KubernetesError(f"{said}: {shown(why)}" if why else said, refused=is_refusal)
 
 
 def _why(answer: Response) -> str:
     """What the API server says of its refusal, in its own words; empty where it says nothing."""
     try:
         return as_text(as_object(read_json(answer.body, depth=DEEPEST)).get("message", ""))
-    except (ValueError, LookupError):
+    except ValueError:
         return ""
