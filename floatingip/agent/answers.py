@@ -125,7 +125,7 @@ class Answers:
             return self._unseen("the thread that probes tells nothing", "restart this observer")
         if self._unsent_since is None or now - self._unsent_since < timing.UNSENT_FOR:
             return ""
-        remedy = "does a firewall, a policy or NAT of this node drop or divert what goes to it?"
+        remedy = "does a firewall, a policy or NAT of this node drop or divert what goes to it, or is conntrack full?"
         return self._unseen(self._unsent, remedy)
 
     def _unseen(self, why: str, remedy: str) -> str:
