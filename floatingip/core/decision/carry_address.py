@@ -36,13 +36,13 @@ class ByAddress:
     barred_pause = timing.LOOK_IN_DOUBT  # A standing ENI is on its way.
 
     def is_free(self, owner: Owner) -> bool:
-        """Also while no ENI has it, or one that is being detached: to assign it elsewhere takes nothing of that ENI."""
+        """Also without an ENI, or with one that is being detached: the address can be assigned to another ENI."""
         attachment = attachment_of(owner)
         return attachment is None or attachment.status is AttachmentStatus.DETACHING
 
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
-        """EC2 accepted the address for this node's ENI a moment ago, and shows no rival with it; nor has IMDS shown it
-        there since, and then no more.
+        """EC2 accepted the address for this node's ENI a moment ago and shows no rival with it, and IMDS has not said
+        since that the address is gone from here.
         """
         attachment, claim, lost_at = attachment_of(owner), view.accepted, view.lost_by_imds_at
         if not isinstance(claim, Assign | Associate) or view.mine is None or claim.eni_id != view.mine.id:
@@ -80,16 +80,18 @@ class ByAddress:
         return Associate(target.id, mine.id, spare[0]) if spare else AssignAny(mine.id)
 
     def take(self, view: View, eni: Eni, attachment: Attachment) -> Write:
-        """A1: move it from the ENI that EC2 has just shown with it."""
-        # This detach is never made either, for the same reason.
+        """A1: move the address from the ENI that EC2 has just shown with it."""
+        # This detach is never made either, for the same reason as in `claim`.
         return Detach(attachment.id) if view.mine is None else _moving(eni, view.mine, view.target)
 
     def mend(self, view: View, eni: Eni) -> Write | None:
-        """A standing ENI is mended by itself (standing.py)."""
+        """None: standing ENIs are mended elsewhere, whatever addresses they have (agent/standing.py)."""
         return None
 
     def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
-        """A3 and R10: all plumbing where the address is, or is about to be; elsewhere what can be ahead, once sure."""
+        """A3, R10: all plumbing while the address is here, or about to be; what can be there ahead of time (AHEAD) once
+        the address is surely elsewhere; in between, as it is.
+        """
         owner = view.owner
         if owner is None and view.shown_by_imds:
             return Extent.ALL
@@ -109,23 +111,25 @@ class ByAddress:
         return Extent.AHEAD if is_away else Extent.AS_FOUND
 
     def fenced(self, memory: Memory) -> str:
-        """None: the ENI that it was taken off stays attached."""
+        """Empty: the ENI that the address was taken from stays attached."""
         return ""
 
     def of_one(self, name: str, target: Target) -> str:
-        """A standing ENI may have several addresses."""
+        """The name with the target: a standing ENI may have several addresses."""
         return f"{name}/{target}"
 
     def records(self, view: View, eni: Eni) -> Mapping[str, str]:
-        """Each taker writes to its own standing ENI."""
+        """One value for each standing ENI: a node that takes the address writes to its own."""
         return view.records
 
     def recorded(self, view: View, eni: Eni) -> str:
-        """Those of all standing ENIs, each once."""
+        """The moves in the tags of all standing ENIs, each once."""
         return ration.merged(view.records.values())
 
     def move_since(self, wall: float, due_for: float) -> float:
-        """Some seconds ago, or when the move became due: the attachment stays, and may have lost the address before.
+        """Some seconds ago, or when the move became due, whichever is earlier.
+
+        The attachment outlasts moves, so older records of it are of earlier moves.
 
         One second is added since a record's time is in whole seconds.
         """
@@ -136,7 +140,7 @@ class ByAddress:
         return -inf
 
     def needs(self, target: Target) -> frozenset[str]:
-        """Each family has its own (A5); an Elastic IP rides along with an IPv4 address."""
+        """One action for each address family (A5); an Elastic IP moves along with an IPv4 address."""
         action = "ec2:UnassignIpv6Addresses" if isinstance(target, IPv6Address) else "ec2:AssignPrivateIpAddresses"
         return frozenset({action})
 
@@ -149,7 +153,7 @@ class ByAddress:
         return standing
 
     def room(self, slots: int | None, problems: Iterable[str]) -> int | None:
-        """0 while its standing ENI, or its device, is not there; then None: how many addresses it takes is not told."""
+        """0 while the standing ENI or its device is missing; otherwise None: how many addresses fit is not told."""
         return 0 if any(problems) else None
 
     def obstacle(self, room: Room) -> str:
@@ -165,7 +169,8 @@ class ByAddress:
 def _is_away(memory: Memory, owner: Owner) -> bool:
     """R10: EC2 has said twice that another node has the address.
 
-    That it is where this node has just taken it from says nothing before EC2 should have shown the claim.
+    An answer that shows the address where this node has just taken it from counts only once EC2 has had time to show
+    the claim.
     """
     since, claimed_at, attachment = memory.away_since, memory.claimed_at, attachment_of(owner)
     if since is None or owner.asked_at - since < timing.CONFIRM_AFTER:
@@ -177,8 +182,8 @@ def _is_away(memory: Memory, owner: Owner) -> bool:
 def _may_carry(memory: Memory, owner: Owner) -> bool:
     """R10: whether this node may carry an address that it has dropped before.
 
-    By its own claim, which ends the drop; or when EC2 says twice, asked since then, that the address is here: a single
-    answer may be a late one.
+    It may after its own claim, which ends the drop; or once two answers of EC2, asked for after the drop, show the
+    address here: a single answer may be out of date.
     """
     dropped_at, since = memory.dropped_at, memory.here_since
     if dropped_at is None:
@@ -187,7 +192,9 @@ def _may_carry(memory: Memory, owner: Owner) -> bool:
 
 
 def _moving(source: Eni, mine: Eni, target: Target) -> Write:
-    """One call for IPv4.  EC2 cannot reassign IPv6, so there the address is first taken off, and then claimed (A5)."""
+    """The write that moves the target from the ENI ``source`` to ``mine``: for IPv4 a single call does it.  EC2 cannot
+    reassign IPv6, so there the address is first unassigned, and then claimed (A5).
+    """
     address = source.address_of(target)
     assert address is not None, "it carries the target"
     if isinstance(target, IPv6Address):
@@ -196,5 +203,5 @@ def _moving(source: Eni, mine: Eni, target: Target) -> Write:
 
 
 def spares(eni: Eni, settings: Settings) -> list[IPv4Address]:
-    """The secondary addresses of a standing ENI that wait for an Elastic IP."""
+    """The secondary addresses of a standing ENI that are free for an Elastic IP."""
     return sorted(set(eni.secondary) - set(eni.elastic) - set(settings.floating_ips))

@@ -1,9 +1,9 @@
 """
 Carry an address by an ENI of its own (`carry: eni`).
 
-The address is on an ENI that was created for it, and that moves with it: detached from the judged node, attached to
-another one.  The attachment's id is the fencing token: a detach names the attachment that was judged, so EC2 refuses
-all but the first, and each move ends an attachment.  A node needs nothing ahead of time but a free slot, and what is
+The address is on an ENI that was created for it and moves with it: it is detached from the judged node, and attached to
+another one.  Each move ends an attachment, whose id is the fencing token: a detach names the attachment that was
+judged, so EC2 refuses all detaches but the first.  A node needs nothing ahead of time but a free slot, and what is
 configured on it goes with the device.
 """
 
@@ -37,16 +37,16 @@ class ByEni:
     def is_free(self, owner: Owner) -> bool:
         """There is an ENI, and it is attached to nobody.
 
-        Where there is none it is created first; while it is being detached that is waited for, or forced (R11, R13).
+        If there is no ENI, one is created first.  While it is being detached, that is awaited or forced (R11, R13).
         """
         return owner.eni is not None and attachment_of(owner) is None
 
     def is_claiming(self, memory: Memory, view: View, owner: Owner) -> bool:
-        """An attachment is shown from its first moment."""
+        """Never: EC2 shows an attachment from its first moment on."""
         return False
 
     def is_confirmed(self, memory: Memory, view: View, owner: Owner) -> bool:
-        """The device is here, and goes with the ENI."""
+        """Always: the device is here, and would go with the ENI."""
         return True
 
     def vanishes_silently(self, address: Address | None) -> bool:
@@ -54,7 +54,7 @@ class ByEni:
         return isinstance(address, IPv6Address)
 
     def is_new(self, moved_for: float) -> bool:
-        """A new attachment is judged like any other; while EC2 attaches it there is a rule for that (R3)."""
+        """Never: a new attachment is judged like any other, and one that is still being attached by R3."""
         return False
 
     def claim(self, memory: Memory, view: View, settings: Settings, owner: Owner) -> Write:
@@ -66,17 +66,18 @@ class ByEni:
         return Detach(attachment.id)
 
     def mend(self, view: View, eni: Eni) -> Write | None:
-        """The Elastic IP that somebody took off it, its security groups and checks."""
+        """Associate again an Elastic IP that somebody took off the ENI; then its security groups and checks."""
         if isinstance(view.target, Allocation) and view.target.id not in eni.elastic.values():
-            # In an IPv6-only subnet it has none that could be associated.
+            # In an IPv6-only subnet the ENI has no IPv4 address to associate the Elastic IP with.
             return Associate(view.target.id, eni.id, eni.address) if eni.address is not None else None
         return mended(eni, view.groups)
 
     def extent(self, memory: Memory, view: View, decided: Extent) -> Extent:
-        """What was decided: everything, unless EC2 says for sure that the address is not here, or IMDS does (R10).
+        """What was decided: everything, unless EC2 or IMDS says for sure that the address is not here (R10).
 
-        Before EC2 has been asked in vain, what IMDS shows puts no address on a link: it may be none of ours.  Nor does
-        an answer that shows nobody with it put back what was taken off the link, as since IMDS lacked it.
+        An address that IMDS shows may be none of ours, so it is put on a link only once EC2 has been asked in vain.  An
+        answer of EC2 that shows nobody with the address puts back nothing that was taken off the link, for example
+        because IMDS lacked it.
         """
         if is_lost(view):
             return Extent.NOTHING
@@ -86,23 +87,23 @@ class ByEni:
         return Extent.AS_FOUND if view.owner.eni is None and not is_carried else decided
 
     def fenced(self, memory: Memory) -> str:
-        """The one that was detached."""
+        """The attachment that was detached."""
         return memory.fenced
 
     def of_one(self, name: str, target: Target) -> str:
-        """An ENI has one address, so its tags and its attachment are that one's."""
+        """The name as it is: an ENI has one address, so its tags and its attachment are that address' own."""
         return name
 
     def records(self, view: View, eni: Eni) -> Mapping[str, str]:
-        """The tag moves with the ENI."""
+        """One value: the tag moves with the ENI."""
         return {eni.id: self.recorded(view, eni)}
 
     def recorded(self, view: View, eni: Eni) -> str:
-        """As the ENI's tag has it."""
+        """The value of the ENI's tag."""
         return eni.tags.get(ration.TAG, "")
 
     def move_since(self, wall: float, due_for: float) -> float:
-        """Whatever is recorded of an attachment is of this move, since the move ends the attachment."""
+        """Minus infinity: every record of an attachment is of this move, since the move ends the attachment."""
         return -inf
 
     def came_at(self, attachment: Attachment) -> float | None:
@@ -110,7 +111,7 @@ class ByEni:
         return attachment.since_wall
 
     def needs(self, target: Target) -> frozenset[str]:
-        """All, whatever the ENI carries."""
+        """All of ``needed``, whatever the target is."""
         return self.needed
 
     def usable(self, enis: Iterable[Eni]) -> tuple[Eni, ...]:

@@ -1,8 +1,8 @@
 """
 A holder is charged: does this node take the address from it?
 
-Only if nothing keeps it from that.  Each function here is one thing that may, in the order in which they are asked, and
-says what is decided then, None where it does not stand in the way; the last one takes.
+It does if nothing stands in the way.  Each function here checks for one thing that may, in the order of the code.  It
+returns what is decided if that thing stands in the way, and None if it does not.  The last one takes the address.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def convict(situation: Situation, charge: Charge) -> Decision:
         or _unproven(situation, doubt)
         or _rationed(situation, charge, doubt)
         or _after_those_it_answers_at(situation, doubt)
-        # By now an older answer of EC2 was enough, to wait by.  What follows needs a fresh one.
+        # Up to here an older answer of EC2 is enough: it only makes this node wait.  What follows needs a fresh one.
         or _outdated(situation, doubt)
         or _unrecorded(situation, charge, doubt)
         or _in_turn(situation, doubt)
@@ -54,7 +54,7 @@ def _barred(situation: Situation, doubt: Decision) -> Decision | None:
 
 
 def _paused(situation: Situation, doubt: Decision) -> Decision | None:
-    """An operator has all moves paused; what is ordered is done nevertheless."""
+    """An operator has paused all moves; an ordered handover is made nevertheless."""
     view = situation.view
     if not (situation.paused_for > 0 and doubt.reason is not Reason.HANDOVER_ASKED):
         return None
@@ -75,7 +75,7 @@ def _no_better_here(situation: Situation, doubt: Decision) -> Decision | None:
 
 
 def _unproven(situation: Situation, doubt: Decision) -> Decision | None:
-    """As far as has been heard, this node may be cut off itself, or others may see the address answer."""
+    """Evidence is missing: this node may be the one that is cut off, or others may see the address answer."""
     memory, view, owner = situation.memory, situation.view, situation.owner
     gap = gap_in_evidence(situation) if doubt.rule in (Rule.R3, Rule.R4, Rule.R6) else ""
     if not gap:
@@ -85,7 +85,7 @@ def _unproven(situation: Situation, doubt: Decision) -> Decision | None:
 
 
 def _rationed(situation: Situation, charge: Charge, doubt: Decision) -> Decision | None:
-    """The move counts, and it is too early for one more (R12)."""
+    """The ration counts this move, and it is too early for one more (R12)."""
     recorded, attachment, since = situation.recorded, situation.attachment, situation.move_since
     if not _counts(situation, charge) or ration.wait(recorded, situation.view.wall, attachment.id, since) <= 0:
         return None
@@ -93,7 +93,7 @@ def _rationed(situation: Situation, charge: Charge, doubt: Decision) -> Decision
 
 
 def _after_those_it_answers_at(situation: Situation, doubt: Decision) -> Decision | None:
-    """Whoever detaches the ENI claims it, so those on whose nodes a NodePort answers go first."""
+    """With `carry: eni` the node that detaches the ENI claims it, so nodes on which a NodePort answers go first."""
     if not situation.way.first_wins or doubt.reason is Reason.HANDOVER_ASKED:
         return None
     before = served_before(situation.view, situation.who)
@@ -110,7 +110,7 @@ def _outdated(situation: Situation, doubt: Decision) -> Decision | None:
 
 
 def _unrecorded(situation: Situation, charge: Charge, doubt: Decision) -> Decision | None:
-    """The move counts, and is to be recorded first."""
+    """The ration counts this move, so it is recorded before it is made."""
     attachment, since, mine = situation.attachment, situation.move_since, situation.view.mine
     if not _counts(situation, charge) or ration.recorded(situation.recorded, attachment.id, since):
         return None
@@ -119,7 +119,9 @@ def _unrecorded(situation: Situation, charge: Charge, doubt: Decision) -> Decisi
 
 
 def _in_turn(situation: Situation, doubt: Decision) -> Decision:
-    """Take the address: where it is claimed by whoever comes first, after those who come before this node."""
+    """Take the address: at once if EC2 refuses all takers but the first; otherwise after the observers that come before
+    this one.
+    """
     memory, view, settings, owner = situation.memory, situation.view, situation.settings, situation.owner
     attachment, way = situation.attachment, situation.way
     soon = owner.asked_at + timing.LOOK_WHILE_MOVING
@@ -130,7 +132,7 @@ def _in_turn(situation: Situation, doubt: Decision) -> Decision:
         return replace(doubt, reason=Reason.LATER, detail=", ".join(rivals(view, attachment)), look_at=soon)
     due_since = _due_since(situation)
     about = {way.of_one(attachment.id, view.target), str(view.target)}
-    # Whoever has told since that it comes later, as it has got another address, waits for this node itself.
+    # An observer that has said since then that it comes later, as it has got another address, waits for this node.
     told = {peer.instance_id for peer in witnesses(view.peers, due_since, about, view.now)}
     ranked = ranked_before(memory, view, settings, judged=attachment.instance_id)
     ahead = {*ranked, *(each for each in memory.ahead if each not in told)}
@@ -145,7 +147,7 @@ def _in_turn(situation: Situation, doubt: Decision) -> Decision:
 
 
 def _ask(situation: Situation, doubt: Decision) -> Decision:
-    """Have EC2 asked at once, with a takeover in mind."""
+    """Ask EC2 at once: the takeover waits for that answer."""
     take = situation.way.take(situation.view, situation.eni, situation.attachment)
     return replace(doubt, reason=Reason.STALE, look_at=situation.view.now, due=True, awaiting=take)
 
@@ -159,11 +161,11 @@ def _counts(situation: Situation, charge: Charge) -> bool:
 
 
 def _due_since(situation: Situation) -> float:
-    """Since when the move is due: now, if it was not before."""
+    """Since when the move has been due: since now, if it was not before."""
     since = situation.memory.due_since
     return situation.view.now if since is None else since
 
 
 def _while_barred(situation: Situation) -> float:
-    """When to ask EC2 again while there is nothing to be done."""
+    """When to ask EC2 again while something keeps this node from the move."""
     return situation.owner.asked_at + timing.LOOK_WHILE_BARRED

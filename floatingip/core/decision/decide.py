@@ -9,8 +9,8 @@ It is level-triggered: nothing here waits for an answer to what was decided befo
 again, so a crash, a lost answer or a lost race between any two steps leaves a view from which any observer goes on.
 
 There are three cases: nobody has the address (free.py), this node has it (here.py), or another node has it
-(elsewhere.py) and is judged by the ladder of rules.py.  The two ways to carry the address differ above all in how it is
-claimed, how it is taken from the judged holder, and what a node has of its plumbing (carry.py).
+(elsewhere.py) and is judged by the ladder of rules.py.  The two ways to carry the address (carry.py) differ mainly in
+how it is claimed, how it is taken from the judged holder, and how much of its plumbing a node has ahead of time.
 
 The rules R1 to R14 and A1 to A5 are those of docs/how-it-works.md; each is named where it is decided.  Terms: see
 model.py.
@@ -39,7 +39,7 @@ from floatingip.core.writes import Assign, AssignAny, Associate, Attach, Create,
 
 
 def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Decision]:
-    """The next memory, and what to do about the view."""
+    """The memory for the next call, and the decision for this view."""
     way = way_to(settings.carry)
     memory = remember_rivals(remember(memory, view, way, settings), view, settings)
     decision = _judge(memory, view, settings)
@@ -55,7 +55,7 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     look_at = _look_at(memory, view, decision)
     write, obliged = decision.write, decision.obliged or _is_asked_for(memory, view)
     if write is not None:
-        # R8 for upkeep: it waits for the upkeep before it, too.
+        # R8 for upkeep: it also waits until EC2 has answered a question asked after the upkeep before it.
         is_put_off = is_upkeep(write) and (view.tending or memory.asked_at <= view.tended_at)
         repeat_after = _repeat_after(memory, view, write)
         if not is_put_off and may_write(write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
@@ -69,14 +69,14 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
 def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     """When EC2 is to be asked: at once after a write, otherwise no sooner than the pace allows.
 
-    Where an answer is wanted before a write, it is asked for only when that write may be made.  A write that EC2
-    refused is made again without another answer before it.
+    If a decision awaits an answer before its write (``awaiting``), EC2 is asked only once that write may be made.  A
+    write that EC2 refused is repeated first, and EC2 asked after that.
     """
     if view.owner is None or (memory.asked_at <= max(view.wrote_at, view.tended_at) and not view.writing):
         return view.now
     pause, write, awaiting = _pause(memory, view), decision.write, decision.awaiting
     if view.writing:
-        # What is asked now will be too old to write by: it is asked anew as soon as the write has ended.
+        # The answer to a question asked now will be too old to write by: EC2 is asked anew once the write has ended.
         pause = max(pause, timing.LOOK_WHILE_WRITING)
     if awaiting is not None:
         retry_at = view.retry_at.get(type(awaiting), -inf)
@@ -93,13 +93,13 @@ def _pause(memory: Memory, view: View) -> float:
 
 
 def _repeat_after(memory: Memory, view: View, write: Write) -> float:
-    """Seconds until the same write is made again: longer for what EC2 accepted, and shows late."""
+    """Seconds before the same write is made again: longer if EC2 accepted it, since EC2 may show its result late."""
     is_on_its_way = write in (view.accepted, view.tended) and isinstance(write, Assign | AssignAny | Associate | Tag)
     return max(timing.CLAIM_SHOWN if is_on_its_way else timing.REPEAT_AFTER, _pause(memory, view))
 
 
 def _is_asked_for(memory: Memory, view: View) -> bool:
-    """EC2 was asked for the address, and has not told yet what came of that."""
+    """Whether this node has claimed the address, and EC2 has not shown the result yet."""
     is_claim = isinstance(memory.last_write, Attach | Assign)
     return is_claim and (view.writing or memory.asked_at <= view.wrote_at)
 
@@ -107,7 +107,8 @@ def _is_asked_for(memory: Memory, view: View) -> bool:
 def _fences(decision: Decision) -> bool:
     """Whether this decision's write takes the address from somebody, so that nobody has it until this node claims it.
 
-    Not a forced detach, which may finish what any node began; nor R14's, after which others claim first.
+    A forced detach does not count: it may finish a detach that another node began.  Nor does that of R14, after which
+    other nodes claim first.
     """
     if decision.rule is Rule.R14:
         return False
@@ -164,7 +165,7 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
         soon = owner.asked_at + timing.LOOK_IN_DOUBT
         return Decision(State.STANDBY, Reason.CANNOT_CLAIM, Rule.R1, look_at=soon, detail=view.obstacle)
     if memory.untagged_since is not None and owner.asked_at - memory.untagged_since < timing.TAGGED_WITHIN:
-        # Most likely one of us has made it: EC2 may show it before its tags.
+        # Most likely one of our observers has just created it: EC2 may show a new ENI before its tags.
         soon = owner.asked_at + timing.LOOK_IN_DOUBT
         return Decision(State.CLAIMING, Reason.UNTAGGED, Rule.R1, soon, detail=owner.eni.id, extent=Extent.AS_FOUND)
     if not is_ours or not owner.eni.carries(view.target):

@@ -1,4 +1,4 @@
-"""What a decision says: the state of this node, the rule that applied, the reason, and what is to be done."""
+"""The result of a decision: this node's state, the rule that applied, the reason, and what is to be done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from floatingip.core.writes import Write
 
 
 class State(StrEnum):
-    """What this node is to the address."""
+    """The role that this node has for the address."""
 
     START = "start"
     REFUSED = "refused"
@@ -46,7 +46,7 @@ class Rule(StrEnum):
 
 
 class Reason(Enum):
-    """Why, as a sentence; the fields in braces are those of :class:`Decision`."""
+    """Why it was decided so, as a sentence; the fields in braces are those of :class:`Decision`."""
 
     EC2_SILENT = "EC2 has not answered yet"
     NAME_UNKNOWN = "this instance has no tag kubernetes.io/cluster/NAME; set `name` in the ConfigMap"
@@ -114,14 +114,14 @@ class Reason(Enum):
 class Decision:
     """What to do now, and why.
 
-    ``detail`` completes the reason's sentence, and ``ping`` is the protocol by which the address is pinged, as security
-    groups call it.  ``look_at`` is when EC2 should be asked next, ``write`` what is to be written now, if anything, and
-    ``awaiting`` what will be once EC2 has answered (STALE).  ``extent`` is how much of the plumbing there should be, if
-    the link is there.  ``attachment_id`` is the attachment that was judged, empty for none.  ``due``: a takeover is
-    due, and only others who come first keep this node from it; ``ahead`` are those of whose claims EC2 would not tell
-    this node, None where they are as before.  ``leaving`` is why this node, as the holder, asks to be relieved.
-    ``obliged``: this node is between fencing the address and carrying it, so that ending now would leave that with
-    nobody.
+    ``detail`` completes the reason's sentence.  ``ping`` is the protocol by which the address is pinged, as security
+    groups call it.  ``look_at`` is when to ask EC2 next.  ``write`` is the EC2 write to make now, ``awaiting`` the one
+    to make once EC2 has answered again (STALE); None for none.  ``extent`` is how much of the plumbing there should be,
+    if the link is there.  ``attachment_id`` is the judged attachment, empty if none was judged.  ``due``: a takeover is
+    due, and this node waits only for observers whose turn comes first.  ``ahead`` are those observers (A1), None to
+    keep the remembered ones.  ``leaving`` is why this node, as the holder, asks to be relieved; empty if it does not.
+    ``obliged``: this node has fenced or claimed the address and does not carry it yet, so that ending now would leave
+    the address with nobody.
     """
 
     state: State

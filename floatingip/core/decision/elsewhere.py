@@ -1,5 +1,5 @@
 """
-Another node has the address: whether it is charged, and whether it loses the address for that.
+Another node has the address: watch it, or judge it and take the address over.
 
 The ladder of rules.py says what the holder is charged with, and conviction.py whether it loses the address for that.
 """
@@ -35,7 +35,7 @@ def elsewhere(situation: Situation) -> Decision:
     memory, owner, attachment = situation.memory, situation.owner, situation.attachment
     decision = _judge(situation)
     if memory.fenced == attachment.id and _may_have_fenced(memory, situation.view):
-        # Whatever is seen of the holder meanwhile: it may have lost the address.
+        # The holder may have lost the address already, whatever is seen of it meanwhile.
         decision = replace(decision, obliged=True)
     since = memory.away_since
     if since is not None and owner.asked_at - since >= timing.CONFIRM_AFTER:
@@ -68,7 +68,7 @@ def _judge(situation: Situation) -> Decision:
 
 
 def _watch(situation: Situation) -> Decision:
-    """There is no charge: say what is seen, and have EC2 asked at once when there is doubt."""
+    """There is no charge: say what is seen, and ask EC2 at once if there is doubt."""
     memory, view, owner = situation.memory, situation.view, situation.owner
     attachment = situation.attachment
     who, word, health = attachment.instance_id, view.word, view.health
@@ -76,13 +76,13 @@ def _watch(situation: Situation) -> Decision:
     if not health.in_doubt:
         peace = _in_peace(memory, view, owner)
         if health.recovered_at is not None and owner.asked_at < health.recovered_at:
-            # Perhaps it answers again since another node has taken it over: EC2 has to say who would fail next.
+            # It may answer again because another node has taken it over: EC2 has to say which holder is judged next.
             peace = health.recovered_at
         if attachment.status is AttachmentStatus.ATTACHING:
             peace = min(peace, owner.asked_at + timing.LOOK_IN_DOUBT)
         if health.state is not HealthState.UP:
             return Decision(State.STANDBY, Reason.SETTLING, Rule.R6, peace, detail=who)
-        # A move that has just been recorded may have been made already: what was UP before it is not what is UP now.
+        # A move that was recorded just now may be made already: that the address was UP before does not count for it.
         since = max(memory.attachment_since, memory.moves_grew_at)
         healthy_for = view.now - (since if health.changed_at is None else max(health.changed_at, since))
         clear = _clearance(situation) if healthy_for >= timing.CLEARED_BY_UP else None
@@ -120,8 +120,8 @@ def _unreached(situation: Situation) -> str:
 
 
 def _reaching(situation: Situation, reached_at: float) -> Tag | None:
-    """The tag that tells observers that have just started that workers reach each other, as they did at ``reached_at``
-    (Unix seconds); None if it does already.
+    """The tag to write so that observers that have just started know that workers reach each other, as they did at
+    ``reached_at`` (Unix seconds); None if the tag says so already.
     """
     eni, came_at = situation.eni, situation.came_at
     before = max(situation.last_move, -inf if came_at is None else came_at)
@@ -132,7 +132,7 @@ def _reaching(situation: Situation, reached_at: float) -> Tag | None:
 
 
 def _clearance(situation: Situation) -> Tag | None:
-    """After five minutes of UP: the tag that clears the ration, of one ENI after the other; None once all are clear."""
+    """After five minutes of UP: the empty tag that clears the ration of the next ENI; None once all are clear."""
     key, records = situation.ration_key, situation.way.records(situation.view, situation.eni)
     recorded = sorted(eni_id for eni_id, value in records.items() if value)
     return Tag(recorded[0], key, "") if recorded else None
@@ -141,8 +141,8 @@ def _clearance(situation: Situation) -> Tag | None:
 def _in_peace(memory: Memory, view: View, owner: Owner) -> float:
     """When to ask EC2 again while the address answers, or the holder vouches for it.
 
-    Sooner where the holder's observer is quiet, so that nobody tells how the node is; at once to confirm that the
-    instance has ended (R2).
+    Sooner if the holder's observer is quiet, as then nobody tells how its node is; soonest to confirm an answer by
+    which its instance has ended (R2).
     """
     peace, word = owner.asked_at + timing.LOOK_IN_PEACE, view.word
     if memory.dead_answers:
@@ -154,7 +154,7 @@ def _in_peace(memory: Memory, view: View, owner: Owner) -> float:
 
 
 def _may_have_fenced(memory: Memory, view: View) -> bool:
-    """Fencing by this node may have succeeded: it is under way, or EC2 has not answered since, or Describes may lag."""
+    """Fencing by this node may have succeeded: it is under way, EC2 has not answered since, or its answers may lag."""
     if view.writing or memory.asked_at <= view.wrote_at:
         return True
     retry_at = view.retry_at.get(type(memory.last_write), -inf) if memory.last_write is not None else -inf

@@ -3,9 +3,9 @@ Whether this node may be the one that is cut off, and not the holder.
 
 Before a holder that does not answer is convicted, all of this must have happened since the doubt began: EC2 has
 answered, somebody else in the VPC has answered, and none of the other observers sees the address UP.  The doubt begins
-with the first lost probe, and anew whenever the holder vouches for the address after that.  Whoever answered once and
-has fallen silent since is no witness any more; nor is the holder's silence evidence before it was asked again after the
-first answer of a witness: until then it may have been this node that nobody reached.
+with the first lost probe, and anew whenever the holder vouches for the address after that.  A witness that has fallen
+silent since no longer counts.  The holder's silence counts only once the holder was asked again after the first answer
+of a witness: until then this node may have been the one that was cut off.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def answered_by_tag(situation: Situation) -> bool:
 
 
 def was_reached(situation: Situation) -> bool:
-    """Anybody was reached since the last move, or ever if there was none: by another observer, which the tag tells, or
-    by this one.
+    """Somebody was reached since the last move, or ever if there was none: by another observer, as the tag tells, or by
+    this one.
 
-    Whoever moved the address recorded that by a clock that may be fast: an observer that saw it move goes by its own.
+    The clock by which the move was recorded may be fast: an observer that saw the address move goes by its own clock.
     """
     memory, view, recorded_at = situation.memory, situation.view, situation.last_move
     seen_at = inf if memory.moved_at == -inf else view.wall - (view.now - memory.moved_at)
@@ -50,8 +50,8 @@ def was_reached(situation: Situation) -> bool:
 
 
 def is_untried(situation: Situation) -> bool:
-    """Where nobody was reached, one more move may help: there was none yet; or the last ones were made before this
-    observer began, none of them by R6.  The new holder may have died since, while there was nobody to see that.
+    """Though nobody was reached, one more move may help: there was no move yet; or this observer saw none, and none by
+    R6 was recorded since somebody was last reached.  The new holder may have died while nobody was there to see that.
     """
     if situation.last_move == -inf:
         return True
@@ -60,18 +60,21 @@ def is_untried(situation: Situation) -> bool:
 
 
 def should_answer(situation: Situation) -> bool:
-    """The address is missed where it is: it has answered there, its holder has vouched for it, or it answered where it
-    was before the only move since, and has had time enough here, though its holder is heard.
+    """Whether the address is expected to answer at its present holder.
 
-    Otherwise it may not be there yet, or be reached nowhere.  That it has answered another observer there, or this one
-    before it was restarted, the tag tells, and of where it answered before, with the moves that are recorded.
+    It is if it has answered there; if the holder has vouched for it; or if it answered at the holder before, was moved
+    only once since, and has had time enough to answer, while the present holder is heard.  Otherwise it may not be
+    there yet, or may be reachable nowhere.
+
+    The tag also tells of answers to another observer, or to this one before it was restarted; together with the
+    recorded moves it tells where the address answered.
     """
     memory, view = situation.memory, situation.view
     if view.health.ever_up or memory.vouched_at is not None:
         return True
     held_for, settle = view.now - memory.moved_at, situation.settings.settle
-    # Whoever has it from others only may be the one at whose node it stopped answering: it lets those go first who have
-    # seen that themselves.
+    # An observer that only others told of the answer may be on the node where the address stopped answering: it lets
+    # those go first that have seen it answer themselves.
     seen = memory.moves_since_up == 1 and held_for >= settle
     told = memory.moves_since_seen == 1 and held_for >= settle + timing.PEER_EXISTS
     if (seen or told) and not situation.is_silent:
@@ -79,13 +82,13 @@ def should_answer(situation: Situation) -> bool:
     seen_at, reached_at = view.wall - (view.now - memory.moved_at), reached_by_tag(situation.eni)
     if answered_by_tag(situation) and reached_at > seen_at:
         return True
-    # Whoever saw it answer elsewhere may have been restarted since; the tags of the ENI have not.
+    # The observers that saw it answer elsewhere may have been restarted since; the tags of the ENI remain.
     is_old = view.now - memory.attachment_since >= settle + timing.PEER_EXISTS and not situation.is_silent
     return is_old and reached_at > -inf and situation.moves_since(reached_at) <= 1
 
 
 def gap_in_evidence(situation: Situation) -> str:
-    """Why this node's own network may be at fault; empty where the evidence is against that."""
+    """Why this node's own network may be at fault, in words; empty if the evidence rules that out."""
     memory, view, owner = situation.memory, situation.view, situation.owner
     if needs_answer(memory, view, owner):
         return "EC2 has not answered since the doubt began"
@@ -104,7 +107,7 @@ def gap_in_evidence(situation: Situation) -> str:
         return f"{seeing[0]} sees the address UP"
     if answering and _came_before_the_next_probe(memory.heard_at, view):
         return "no probe was lost since another observer answered"
-    # Also one that has ended since: it cannot tell any more that all fell silent at once.
+    # An observer that has ended since counts too: it is no peer any more that could be seen to be silent like the rest.
     were_others = doubted_at - memory.accompanied_at <= timing.PEER_EXISTS
     are_others = were_others or bool(unmet(view, judged=situation.who))
     if not answering and (gap := _gap_in_witnesses(memory, view, doubted_at, are_others=are_others)):
@@ -115,8 +118,8 @@ def gap_in_evidence(situation: Situation) -> str:
 
 
 def witnessed_since(memory: Memory) -> float | None:
-    """Since when this node has been known not to be cut off: from the first answer on of another observer, or else of
-    the API server, or else of EC2; None while none has answered since the doubt began.
+    """Since when this node is known not to be cut off: since the first answer of another observer, without one of the
+    API server, without that of EC2; None while none of them has answered since the doubt began.
     """
     found = (memory.heard_at, memory.witnessed_at, memory.evidence_at)
     return next((at for at in found if at is not None), None)
@@ -130,8 +133,8 @@ def _came_before_the_next_probe(first_at: float | None, view: View) -> bool:
 def _is_from_before(lost_at: float | None, first_at: float | None) -> bool:
     """Whether what was lost last, a probe or a question, was sent before the first answer came.
 
-    Right when a partition ends, that answer may come before the next probe's, or the holder's, and would convict a
-    holder that is well.
+    When a partition ends, a witness may answer before the next probe or the holder does, which would convict a holder
+    that is well.
     """
     return lost_at is not None and first_at is not None and lost_at < first_at
 
@@ -139,7 +142,7 @@ def _is_from_before(lost_at: float | None, first_at: float | None) -> bool:
 def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_others: bool) -> str:
     """What is missing where no other observer has answered since the doubt began; the API server may be the witness.
 
-    ``are_others``: some are known, or may be there, of which this one has not heard yet.
+    ``are_others``: other observers are known, or may be there though this one has not heard of them yet.
     """
     witnessed = is_witness(view, doubted_at)
     if witnessed and _came_before_the_next_probe(memory.witnessed_at, view):
@@ -148,7 +151,7 @@ def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_othe
         return ""
     expected = view.witness_at is not None and doubted_at - view.witness_at <= timing.WITNESS_EXISTS
     alone = witnessed or not (are_others or expected)
-    # All may be well again since the last lost probe was sent.
+    # Count only up to the last lost probe: since then all may be well again.
     silent_until = view.now if view.health.last_lost_at is None else view.health.last_lost_at
     silent_since = max(doubted_at, memory.seen_at)
     if silent_until - silent_since >= (timing.ALONE_FOR if alone else timing.CUT_OFF_FOR):
@@ -161,9 +164,9 @@ def _gap_in_witnesses(memory: Memory, view: View, doubted_at: float, *, are_othe
 
 
 def witnesses(others: Iterable[Peer], since: float, about: Set[str], now: float) -> list[Peer]:
-    """Those that have answered a question asked since then, not too long ago, and can tell whether the address is UP:
-    one that has just begun to look has not seen yet what it saw before it was restarted.  ``about`` is what of which it
-    would say so: the sighting, and the target.
+    """The observers that have answered a question asked since ``since``, not too long ago, and can tell whether the
+    address is UP.  One that was just restarted cannot: it has yet to see again what it saw before, and says so by
+    naming what it is unsure of.  ``about`` are the names by which it may do that: the sighting and the target.
     """
     return [
         peer
@@ -173,7 +176,7 @@ def witnesses(others: Iterable[Peer], since: float, about: Set[str], now: float)
 
 
 def is_witness(view: View, since: float) -> bool:
-    """The API server has answered a question asked since then, and not too long ago."""
+    """The API server has answered a question asked since ``since``, and not too long ago."""
     asked_at = view.witness_at
     return asked_at is not None and asked_at >= since and view.now - asked_at <= timing.WITNESS_HEARD
 
@@ -184,6 +187,6 @@ def needs_answer(memory: Memory, view: View, owner: Owner) -> bool:
 
 
 def _doubted_at(memory: Memory, view: View) -> float:
-    """What was asked before this says nothing of what is judged now."""
+    """An answer counts as evidence only if its question was asked at this time or later."""
     since = doubted_since(memory, view)
     return view.now - timing.ANSWER_KEPT if since is None else since

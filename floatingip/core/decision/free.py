@@ -14,7 +14,7 @@ from floatingip.core.writes import Assign
 
 
 def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decision:
-    """R1: claim what nobody holds; the observers do so one after the other, but whoever fenced it at once."""
+    """R1: claim an address that nobody holds.  Observers do so one after the other, the one that fenced it at once."""
     way, soon = way_to(settings.carry), owner.asked_at + timing.LOOK_WHILE_MOVING
     if way.is_claiming(memory, view, owner):
         return Decision(State.TAKEOVER, Reason.ASSIGNING, memory.fenced_rule, soon)
@@ -25,7 +25,7 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
     write = way.claim(memory, view, settings, owner)
     stale = Decision(State.CLAIMING, Reason.STALE, Rule.R1, view.now, awaiting=write, obliged=bool(memory.fenced))
     is_stale = not is_fresh(memory, view, owner, memory.free_since)
-    # EC2 refuses the second of two claims, but not of those that take the address from another ENI.
+    # EC2 refuses the second of two claims, but not of two that take the address from another ENI.
     if isinstance(write, Assign) and write.reassign and is_stale:
         return stale
     if memory.fenced:
@@ -65,10 +65,10 @@ def free(memory: Memory, view: View, settings: Settings, owner: Owner) -> Decisi
 
 
 def is_fresh(memory: Memory, view: View, owner: Owner, since: float | None) -> bool:
-    """R1, A1: EC2's answer is fresh enough to take an address by it, whatever has changed since the last one.
+    """R1, A1: whether EC2's answer is fresh enough to take an address by it.
 
-    It was asked for a moment ago; or, where EC2 takes longer than that, it has just come, and was asked for a moment
-    before ``since``, when the move became due, or later.
+    It is if its question was asked a moment ago.  If EC2 takes longer than that to answer: if the answer has just come,
+    and its question was asked no earlier than a moment before ``since``, when the move became due.
     """
     if view.now - owner.asked_at <= timing.FRESH_ANSWER:
         return True

@@ -1,5 +1,5 @@
 """
-R8: whether a write to EC2 may be made now, for all who decide to write.
+R8: whether a write to EC2 may be made now.  Every part that decides on writes asks here.
 
 A write that failed, or whose answer was lost, is never sent again blindly: EC2 has to be asked after it, and the answer
 has to show that the write is still wanted.
@@ -15,7 +15,7 @@ from floatingip.core.writes import Write, aim
 
 
 class Present(Protocol):
-    """What the one who decides knows of its writes; see :class:`~floatingip.core.decision.view.View`."""
+    """What a part that decides knows of its own writes; :class:`~floatingip.core.decision.view.View` is one such."""
 
     @property
     def now(self) -> float:
@@ -27,28 +27,28 @@ class Present(Protocol):
 
     @property
     def wrote_at(self) -> float:
-        """When the last one ended."""
+        """When the last write ended."""
 
     @property
     def retry_at(self) -> Mapping[type[Write], float]:
-        """Before this time no write of that kind is made, since the last one failed."""
+        """By kind of write: the time before which none is made, since the last one of that kind failed."""
 
 
 class Past(Protocol):
-    """What the one who decides remembers of its writes."""
+    """What a part that decides remembers of its own writes; Memory in view.py is one such."""
 
     @property
     def last_write(self) -> Write | None:
-        """The last one."""
+        """The last write that it decided on, None before the first."""
 
     @property
     def last_write_at(self) -> float:
-        """When it was decided."""
+        """When that write was decided on."""
 
 
 def write_at(write: Write, past: Past, present: Present, *, repeat_after: float) -> float:
-    """From when on the write may be made: once its kind may be tried again, and, if it is the same as the last one,
-    ``repeat_after`` seconds after that.
+    """The earliest time for the write: when its kind may be tried again, and, if it repeats the last write, no sooner
+    than ``repeat_after`` seconds after that one.
     """
     retry_at = present.retry_at.get(type(write), -inf)
     is_repeated = past.last_write is not None and aim(write) == aim(past.last_write)
@@ -58,8 +58,8 @@ def write_at(write: Write, past: Past, present: Present, *, repeat_after: float)
 def may_write(write: Write, past: Past, present: Present, *, asked_at: float, repeat_after: float) -> bool:
     """Whether the write may be made now.
 
-    Not while another write is under way; nor by an answer of EC2 that was asked for (``asked_at``) before the last
-    write ended; nor before its time (`write_at`).
+    It may not while another write is under way; nor if EC2's last answer, to a question asked at ``asked_at``, is from
+    before the last write ended; nor before its time (`write_at`).
     """
     if present.writing or asked_at <= present.wrote_at:
         return False

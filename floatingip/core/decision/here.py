@@ -39,7 +39,7 @@ def here(situation: Situation) -> Decision:
         return Decision(State.CLAIMING, Reason.CONFIRMING, Rule.R10, soon, attachment_id=attachment.id)
     write = situation.way.mend(view, eni)
     if write is None and memory.unrecorded:
-        # Of R5's moves those that are rationed were recorded before.
+        # A rationed move by R5 was recorded before it was made: one that is not recorded yet was planned.
         rule = ration.PLANNED if memory.fenced_rule is Rule.R5 else memory.fenced_rule
         write = situation.record(eni.id, rule, memory.unrecorded, unrecorded_since(memory, view))
     if attachment.status is AttachmentStatus.ATTACHING:
@@ -61,8 +61,8 @@ def here(situation: Situation) -> Decision:
 
 
 def unshown_here(view: View, owner: Owner) -> Decision | None:
-    """EC2 shows neither anybody with the address nor the ENI by which this node carries it: the device is here, so as
-    far as anybody can tell this node has the address; None where that is not so.
+    """The decision if EC2 shows neither anybody with the address nor the ENI by which this node carries it: the device
+    is here, so as far as anybody can tell this node has the address.  None if that is not so.
     """
     report = view.plumbing
     if not view.unshown or report is None or not report.carries or view.lost_by_imds_at is not None:
@@ -86,7 +86,7 @@ def _without_device(situation: Situation) -> Decision:
     later, lost_at = owner.asked_at + timing.LOOK_IN_DOUBT, memory.link_lost_at
     is_attaching, is_late = attachment.status is AttachmentStatus.ATTACHING, _is_late(situation)
     if view.plumbing is None or (not is_late and (is_attaching or lost_at is None)):
-        # Nobody else can put the address on its link, or knows that it is not there.
+        # Obliged: no other node can put the address on this node's link, or knows that the link is missing.
         return Decision(
             State.CLAIMING, Reason.ATTACHING_HERE, Rule.R1, later, attachment_id=attachment.id, obliged=True
         )
@@ -113,7 +113,7 @@ def _without_device(situation: Situation) -> Decision:
 
 
 def _is_late(situation: Situation) -> bool:
-    """EC2 has shown it attached for longer than a slow device takes, or has not finished attaching it for a minute."""
+    """EC2 has shown the ENI as attached for longer than a slow device takes to come, or as attaching for a minute."""
     memory, asked_at = situation.memory, situation.owner.asked_at
     if situation.attachment.status is AttachmentStatus.ATTACHING:
         return asked_at - memory.attachment_since >= timing.ATTACHING_FOR

@@ -29,7 +29,7 @@ class Order:
     deadline: int
 
     def names(self, instance_id: str) -> bool:
-        """May this instance take the address over?"""
+        """Whether this instance may take the address over."""
         return self.to in (ANYBODY, instance_id)
 
 
@@ -47,6 +47,6 @@ def parse(value: str, attachment_id: str, wall: float) -> Order | None:
 
 
 def successor(value: str, wall: float) -> str:
-    """The instance that a valid order names, from whatever attachment the address is to be taken; empty for none."""
+    """The instance that a valid order names, whichever attachment it is for; empty if it names none or is not valid."""
     found = _ORDER.fullmatch(value)
     return "" if found is None or found[2] == ANYBODY or int(found[3]) < wall else found[2]

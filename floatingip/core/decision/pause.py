@@ -27,5 +27,5 @@ def ends_at(tags: Mapping[str, str], wall: float) -> float:
 
 
 def told(until: float) -> str:
-    """That there is one, with its end in Unix seconds: the same words for as long as it lasts."""
+    """A sentence that moves are paused ``until`` then (Unix seconds); it is the same for as long as the pause lasts."""
     return f"nothing is to move before {clock(round(until))}: `floatingip resume` ends the pause"

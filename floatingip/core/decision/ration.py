@@ -6,11 +6,11 @@ Pure.  The tag's value lists the last moves, oldest first, as ``RULE@UNIXTIME/AT
 that the address was taken from (the end of its id is enough).  A closed security group, ``nft`` missing everywhere or a
 broken service make the next move wait longer and longer, across restarts and observers.  Five minutes of a healthy
 address clear the tag.  A planned move (`PLANNED`) is recorded as well, since the address has to show anew that it
-answers, but makes none wait: a node that was drained is no sign of anything wrong.
+answers, but it makes no other move wait: a node that was drained is no sign of anything wrong.
 
 A record of the judged attachment that is not older than ``since`` (Unix seconds) is of the move that is being made now,
-and does not make that wait.  With an ENI of its own each record of the attachment is, since a move ends it; standing
-ENIs stay attached.
+and does not make that move wait.  With `carry: eni` every record of the attachment is of that move, since the move ends
+the attachment; standing ENIs stay attached, so older records are of earlier moves.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEPT = 8
 """Moves kept in the tag: a value has at most 256 characters."""
 
 PLANNED = "R5p"
-"""What stands for the rule of a move that was asked for, by a person or by a holder whose node ends."""
+"""Stands in place of the rule for a move that was asked for, by a person or by a holder whose node ends."""
 
 _MOVE = re.compile(rf"(R\d{{1,2}}|{PLANNED})@(\d{{1,11}})/([\w-]{{1,{ID_END}}})", re.ASCII)
 
@@ -45,7 +45,7 @@ class Record:
 
     @property
     def convicted(self) -> bool:
-        """The move was one by R3, away from a silent holder: rationed only when that happens often."""
+        """The move was made by R3, away from a silent holder: such moves are rationed only when they happen often."""
         return self.rule == Rule.R3
 
 
@@ -77,12 +77,12 @@ def merged(values: Iterable[str]) -> str:
 
 
 def has_grown(before: str, value: str) -> bool:
-    """A move is recorded that was not before."""
+    """Whether ``value`` records a move that ``before``, an earlier value of the tag, does not."""
     return value != before and not set(parse(value)) <= set(parse(before))
 
 
 def recorded(value: str, attachment_id: str, since: float = -inf) -> bool:
-    """The move away from this attachment is in the tag, whoever wrote it."""
+    """Whether the move away from this attachment is in the tag, whichever observer wrote it."""
     return any(move.attachment == attachment_id[-ID_END:] and move.wall >= since for move in parse(value))
 
 
@@ -124,8 +124,8 @@ def was_moved_by(rule: str, time: float, value: str, attachment_id: str, since: 
 def _others(value: str, attachment_id: str, since: float, wall: float) -> tuple[Record, ...]:
     """The recorded moves without the one that is being made.
 
-    Also without those that are further in the future than the longest wait: no clock is that fast, so a stranger wrote
-    them, or a clock that had jumped, and they would be waited for until then.
+    Also without those that are further in the future than the longest wait: no clock is that fast, so a stranger or a
+    clock that had jumped wrote them, and moves would be put off until then.
     """
     judged, latest = attachment_id[-ID_END:], wall + timing.RATION_LONGEST_WAIT
     return tuple(

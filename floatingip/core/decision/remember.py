@@ -24,7 +24,7 @@ from floatingip.core.writes import Assign, AssignAny, Associate, Create
 
 
 def _with(memory: Memory, **changes: object) -> Memory:
-    """The memory with these changes; the same object where nothing changes, which is mostly so."""
+    """The memory with these changes; the same object if nothing changes, as is the case most of the time."""
     for name, value in changes.items():
         if getattr(memory, name) != value:
             return replace(memory, **changes)  # type: ignore[arg-type]  # the callers name fields of Memory
@@ -61,9 +61,9 @@ def _situation(memory: Memory, view: View) -> tuple[object, ...]:
     return (
         view.owner is None,
         eni,
-        # Not every answer describes the holder's instance: that it does not is no news.
+        # Not every answer describes the holder's instance: a missing description is no news.
         memory.dead_answers > 0,
-        # While nobody has the address, or it does not answer, its services do not answer either: no news.
+        # While nobody has the address, or it does not answer, its services do not answer either: that is no news.
         (health.state, health.in_doubt) if health.attachment_id else None,
         tuple(
             (port, service.state, service.in_doubt)
@@ -80,7 +80,7 @@ def _situation(memory: Memory, view: View) -> tuple[object, ...]:
 
 
 def _remember_refusals(memory: Memory, view: View) -> Memory:
-    """Since when no answer of EC2 has shown an owner, and since when it has refused the address nevertheless."""
+    """Since when EC2's answers have shown no owner, and since when EC2 has refused claims nevertheless."""
     owner = view.owner
     if owner is None:
         return memory
@@ -105,7 +105,7 @@ def _remember_evidence(memory: Memory, view: View, way: Way) -> Memory:
         return _with(memory, evidence_at=None, heard_at=None, witnessed_at=None)
     if memory.evidence_at is None and memory.asked_at >= since:
         memory = _with(memory, evidence_at=memory.answered_at)
-    # Whoever has fallen silent since begins anew.
+    # A witness that has fallen silent begins anew when it answers again.
     about = {way.of_one(memory.attachment_id, view.target), str(view.target)}
     is_heard = bool(witnesses(_others(view), since, about, view.now))
     memory = _with(memory, heard_at=_since(memory.heard_at, view.now, so=is_heard))
@@ -113,19 +113,19 @@ def _remember_evidence(memory: Memory, view: View, way: Way) -> Memory:
 
 
 def _since(before: float | None, now: float, *, so: bool) -> float | None:
-    """Since when something has been so that is so now, or is not."""
+    """Since when something has been ``so``: since ``before``, or since now if it was not; None if it is not so now."""
     return (now if before is None else before) if so else None
 
 
 def _others(view: View) -> list[Peer]:
-    """The other observers without the holder's."""
+    """The peers without the holder's observer."""
     attachment = attachment_of(view.owner) if view.owner is not None else None
     holder = attachment.instance_id if attachment is not None else ""
     return [peer for peer in view.peers if peer.instance_id != holder]
 
 
 def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
-    """What EC2's answer says: of the ENI and its tags, of this node's part in it, and of the attachment."""
+    """Remember what EC2's answer says of the ENI and its tags, of where the address is, and of the attachment."""
     memory = _with(memory, asked_at=owner.asked_at, answered_at=view.now)
     memory = _remember_tags(memory, view, owner, way)
     token = memory.token
@@ -145,9 +145,9 @@ def _remember_answer(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
 
 
 def _remember_place(memory: Memory, view: View, owner: Owner, attachment: Attachment | None) -> Memory:
-    """Since when EC2 has led the address to this node, and since when to another one."""
+    """Since when EC2 has shown the address on this node, and since when on another one."""
     here = attachment is not None and attachment.instance_id == view.me
-    # While EC2 shows nobody with it, what is here tells whether it is: the device, or IMDS (R10).
+    # While EC2 shows nobody with the address, the device or IMDS tells whether it is here (R10).
     if attachment is None or here:
         memory = _with(memory, away_since=None)
     elif memory.away_since is None:
@@ -162,7 +162,8 @@ def _remember_place(memory: Memory, view: View, owner: Owner, attachment: Attach
 
 def _remember_nobody(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
     """EC2 shows the address attached to nobody: since when it is free for this node."""
-    # A node begins to wait for those who come first only once it could claim: before, they might lack the same.
+    # A node begins to wait for those that come first only once it could claim itself: until then the others may lack
+    # the same thing.
     can_claim = way.is_free(owner) and not view.obstacle
     free_since = (view.now if memory.free_since is None else memory.free_since) if can_claim else None
     return _with(
@@ -201,7 +202,7 @@ def _begin_attachment(memory: Memory, view: View, attachment: Attachment) -> Mem
 
 
 def _remember_status(memory: Memory, view: View, owner: Owner, attachment: Attachment) -> Memory:
-    """Since when the attachment has been `attached`, as one of ours, or `detaching`."""
+    """Since when the attachment has been `attached` (only if the ENI is ours), or `detaching`."""
     status, attached_at, since = attachment.status, memory.attached_at, memory.detaching_since
     if status is not AttachmentStatus.ATTACHED or memory.foreign_since is not None:
         attached_at = None
@@ -219,7 +220,7 @@ def _remember_reaching(memory: Memory, view: View) -> Memory:
 
 
 def _remember_vouching(memory: Memory, view: View, way: Way) -> Memory:
-    """Since when the address has been down without the holder vouching for it, and when that did last (R3, R4, R6)."""
+    """Since when the address has been down without its holder vouching for it, and when that last did (R3, R4, R6)."""
     if view.health.state is HealthState.UP:
         memory = _with(memory, moves_since_up=0)
     seen_at = _seen_by_others_at(view, way)
@@ -235,16 +236,16 @@ def _remember_vouching(memory: Memory, view: View, way: Way) -> Memory:
     if view.word.vouches:
         return _with(memory, unvouched_since=None, vouched_at=view.now)
     if view.word.state is WordState.SILENT and not view.word.refused:
-        # It may be this node that is cut off: nobody knows what the holder would have said of that time; but a question
-        # or two may be lost.
+        # This node may be the one that is cut off, and the holder would have vouched.  But a question or two may be
+        # lost, so a short silence changes nothing.
         is_quiet = view.now - view.word.since >= timing.QUIET_FOR
         return _with(memory, unvouched_since=None) if is_quiet else memory
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)
 
 
 def _seen_by_others_at(view: View, way: Way) -> float:
-    """When another observer last told that it sees the address UP where it is: here, too, where this one does not look;
-    minus infinity for never.
+    """When another observer last told that it sees the address UP under its present attachment; minus infinity for
+    never.  This counts also while this node is the holder, which does not probe.
     """
     attachment = attachment_of(view.owner) if view.owner is not None else None
     if attachment is None:
@@ -254,14 +255,14 @@ def _seen_by_others_at(view: View, way: Way) -> float:
 
 
 def _remember_readiness(memory: Memory, view: View) -> Memory:
-    """Until when Kubernetes was not known to call this observer Ready (R5)."""
+    """When this observer last did not know whether Kubernetes calls it Ready (R5)."""
     is_ready = view.ready_at is not None and view.now - view.ready_at <= timing.READY_KNOWN
     return memory if is_ready else _with(memory, unready_at=view.now)
 
 
 def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way) -> Memory:
-    """Since when the ENI has been somebody else's, or has had no tag though it may be new, which moves are recorded,
-    and whether the last takeover is.
+    """What the ENI's tags tell: since when it has been somebody else's, since when it has had no tag though it may be
+    new, which moves are recorded, and whether this node's last one is.
     """
     if owner.eni is None:
         return _with(memory, untagged_since=None)
@@ -285,7 +286,7 @@ def _remember_tags(memory: Memory, view: View, owner: Owner, way: Way) -> Memory
 
 
 def _may_be_new(eni: Eni, wall: float) -> bool:
-    """What was attached before its tags were due is not."""
+    """Whether the ENI may be new: not if it has been attached for longer than EC2 takes to show tags."""
     since = eni.attachment.since_wall if eni.attachment is not None else None
     return since is None or wall - since < timing.TAGGED_WITHIN
 

@@ -1,4 +1,4 @@
-"""What decides whether a node has room for one more address."""
+"""What is known of a node's room for one more address."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from floatingip.core.ec2 import Eni
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is known of this node's room.
+    """What is known of this node's room for one more address.
 
-    ``me`` is its instance; ``free_slots`` is how many ENI slots are free, None while that is not known; ``is_full``:
-    EC2 has just refused it more.  ``standing`` is its standing ENI once that is attached, and ``problem`` why that is
-    of no use yet, empty when it is.  ``elsewhere`` says where the address is about to be shown, or until when it cannot
-    be had, though nobody serves it; empty where nothing is known of that.
+    ``me`` is its instance id.  ``free_slots`` is how many ENI slots are free, None while that is not known.
+    ``is_full``: EC2 has just refused to give it more.  ``standing`` is its standing ENI once that is attached, and
+    ``problem`` why that cannot be used yet, empty if it can.  ``elsewhere`` says that the address is about to be shown
+    somewhere else, or until when it cannot be had although nobody serves it; empty if it can be had.
     """
 
     me: str
@@ -26,5 +26,5 @@ class Room:
 
 
 def lacks_slot(instance_id: str) -> str:
-    """The sentence that this instance has no room for an interface, with what to do."""
+    """A sentence that this instance has no free ENI slot, and what to do about it."""
     return f"{instance_id} has no free ENI slot; keep one free (the VPC CNI's MAX_ENI)"

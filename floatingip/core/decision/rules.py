@@ -96,7 +96,7 @@ def r5_the_holder_is_unsound(situation: Situation) -> Charge | None:
 
 
 def r4_down_though_it_calls_itself_sound(situation: Situation) -> Charge | None:
-    """The address is down, and for ``patience`` the holder has not shown that it reaches this node from there."""
+    """The address is down, and for ``patience`` seconds its holder has not shown that it reaches this node from it."""
     since = situation.memory.unvouched_since
     lasts = since is not None and situation.view.now - since >= situation.settings.patience
     if lasts and should_answer(situation):
@@ -121,7 +121,7 @@ def r7_the_service_is_down(situation: Situation) -> Charge | None:
 
 
 ASKED_FOR = (r5_a_handover_was_ordered, r5_the_holder_is_leaving, r5_the_holder_is_written_off)
-"""What the holder or a person asks for: that counts even while the holder is too new to be judged (A3)."""
+"""Charges that the holder or a person asks for: they count even while the holder is too new to be judged (A3)."""
 
 FOUND = (
     r3_down_and_silent,
@@ -130,7 +130,7 @@ FOUND = (
     r6_never_answered,
     r7_the_service_is_down,
 )
-"""What this node finds out by itself."""
+"""Charges that this node finds out by itself."""
 
 
 def charge_against(situation: Situation) -> Charge | None:
@@ -138,7 +138,7 @@ def charge_against(situation: Situation) -> Charge | None:
     if (ended := r2_the_instance_ended(situation)) is not None:
         return ended
     if situation.attachment.status is AttachmentStatus.ATTACHING:
-        # The holder calls itself unsound when that has no end.
+        # A holder whose attaching does not end calls itself unsound.
         return _first((r3_attaching_for_too_long, r5_the_holder_is_unsound), situation)
     asked_for = _first(ASKED_FOR, situation)
     if asked_for is not None or _a3_is_too_new(situation):
@@ -147,7 +147,7 @@ def charge_against(situation: Situation) -> Charge | None:
 
 
 def r13_force(situation: Situation, *, is_silent: bool) -> Decision | None:
-    """R13: force a detach that takes too long, whoever began it."""
+    """R13: force a detach that takes too long, whichever node began it; sooner if the holder ``is_silent``."""
     memory, view, settings, attachment = situation.memory, situation.view, situation.settings, situation.attachment
     if memory.detaching_since is None:
         return None
@@ -178,8 +178,8 @@ def _first(rules: tuple[Callable[[Situation], Charge | None], ...], situation: S
 def _tells_by_silence(situation: Situation) -> bool:
     """The holder's observer is silent, and that speaks against its node (R3, R6).
 
-    Where it vouched for the address while that did not answer, only its silence is new: a question or two may be lost,
-    and a node that refuses them lives, without an observer for the moment.
+    If the holder vouched for the address while that did not answer, only the silence is new.  Then it has to last, as a
+    question or two may be lost; and a node that refuses the connection is alive, only without an observer right now.
     """
     word, witnessed_at = situation.view.word, witnessed_since(situation.memory)
     if situation.memory.vouched_at is None or not situation.is_silent:
@@ -189,13 +189,13 @@ def _tells_by_silence(situation: Situation) -> bool:
 
 
 def _a3_is_too_new(situation: Situation) -> bool:
-    """A3: a standing ENI that has just got the address is given a moment."""
+    """A3: a standing ENI has got the address only a moment ago."""
     return situation.way.is_new(situation.view.now - situation.memory.moved_at)
 
 
 def _may_relieve(situation: Situation) -> bool:
-    """Whether this node may: it is not about to end itself, and if an order names another one, that has had its turn:
-    it may have died since, or be about to end as well.
+    """Whether this node may relieve a holder that asks for it: it is not about to end itself, and no order names
+    another node, or that node has had its turn.  (The named node may have died since, or be about to end as well.)
     """
     view, order = situation.view, situation.order
     if view.leaving:
@@ -206,10 +206,11 @@ def _may_relieve(situation: Situation) -> bool:
 
 def _is_told(situation: Situation) -> bool:
     """
-    Kubernetes and AWS have told whether this node is to end since the holder asks to be relieved (R5), if they tell.
+    Kubernetes and AWS, asked since the holder began to ask for relief, have told whether this node ends too (R5); or
+    they have not, and the time to wait for that is over.
 
     What ends the holder's node may end this one as well: the control plane evicts the pods of all nodes that it did not
-    reach for a while, EC2 takes several spot instances at once.  Each node learns of it by itself, one after the other.
+    reach for a while, EC2 takes several spot instances at once.  Each node learns of its own end at a time of its own.
     """
     view, since = situation.view, situation.view.word.since
     return view.told_at >= since or view.now - since >= timing.END_TOLD_WITHIN
@@ -217,10 +218,10 @@ def _is_told(situation: Situation) -> bool:
 
 def _is_ready(situation: Situation) -> bool:
     """
-    Kubernetes has called the observer on this node Ready for a while (R5): otherwise moving here would not help.
+    Kubernetes has called the observer on this node Ready for a while (R5): otherwise a move to here would not help.
 
-    For a while, because after an outage of the API server Kubernetes writes all nodes off, one after the other, until
-    their kubelets are heard again, and this node may be the next one.
+    One answer is not enough: after an outage of the API server Kubernetes writes all nodes off, one after the other,
+    until it hears their kubelets again, and this node may be the next one.
     """
     return situation.view.now - situation.memory.unready_at > timing.CALLED_READY_FOR
 
@@ -228,8 +229,9 @@ def _is_ready(situation: Situation) -> bool:
 def _fell_silent_here(situation: Situation) -> bool:
     """R6: the holder's observer was heard under this attachment, or right before it, and is not any more.
 
-    Right before it: it lived when it took the address from another node, and was not cut off, or it would have waited
-    for longer.  Only in a fleet of two that is not so, where the other one is the node that has just lost the address.
+    Right before it counts, since the holder was alive when it took the address from another node, and not cut off, or
+    it would have waited longer.  That does not hold in a fleet of two, where this node is the one that just lost the
+    address.
     """
     memory, view = situation.memory, situation.view
     heard_at = max((p.heard_at for p in view.peers if p.instance_id == situation.who), default=-inf)
@@ -240,8 +242,8 @@ def _fell_silent_here(situation: Situation) -> bool:
 def _has_settled(situation: Situation) -> bool:
     """R6: the address has had time enough to answer, or its node fell silent before it did.
 
-    An attachment that is older than this observer had that time before.  Where nobody was reached since the last move
-    another move would not help either, most likely; one is tried.
+    An attachment that is older than this observer has had that time already.  If nobody was reached since the last
+    move, another move would most likely not help either; one is tried.
     """
     memory, view, settings = situation.memory, situation.view, situation.settings
     unseen_for = view.now - max(memory.attachment_since, view.word.since)

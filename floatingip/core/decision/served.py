@@ -4,8 +4,8 @@ On which nodes NodePorts answer, and whether the holder is the one that lacks th
 Pure.  What others see of a node counts more than what it sees of itself: for a Service with `externalTrafficPolicy:
 Local`, kube-proxy sends what comes from the node itself to pods of the whole cluster (Kubernetes documentation,
 "Virtual IPs and service proxies"), and a NetworkPolicy that lets in clients alone does not keep a node from its own
-pods.  So a node's own check counts only for ports that nobody else has checked there, and where they have, not because
-they are silent now.
+pods.  So a node's own check counts only for ports that no other observer has checked there.  That the others have
+fallen silent does not make it count again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from floatingip.core.settings import Settings
 
 
 def _counts(view: View, peer: Peer) -> bool:
-    """The observer answered lately enough for what it said to count."""
+    """Whether the observer answered recently enough for its checks to count."""
     return view.now - peer.heard_at <= timing.SERVED_HEARD_FOR
 
 
@@ -40,16 +40,16 @@ def ports_on(view: View, instance_id: str) -> frozenset[int]:
 
 
 def passing_since(before: Mapping[int, float], view: View) -> Mapping[int, float]:
-    """Since when this node's own check of each NodePort on itself has passed, where it does."""
+    """By port: since when this node's own check of a NodePort on itself has passed; without those that do not pass."""
     return {port: before.get(port, view.now) for port, answers in view.served.get(view.me, {}).items() if answers}
 
 
 def refuted(memory: Memory, view: View, settings: Settings) -> frozenset[int]:
-    """The NodePorts of which another observer found that they do not answer on this node, whose own check passes.
+    """The NodePorts that do not answer on this node by what other observers found, though its own check passes.
 
-    They stay so when all others fall silent, until one says otherwise, the own check fails, or they answer at the
-    address: only the own check is left then, and that one has been wrong.  What was found before they were lost at the
-    address, or before the own check passed, is of the past.
+    They stay refuted when all others fall silent, since only the own check is left then, and that was wrong.  They are
+    no longer when another observer finds that they answer, the own check fails, or they answer at the address.  A
+    finding counts only if it is newer than the first loss at the address, and than the start of the passing own check.
     """
     found = set[int]()
     for port, passing_at in memory.passing_since.items():
@@ -67,8 +67,8 @@ def refuted(memory: Memory, view: View, settings: Settings) -> frozenset[int]:
 def missed_here(memory: Memory, view: View, holder: str) -> frozenset[int]:
     """The NodePorts that answer on this node, and would answer at the address if that were here.
 
-    Without those that have never answered at the address though they do at its holder's own: kube-proxy, or a security
-    group, keeps them from the address on every node.
+    Without the ports that have never answered at the address though they do at its holder's own address: kube-proxy or
+    a security group keeps them from the floating address on every node.
     """
     kept_off = {port for port in ports_on(view, holder) if port in view.services and not view.services[port].ever_up}
     return ports_on(view, view.me).intersection(view.services) - kept_off - memory.refuted
@@ -82,7 +82,7 @@ def astray(view: View, holder: str) -> frozenset[int]:
 
 
 def are_missing(memory: Memory, view: View, settings: Settings, attachment: Attachment) -> bool:
-    """No NodePort answers at the address, which itself answers; and one did, or does on this node."""
+    """The address answers, but none of its NodePorts does; and one of them did before, or does on this node."""
     if view.health.state is not HealthState.UP or view.health.in_doubt or view.health.changed_at is None:
         return False
     if not view.services or not all(_is_lost(view, settings, service) for service in view.services.values()):
@@ -96,7 +96,9 @@ def are_missing(memory: Memory, view: View, settings: Settings, attachment: Atta
 
 
 def _is_lost(view: View, settings: Settings, service: Health) -> bool:
-    """Checks of it have been lost while the address answers, for so long that what is known of the nodes is newer."""
+    """The service's checks have failed while the address answers, for so long that what the observers know of the nodes
+    is newer than the first failure.
+    """
     if service.state is not HealthState.DOWN or service.first_lost_at is None or view.health.changed_at is None:
         return False
     judged = max((settings.service_fall - 1) * settings.service_interval, _known_after(settings))

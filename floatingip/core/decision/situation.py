@@ -1,4 +1,4 @@
-"""Some node has the address, this one or another: all that a verdict on it needs."""
+"""All that a verdict on the address' holder needs, whether that is this node or another one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from floatingip.core.writes import Tag, aim
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What is known and remembered, with EC2's answer taken apart: ``eni`` has the address, attached by
-    ``attachment``.
+    """What is known and remembered while some node has the address.
+
+    ``owner`` is EC2's last answer, ``eni`` the ENI that has the address by it, ``attachment`` that ENI's attachment.
     """
 
     memory: Memory
@@ -55,48 +56,49 @@ class Situation:
 
     @property
     def move_since(self) -> float:
-        """From when on (Unix seconds) a record of the judged attachment is of the move that is being made."""
+        """A record of the judged attachment from this time on (Unix seconds) is of the move that is being made now."""
         return move_since(self.memory, self.view, self.way)
 
     @property
     def last_move(self) -> float:
         """When the last move before this one was recorded, in Unix seconds; minus infinity for never.
 
-        Records of moves away from the judged attachment, while that has had the address, do not count: none succeeded.
+        Moves away from the judged attachment, recorded while that has had the address, do not count: none succeeded.
         """
         return ration.last_at(self.recorded, self.attachment.id, self._tried_since, wall=self.view.wall)
 
     def moves_since(self, reached_at: float) -> int:
-        """How many moves before this one are recorded that were made after this time, in Unix seconds."""
+        """How many moves before this one were recorded after ``reached_at``, in Unix seconds."""
         view = self.view
         return ration.times_since(reached_at, self.recorded, self.attachment.id, self._tried_since, wall=view.wall)
 
     def was_moved_by(self, rule: str, time: float) -> bool:
-        """Whether one of these was made by this rule after this time, in Unix seconds."""
+        """Whether a move before this one, by this rule, was recorded after ``time``, in Unix seconds."""
         view = self.view
         return ration.was_moved_by(rule, time, self.recorded, self.attachment.id, self._tried_since, wall=view.wall)
 
     @property
     def _tried_since(self) -> float:
-        """From when on (Unix seconds) a record of the judged attachment is of a move that has not succeeded."""
+        """A record of the judged attachment from this time on (Unix seconds) is of a move that has not succeeded."""
         view = self.view
         return min(self.move_since, view.wall - (view.now - self.memory.attachment_since))
 
     @property
     def came_at(self) -> float | None:
-        """From when on (Unix seconds) what a tag of the ENI says is of this attachment; None while that is unknown."""
+        """What the ENI's tags say of times after this one (Unix seconds) is of this attachment; None while unknown."""
         return self.way.came_at(self.attachment)
 
     @property
     def ration_key(self) -> str:
-        """The ration's tag."""
+        """The key of the ration's tag for this address."""
         return self.way.of_one(ration.TAG, self.view.target)
 
     def record(self, eni_id: str, rule: str, attachment_id: str, since: float = -inf) -> Tag:
-        """The tag of this ENI by which the move away from an attachment is recorded.
+        """The tag to write to this ENI to record the move away from an attachment.
 
-        ``since``: from when on (Unix seconds) a record of that attachment is of this move.  It is the tag that EC2 has
-        accepted where that records the move, although EC2 may not show it yet: its value has the time in it.
+        ``since``: a record of that attachment from this time on (Unix seconds) is of this move.  If EC2 has accepted
+        such a tag already, though it may not show it yet, the same one is returned: a new one would have another time
+        in its value.
         """
         accepted = self.view.tended
         write = Tag(eni_id, self.ration_key, ration.record(self.recorded, rule, self.view.wall, attachment_id))
@@ -106,19 +108,19 @@ class Situation:
 
     @property
     def order(self) -> orders.Order | None:
-        """The handover that somebody asked for, away from this attachment; None for none."""
+        """The handover away from this attachment that somebody asked for; None if nobody did."""
         told = self.eni.tags.get(self.way.of_one(orders.TAG, self.view.target), "")
         return orders.parse(told, self.attachment.id, self.view.wall)
 
     @property
     def paused_for(self) -> float:
-        """Seconds until moves that nobody asked for are allowed again; 0 or less where they are."""
+        """Seconds until moves that nobody asked for are allowed again; 0 or less if they are allowed now."""
         return pause.ends_at(self.eni.tags, self.view.wall) - self.view.wall
 
 
 def move_since(memory: Memory, view: View, way: Way) -> float:
-    """From when on (Unix seconds) a record of the attachment that loses the address is of the move that is being made.
+    """A record of the attachment that loses the address, from this time on (Unix seconds), is of the move being made.
 
-    However long EC2 has refused that move, what was written since it became due is no earlier one.
+    Whatever was recorded since that move became due is of that move, however long EC2 has refused it.
     """
     return way.move_since(view.wall, 0.0 if memory.due_since is None else view.now - memory.due_since)

@@ -23,8 +23,8 @@ def remember_rivals(memory: Memory, view: View, settings: Settings) -> Memory:
 
 
 def are_believed(memory: Memory, view: View) -> bool:
-    """Whether rivals are believed: until EC2 has answered a question asked some seconds later, as it may be late to
-    show them.
+    """Whether the word of rivals counts: only until EC2 has answered a question asked some seconds after that word was
+    first heard, since EC2 may show a rival's claim late.
 
     After that EC2 is right: a former holder that cannot ask EC2 may go on saying that it has the address.
     """
@@ -33,15 +33,15 @@ def are_believed(memory: Memory, view: View) -> bool:
 
 
 def taking_step(memory: Memory) -> float:
-    """Seconds that each observer before this one in rank gets to take the address from the judged standing ENI: longer
-    where EC2 is slow to answer, since it may be about to answer that one.
+    """Seconds that each observer before this one in rank gets to take the address from the judged standing ENI: more
+    if EC2 is slow, since its answer to that observer may be under way.
     """
     return timing.TAKING_STEP + max(0.0, memory.answered_at - memory.asked_at)
 
 
 def rivals(view: View, judged: Attachment | None) -> list[str]:
-    """The observers that say that they have the address by another attachment than the judged one, or that EC2 has
-    promised it to them: EC2 may not have shown that yet when this node asked.
+    """The observers that say that they have the address by another attachment than the judged one, or that they are
+    claiming it: when this node asked EC2, it may not have shown that yet.
     """
     target, judged_id = str(view.target), judged.id if judged is not None else ""
     return [
@@ -59,8 +59,8 @@ def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = 
     did not have the address last, since that one may be about to end; then those with fewer addresses; then by instance
     id.
 
-    Where EC2 would not refuse the second of two claims, observers that were heard of some seconds ago are waited for as
-    well; and a node that is about to end always waits for them.
+    If EC2 would not refuse the second of two claims, observers that were last heard some seconds ago count as living,
+    too.  For a node that is about to end they always do.
     """
     is_told = way_to(settings.carry).first_wins or not judged
     heard = timing.PEER_HEARD if is_told and not view.leaving else timing.PEER_EXISTS
@@ -81,15 +81,15 @@ def ranked_before(memory: Memory, view: View, settings: Settings, judged: str = 
 
 
 def unmet_before(memory: Memory, view: View, judged: str) -> set[str]:
-    """The observers of which one that has just begun has not heard yet, and that may come before it: it knows no more
-    of them than whether they had the address last, and their ids.
+    """The observers that may come before this one, and that it has not heard yet since it has just begun.  It ranks
+    them by what it knows of them: whether they had the address last, and their ids.
     """
     mine = (view.me == memory.last_holder, view.me)
     return {each for each in unmet(view, judged) if view.leaving or (each == memory.last_holder, each) < mine}
 
 
 def served_before(view: View, judged: str) -> list[str]:
-    """The living observers that could take over, and on whose node a NodePort answers; none if one answers here."""
+    """The living observers that could take over, and on whose node a NodePort answers; empty if one answers here."""
     if served.ports_on(view, view.me):
         return []
     able = (peer for peer in view.peers if view.now - peer.heard_at <= timing.PEER_HEARD and peer.free_slots != 0)

@@ -26,6 +26,8 @@ class View:
     """What an observer knows at one moment."""
 
     now: float
+    """The time in seconds, by a clock that never jumps, as are all times that do not say otherwise."""
+
     wall: float
     """The same moment in Unix seconds."""
 
@@ -36,7 +38,7 @@ class View:
     """This node's instance."""
 
     name: str
-    """Whose ENIs are ours, empty while that is unknown."""
+    """The deployment's name, by which our ENIs are tagged; empty while it is unknown."""
 
     owner: Owner | None
     """What EC2 said last of who has the address, None before its first answer."""
@@ -63,7 +65,7 @@ class View:
     """Whether the checked NodePorts answer at the address, by port."""
 
     served: Served = field(default_factory=dict)
-    """On which nodes NodePorts answered lately, asked from here."""
+    """On which nodes which NodePorts answered this node's last checks."""
 
     groups: tuple[str, ...] = ()
     """The security groups that the address' ENI should have; none where it keeps those that it has."""
@@ -90,13 +92,13 @@ class View:
     """The last upkeep, if EC2 accepted it."""
 
     retry_at: Mapping[type[Write], float] = field(default_factory=dict)
-    """Before this time no write of that kind, also of upkeep, is made, since the last one failed."""
+    """By kind of write, upkeep included: the time before which none is made, since the last of that kind failed."""
 
     taken_at: float = float("-inf")
     """When EC2 last refused a claim because something has the address."""
 
     taken: str = ""
-    """What EC2 said then."""
+    """What EC2 said when it refused that claim."""
 
     mixed: str = ""
     """Interfaces of ours that belong to the other way to carry, empty where there are none."""
@@ -105,15 +107,16 @@ class View:
     """When the Kubernetes API server was asked the last question that it answered, None if it never answered."""
 
     ready_at: float | None = None
-    """The same for the last answer, if that calls this observer's pod Ready; None if it does not."""
+    """When the API server was asked the question of its last answer, if that calls this observer's pod Ready; None if
+    it does not."""
 
     told_at: float = float("-inf")
-    """When the last answers were asked for by which this node is to end, or is not: the older one, of Kubernetes' and
-    AWS'."""
+    """Kubernetes and AWS both tell whether this node is to end: when the older one of their last answers was asked
+    for."""
 
     unshown: str = ""
-    """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has it nor that
-    ENI; otherwise empty."""
+    """The attachment by which EC2 last showed the address here, if EC2 now shows neither that ENI nor anybody who has
+    the address; otherwise empty."""
 
     informed_at: float = float("-inf")
     """When EC2 answered this observer for the first time."""
@@ -127,7 +130,7 @@ class View:
     """This node's standing ENI, once it is attached."""
 
     records: Mapping[str, str] = field(default_factory=dict)
-    """The ration's tags for the target on the standing ENIs, by ENI."""
+    """The values of the ration's tag for the target on the standing ENIs, by ENI id."""
 
     carried_since: float | None = None
     """Since when the address has been on this node's link, None while it is not."""
@@ -136,7 +139,7 @@ class View:
     """Whether IMDS shows the address on this node, None while IMDS has not said."""
 
     lost_by_imds_at: float | None = None
-    """The time for which IMDS says for sure that the address was no longer here, None while it does not."""
+    """As of which time IMDS says for sure that the address is no longer here; None while it does not say that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,40 +159,43 @@ class Memory:
     """When that answer came."""
 
     situation: tuple[object, ...] = ()
-    """All of the last view but its times (remember.py)."""
+    """All of the last view except its times (remember.py)."""
 
     changed_at: float = float("-inf")
-    """Since when that has been the same: the longer, the less often EC2 is asked (pace.py)."""
+    """Since when ``situation`` has been the same: the longer, the less often EC2 is asked (pace.py)."""
 
     # The attachment that is judged.
 
     attachment_id: str = ""
+    """The attachment that is judged; empty while nobody has the address."""
+
     attachment_since: float = float("inf")
     """Since when EC2 has shown this attachment to this observer."""
 
     attached_at: float | None = None
-    """When the question was asked whose answer first showed it as attached."""
+    """When the question was asked whose answer first showed this attachment as `attached`."""
 
     moved_at: float = float("-inf")
     """When this observer last saw the address change its holder; what it found at its start was no change."""
 
     moves_since_up: int | None = None
-    """How many such changes it has seen since it last saw the address UP; None if it never did."""
+    """How many such changes this observer has seen since it last saw the address UP; None if it never did."""
 
     moves_since_seen: int | None = None
-    """The same for when another observer last told that it sees it UP, as where this node has it."""
+    """The same since another observer last told that it sees the address UP, which counts also while this node is the
+    holder."""
 
     moves_shown: str = ""
     """The moves that EC2 last showed recorded (ration.py)."""
 
     moves_grew_at: float = float("-inf")
-    """When this observer last saw one recorded that was not before."""
+    """When this observer last saw a move recorded that was not recorded before."""
 
     last_holder: str = ""
     """The instance that EC2 showed last as the holder, kept while nobody has the address."""
 
     came_from: str = ""
-    """The instance that it had been at, as far as this observer saw that, before it came to the present holder."""
+    """The instance that had the address before the present holder, as far as this observer saw; empty otherwise."""
 
     dead_answers: int = 0
     """How many answers in a row say that the holder's instance has ended, or is about to (R2)."""
@@ -198,24 +204,25 @@ class Memory:
     """Since when EC2 has shown the attachment being detached (R13)."""
 
     unvouched_since: float | None = None
-    """Since when the address has been down without the holder vouching for it, though that was heard, or is known to
-    have no observer (R4).
+    """Since when the address has been down without the holder vouching for it, though the holder is heard or its node
+    is known to have no observer (R4).
     """
 
     vouched_at: float | None = None
-    """When the holder last vouched for the address while that was down; kept until that is UP again."""
+    """When the holder last vouched for the address while that was down; kept until the address is UP again."""
 
     due_since: float | None = None
     """Since when a takeover has been due, and only those who come first keep this node from it."""
 
     ahead: tuple[str, ...] = ()
-    """Those who came first at some moment since then: one that was restarted meanwhile does not know of its claim."""
+    """The observers that came before this one at some moment since ``due_since``.  One of them that was restarted since
+    does not know of its own claim, so nobody would tell of it."""
 
     rival_since: float | None = None
     """Since when another observer has said that the address is its own, though EC2 shows it elsewhere (A1)."""
 
-    # Evidence after the first lost probe: when the first answers came to questions asked since then.  Of whoever has
-    # fallen silent meanwhile there is none.
+    # Evidence since the first lost probe: when the first answer came to a question asked since then.  None again for a
+    # witness that has fallen silent meanwhile.
 
     evidence_at: float | None = None
     """EC2's."""
@@ -236,10 +243,10 @@ class Memory:
     """When this node last reached anybody, the address or another observer, in Unix seconds (R6)."""
 
     unready_at: float = float("-inf")
-    """When it was last not known that the API server calls this observer's pod Ready (R5)."""
+    """When this observer last did not know whether the API server calls its pod Ready (R5)."""
 
     passing_since: Mapping[int, float] = field(default_factory=dict)
-    """Since when this node's own check of each NodePort on itself has passed."""
+    """By port: since when this node's own check of a NodePort on itself has passed."""
 
     refuted: frozenset[int] = frozenset()
     """NodePorts that do not answer on this node by what others found, though its own check passes (R7)."""
@@ -247,28 +254,28 @@ class Memory:
     # Nobody has the address.
 
     free_since: float | None = None
-    """Since when this node could have claimed it: from then on it waits for those who come first (R1)."""
+    """Since when this node could have claimed the address: from then on it waits for those that come first (R1)."""
 
     nobody_since: float | None = None
-    """When the question was asked whose answer was the first of those in a row that show no ENI with the address."""
+    """When EC2 was asked for the first of the answers in a row that show no ENI with the address."""
 
     eni_id: str = ""
     """The ENI that EC2 showed with the address last."""
 
     untagged_since: float | None = None
-    """When the question was asked whose answer was the first of those in a row that show the address on an ENI without
-    any tag, where the answer before them showed nobody or another ENI, or there was none: it may be new."""
+    """When EC2 was asked for the first of the answers in a row that show the address on an ENI without any tag.  Only
+    for an ENI that may be new: the answer before showed nobody or another ENI, or there was none."""
 
     taken_since: float | None = None
     """Since when EC2 has refused all claims although it shows no ENI with the address."""
 
     token: Token = field(default_factory=Token)
-    """By what client token the address' ENI is created."""
+    """The client token with which the address' ENI is created."""
 
     # Whether the address is here, or elsewhere, by questions to EC2 (R10).
 
     away_since: float | None = None
-    """When the first question of those in a row was asked whose answers show another owner."""
+    """When EC2 was asked for the first of the answers in a row that show the address on another node."""
 
     here_since: float | None = None
     """The same for answers that show the address here."""
@@ -277,7 +284,7 @@ class Memory:
     """The same for answers by which the ENI is not ours."""
 
     claimed_at: float | None = None
-    """When EC2 accepted this node's own claim of what it carries."""
+    """When EC2 last accepted this node's own claim of the address; None if it has not since the address was dropped."""
 
     dropped_at: float | None = None
     """When this node last decided to take the address off its link."""
@@ -288,13 +295,13 @@ class Memory:
     """The ENI's link was on this node when it was last looked at."""
 
     link_lost_at: float | None = None
-    """When it was first seen to be gone, None while it is there or never was."""
+    """When the link was first seen to be gone, None while it is there or never was."""
 
     unsound_here: str = ""
-    """Why this node did not carry the address when it held it last, empty where it did, or that was long ago."""
+    """Why this node did not carry the address when it last held it; empty if it did, or if that was long ago."""
 
     unsound_at: float = float("-inf")
-    """When that was last so."""
+    """When this node last held the address without carrying it."""
 
     gave_up: bool = False
     """This node has just detached the ENI from itself, since its device did not come (R14)."""
@@ -303,27 +310,28 @@ class Memory:
 
     last_write: Write | None = None
     last_write_at: float = float("-inf")
-    """When it was decided."""
+    """When the last write was decided on."""
 
     fenced: str = ""
-    """The attachment that this node has fenced, and after which it claims the address; empty for none."""
+    """The attachment that this node has fenced, so that it claims the address next; empty if it has fenced none."""
 
     fenced_rule: Rule = Rule.R1
     """The rule by which it did."""
 
     unrecorded: str = ""
-    """An attachment that this node moved the address away from, until that is in the ration's tag; empty for none."""
+    """The attachment that this node moved the address away from, while that move is not in the ration's tag yet; empty
+    if there is no such move."""
 
     unrecorded_since: float = float("-inf")
-    """From when on (Unix seconds) a record of that attachment is of this move."""
+    """A record of that attachment from this time on (Unix seconds) is of this move."""
 
     unrecorded_at: float = float("-inf")
-    """The same by the clock that never jumps."""
+    """The same time by the clock that never jumps."""
 
 
 def unrecorded_since(memory: Memory, view: View) -> float:
-    """From when on (Unix seconds) a record of what is not recorded yet is of that move, though the wall clock may have
-    jumped since.
+    """A record of ``memory.unrecorded`` from this time on (Unix seconds) is of this node's move, also if the wall clock
+    has jumped since.
     """
     return min(memory.unrecorded_since, view.wall - (view.now - memory.unrecorded_at))
 
@@ -343,12 +351,12 @@ def attachment_of(owner: Owner) -> Attachment | None:
 
 
 def has_just_begun(informed_at: float, now: float) -> bool:
-    """Whether an observer has known of others, by EC2, for so short that it tells nothing not to have heard of them."""
+    """Whether EC2 first told this observer of others so recently that it means nothing not to have heard them yet."""
     return now - informed_at < timing.PEER_EXISTS
 
 
 def unmet(view: View, judged: str) -> frozenset[str]:
-    """The neighbours, but for the judged holder, of which this observer has not heard yet."""
+    """The neighbours, except the judged holder, that this observer has not heard yet since it has just begun."""
     if not has_just_begun(view.informed_at, view.now):
         return frozenset()
     return view.neighbours - {judged} - {peer.instance_id for peer in view.peers}
@@ -360,9 +368,10 @@ def is_down(health: Health) -> bool:
 
 
 def doubted_since(memory: Memory, view: View) -> float | None:
-    """Since when the holder is in doubt: from the first lost probe on; None while none is lost.
+    """Since when the holder is in doubt: since the first lost probe; None while none is lost.
 
-    Whatever was lost before the holder vouched for the address told nothing: from then on its silence is the doubt.
+    If the holder has vouched for the address since, the doubt begins with its last word: the probes were blocked, and
+    only its silence is new.
     """
     lost_at, vouched_at = view.health.first_lost_at, memory.vouched_at
     return lost_at if lost_at is None or vouched_at is None else max(lost_at, vouched_at)
