@@ -1,4 +1,4 @@
-"""One floating address on this node: what is known of it over time, what is decided, and what is asked for."""
+"""One floating address, as this node deals with it: what is known of it, what is decided, and what is asked for."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ from floatingip.core.word import Answer, Held
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write, is_upkeep
 
 CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE, Reason.NOT_SERVED_HERE})
-"""Reasons of decisions after which nothing is urgent: EC2 may be asked some seconds later than planned."""
+"""Reasons of decisions after which nothing is urgent, so that EC2 may be asked some seconds later than planned."""
 
 
 class FloatingAddress:
-    """The ``index``-th target of the settings, on this node.
+    """The floating address ``target``, which is the ``index``-th of the settings, as this node deals with it.
 
-    ``where`` it is, what this node is ``seeing`` of it, the ``moves`` that it made; ``report`` is the last one on this
-    node's kernel, None before the first.  ``view`` is what was decided by last (None before), at ``now``; ``memory``
-    and ``decision`` are what came of that, and ``lack`` is what this node lacked then to serve the address or to take
-    it over.  ``text`` is the target as the settings have it.
+    ``text`` is the target as the settings have it.  ``where`` tells where it is, ``seeing`` what this node sees and
+    hears of it, ``moves`` which moves it made.  ``report`` is the last report on this node's kernel, None before the
+    first.  ``view`` is what the last decision went by (None before the first), at ``now``; ``memory`` and ``decision``
+    are its result.  ``lack`` is what this node lacked then to serve the address or to take it over, since
+    ``unready_since`` (None if it lacks nothing).
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class FloatingAddress:
         return self._writing.final or self._tending.final or self._unasked
 
     def fail(self, error: CloudError) -> None:
-        """EC2 refused, until it tells of this address again, to be asked what has to be known of it."""
+        """EC2 refused a question about this address; that counts until EC2 tells of the address again."""
         self._unasked = error
 
     # What is known.
@@ -122,22 +123,22 @@ class FloatingAddress:
         return self.report is not None and self.report.state is PlumbingState.SOUND
 
     def burdens(self) -> bool:
-        """Whether the address counts as one of this node's: EC2 shows it here, or it is about to come."""
+        """Whether the address counts as one that this node has: EC2 shows it here, or it is about to come here."""
         claimed = isinstance(self._writing.accepted, Attach | Assign | Associate) and self._asked_before_write()
         is_promised = self.decision.reason is Reason.ASSIGNING
         claiming = claimed or is_promised or (self._writing.writing and self.decision.state is State.CLAIMING)
         return claiming or self.where.holder() == self._shared.me.instance_id
 
     def is_claiming(self) -> bool:
-        """EC2 has promised the address to this node, or is asked for it just now, and may take its time to answer.
+        """Whether EC2 has promised the address to this node, or is being asked for it, which may take a while.
 
-        Not once it has refused: the others would wait for one try after the other.
+        A claim that is tried again after a refusal does not count: peers would wait for one try after the other.
         """
         is_asked = isinstance(self._writing.under_way, Assign | Unassign | Associate)
         return (is_asked and not self._writing.is_tried_again) or self.decision.reason is Reason.ASSIGNING
 
     def _asked_before_write(self) -> bool:
-        """EC2's last answer cannot show yet what the last write has changed."""
+        """EC2's last answer is too old to show what the last write has changed."""
         return self.where.owner is None or self.where.owner.asked_at <= self._writing.wrote_at
 
     def is_calm(self) -> bool:
@@ -149,18 +150,18 @@ class FloatingAddress:
         return self.moves.is_under_way
 
     def is_judging(self) -> bool:
-        """EC2 is to be asked about the holder's instance, too: the address does not answer, or this node cannot see
-        whether it does, or its observer is quiet, or the instance was last shown as ended.
+        """Whether EC2 is to be asked about the holder's instance as well: the address does not answer, this node cannot
+        tell whether it does, the holder's observer is quiet, or EC2 last showed the instance as ended.
         """
         troubled = self.seeing.health.in_doubt or self.seeing.word.is_quiet or self.memory.dead_answers > 0
         return self.decision.state in (State.DOUBT, State.STANDBY) and (troubled or bool(self.seeing.blind))
 
     def blind(self) -> str:
-        """Why this node cannot tell whether the address answers, though it should; empty where it can."""
+        """Why this node, which should probe the address, cannot tell whether it answers; empty if it can."""
         return self.seeing.why_blind(self.report, self.now)
 
     def obstacle(self) -> str:
-        """Why this node could not carry the address at all, or not now; empty where it could."""
+        """Why this node could not carry the address at all, or not now; empty if it could."""
         return self.where.obstacle(self.now).words
 
     def mac_at_risk(self) -> str:
@@ -172,23 +173,23 @@ class FloatingAddress:
     # News.
 
     def wrote(self, wrote: Wrote, now: float) -> None:
-        """A write was made, or was not."""
+        """A write has ended: EC2 did it, or did not."""
         self._writer_of(wrote.write).wrote(wrote, now)
         if wrote.error is None:
             self._writing.final = self._tending.final = None
             self._claims.accepted(wrote.write)
 
     def _writer_of(self, write: Write) -> Writing:
-        """Upkeep has one of its own: a move does not wait until EC2 has answered that."""
+        """Upkeep has a `Writing` of its own, so that a move does not wait for EC2's answer to upkeep."""
         return self._tending if is_upkeep(write) else self._writing
 
     def looked(self, owner: Owner, now: float, records: Mapping[str, str] | None = None) -> None:
-        """EC2 answered; ``records`` are the ration's tags for this target on the standing ENIs."""
+        """EC2 answered; ``records`` has the ration's tags for this target on the standing ENIs: values by ENI id."""
         held_by, was_foreign = self.where.holder(), self.where.is_foreign()
         self._unasked = None
         self.where.looked(owner, records or {})
         if was_foreign and not self.where.is_foreign():
-            # While the ENI was called somebody else's no node was to carry the address: its silence tells nothing.
+            # While the ENI counted as somebody else's, no node carried the address: that it was silent means nothing.
             self.seeing.answers.forget(now)
         holder = self.where.holder()
         if holder != held_by and self._shared.me.instance_id in (holder, held_by):
@@ -211,22 +212,24 @@ class FloatingAddress:
             self._imds.found()
 
     def asked_in_vain(self) -> None:
-        """EC2 answered, but what it says of this address cannot be read: this node goes by what IMDS showed as EC2 was
-        first asked, as where EC2 is silent (R9), until IMDS tells more.
+        """EC2 answered, but not about this address.  If EC2 never has, this node goes by what IMDS showed at the first
+        question, as if EC2 were silent (R9), until IMDS tells more.
         """
         if self.where.is_expected() and self._imds.shown is None:
             self._imds.found()
 
     def found_addresses(self, mac: str, addresses: frozenset[Address], asked_at: float) -> bool:
-        """IMDS says what the interface with this MAC has; return whether that is news."""
+        """IMDS, asked at ``asked_at``, shows these addresses on the interface with this MAC.  Return whether that is
+        news.
+        """
         address = self.where.address()
         return address is not None and mac == self.mac_at_risk() and self._imds.told(address in addresses, asked_at)
 
     def reconciled(self, report: PlumbingReport, now: float) -> None:
         """The kernel was brought to what it should be, and read back."""
         if report.carries and not self.is_here():
-            # IMDS is late with what EC2 has just given to this node.  What was on the link before this process began,
-            # or was put there because IMDS showed it, IMDS must show at once.
+            # IMDS is late with an address that EC2 has just given to this node.  But it must show at once an address
+            # that was on the link before this process began, or was put there because IMDS showed it.
             self._imds.carried(now, at_once=self.where.owner is None or "address" not in report.repaired)
         elif not report.carries:
             self._imds.dropped()
@@ -238,14 +241,17 @@ class FloatingAddress:
     # Deciding and acting.
 
     def step(self, peers: tuple[Peer, ...], burden: int, *, now: float, wall: float) -> None:
-        """Decide once, write to the log what is worth it, and ask for what follows."""
+        """Decide once, log what is worth it, and ask for what follows.
+
+        ``burden`` is how many other floating addresses this node has, or is about to have.
+        """
         self.now = now
         self._look()
         before, obstacle = self.decision, self.where.obstacle(now)
         view = self.view = self._view(peers, burden, wall, obstacle.words)
         self.memory, self.decision = decide(self.memory, view, self._settings)
         if self.decision.state is State.HOLDER and self.is_here():
-            # This node no longer probes the address: what was lost before it came says nothing of now.
+            # This node no longer probes the address: probes that were lost before it came say nothing of now.
             self.seeing.answers.begin_anew()
         self.lack = self._lacking(obstacle)
         if not self.lack.words:
@@ -259,7 +265,7 @@ class FloatingAddress:
         answers, holder = self.seeing.answers, self.where.holder()
         self._telling.astray(sorted(served.astray(view, holder)), holder, answers.address, now)
         answers.check(self._shared.node_ports)
-        # Only once it is known that probes would leave this node: one that hears itself sees the address UP for ever.
+        # Probe only once it is known that probes leave this node: one that hears itself sees the address UP for ever.
         answers.turn(on=self.report is not None and not self.is_here() and not self.report.blind)
         if self.decision.write is not None:
             self._begin_write(self.decision, self.decision.write)
@@ -338,7 +344,7 @@ class FloatingAddress:
         takes = isinstance(write, Attach | Detach | Assign | Unassign)
         if takes and decision.rule not in (Rule.R13, Rule.R14):
             self.moves.begin(decision, self.where.attachment(), self.seeing.health.first_lost_at, self.now)
-        # Without a token where the ENI is created with the address: EC2 itself lets only one ENI have that.
+        # An ENI that is created with its address needs no token: EC2 lets only one ENI have the address.
         is_allocation = isinstance(self.target, Allocation)
         token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
         making = Making(self.target, self.where.subnet(), self._tags(), token, self._shared.taken(self._settings))
@@ -366,9 +372,9 @@ class FloatingAddress:
         return self._way.of_one(self.seeing.health.attachment_id, self.target)
 
     def unsure_of(self, now: float) -> str:
-        """The sighting of which this node cannot tell yet, as it has just begun to look; empty where it can tell.
+        """The sighting that this node has just begun to look for, so that it cannot tell yet; empty if it can tell.
 
-        While EC2 has told nothing there is none to look for: then it is the address itself.
+        While EC2 has told nothing there is no attachment to make a sighting of: then it is the target itself.
         """
         if self.where.owner is None:
             return self.text
@@ -376,11 +382,11 @@ class FloatingAddress:
         return self._way.of_one(self.seeing.health.attachment_id, self.target) if is_new else ""
 
     def not_ready(self) -> str:
-        """Why this node could neither serve the address nor take it over, in words; empty where it could."""
+        """Why this node could neither serve the address nor take it over, in words; empty if it could."""
         return self.shortcoming().words
 
     def remark(self) -> str:
-        """What a person should see to, though this node is ready; empty where there is nothing."""
+        """What a person should see to although this node is ready; empty if there is nothing."""
         if self.decision.reason in NOTED:
             return self.decision.sentence
         report = self.report
@@ -388,11 +394,11 @@ class FloatingAddress:
         return problem or self._telling.undone
 
     def shortcoming(self) -> Shortcoming:
-        """Why this node could neither serve the address nor take it over, in words and by its name."""
+        """Why this node could neither serve the address nor take it over, in words and by name."""
         return self._lacking(self.where.obstacle(self.now))
 
     def _lacking(self, obstacle: Shortcoming) -> Shortcoming:
-        """As `shortcoming`, where the ``obstacle`` to carrying the address is known already."""
+        """The same as `shortcoming`, for an ``obstacle`` to carrying the address that is known already."""
         return shortcoming(
             self.decision,
             obstacle,

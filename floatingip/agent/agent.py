@@ -1,5 +1,5 @@
 """
-The agent of one node: it is told what happened, and answers what is to be done about the floating addresses.
+The agent of one node: it is told what happened, and returns what is to be done about the floating addresses.
 
 ``handle`` takes events (events.py) and returns effects (effects.py); ``due`` says when it wants to be called although
 nothing happened.  It reads no clock, nothing in it blocks, and random numbers come in from outside: so the same events
@@ -88,8 +88,9 @@ SIGTERM_CODE = 128 + 15
 class Agent:
     """The agent on the node ``me``.
 
-    With ``observes`` it keeps the addresses on live workers until SIGTERM; without, it only puts each on some worker,
-    and then ends.  Its times, ``now`` among them, are seconds on a clock that never jumps; ``wall`` is Unix time.
+    With ``observes`` (the command ``observe``) it keeps the addresses on live workers until SIGTERM.  Without
+    (``attach``) it ends as soon as each address is on some worker.  All times such as ``now`` are seconds of a clock
+    that never jumps; ``wall`` is Unix time.
     """
 
     def __init__(self, settings: Settings, me: Identity, *, observes: bool, started_at: float, chance: Chance) -> None:
@@ -144,11 +145,11 @@ class Agent:
     # Time.
 
     def due(self) -> float:
-        """When ``handle`` is to be called, whether or not anything has happened by then."""
+        """When ``handle`` is to be called even if nothing has happened by then."""
         return self._due_at
 
     def handle(self, events: Iterable[Event], now: float, wall: float) -> tuple[Effect, ...]:
-        """Take up the events, decide if one of them matters or it is time to, and return what is to be done."""
+        """Take up the events, decide if one of them matters or if it is time to, and return what is to be done."""
         self._now, self._wall = now, wall
         for event in events:
             self._take(event)
@@ -170,7 +171,7 @@ class Agent:
                 elif address.seeing.answers.probed(probing, result):
                     self._stale.add(address.target)
             case Heard(instance_id, answer):
-                # News concern all addresses; an address in doubt is judged again by each answer, new or not.
+                # An answer that is news matters for all addresses; any other only for those in doubt.
                 self._judge_doubted(all_of_them=self._peers.heard(instance_id, answer))
             case Reported(instance_id, report):
                 self._peers.reported(instance_id, report, now)
@@ -240,7 +241,7 @@ class Agent:
         self._stale.update(self._addresses)
 
     def _judge_doubted(self, *, all_of_them: bool) -> None:
-        """Have those addresses judged again whose last probe was lost, or all of them."""
+        """Have the addresses in doubt judged again (their last probe was lost), or all of them."""
         addresses = self._addresses.items()
         self._stale.update(target for target, address in addresses if all_of_them or address.seeing.health.in_doubt)
 
@@ -305,7 +306,7 @@ class Agent:
     # What follows.
 
     def _step(self, wall: float) -> None:
-        """Decide for every address of which there is news, or for all when it is time, and ask for what follows."""
+        """Decide for every address with news, or for all when it is time, and ask for what follows from that."""
         now = self._now
         tick = now >= self._tick_due()
         if self._leaving.follow(now):
@@ -349,18 +350,18 @@ class Agent:
         return self._looking.due(self._standings.looks_due(), self._now)
 
     def _nodes(self) -> dict[str, Address]:
-        """The nodes on which NodePorts are checked: primary addresses by instance id."""
+        """The nodes on which NodePorts are checked: their primary addresses by instance id."""
         me = self._shared.me
         return {**self._peers.addresses, me.instance_id: me.address}
 
     def _decide(self, wall: float) -> None:
-        """Judge every address that is stale: there is news of it, or it was not judged for a while."""
+        """Judge every stale address: there is news of it, or it was not judged for a while."""
         others = self._peers.others(self._shared.name)
         burden = sum(address.burdens() for address in self._addresses.values())
         for target in [target for target in self._addresses if target in self._stale]:
             address = self._addresses[target]
             address.hear(self._peers.answer(address.where.holder()), self._now)
-            # A claim of one address counts at once when the next is judged, so that a node does not take them all.
+            # A claim counts at once when the next address is judged, so that one node does not take them all.
             burden -= address.burdens()
             was_holder = address.decision.state is State.HOLDER
             address.step(others, burden, now=self._now, wall=wall)
@@ -392,6 +393,6 @@ class Agent:
         self._out.add(End(code, error))
 
     def _role(self) -> Role | None:
-        """What this node's pod is labelled as; None while EC2 has not answered."""
+        """The role that this node's pod is labelled with; None while EC2 has not answered."""
         states = {address.decision.state for address in self._addresses.values()}
         return Role.HOLDER if State.HOLDER in states else None if State.START in states else Role.STANDBY

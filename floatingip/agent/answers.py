@@ -16,11 +16,11 @@ from floatingip.core.settings import Settings
 
 class Answers:
     """
-    The answers of the floating address ``whose``.
+    The answers of one floating address, which is ``whose`` in the probings.
 
-    ``address`` is what is probed, None before that is known; ``on``: it is being probed.  ``health`` is the address',
-    ``services`` are the checked NodePorts' at it, by port; ``recent`` is for people to look at.  Probes that were sent
-    before the address got its present attachment count for none of them.
+    ``address`` is what is probed, None before that is known; ``on``: it is being probed.  ``health`` says how the
+    address answers, ``services`` how each checked NodePort answers at it, by port.  ``recent`` is for people to look
+    at.  For ``health`` and ``services`` only probes count that were sent under the address' present attachment.
     """
 
     def __init__(self, whose: str, settings: Settings, now: float) -> None:
@@ -41,7 +41,7 @@ class Answers:
     # What is probed.
 
     def probe(self, address: Address | None) -> None:
-        """Probe this address from now on; for None nothing changes.  An Elastic IP may move to another address."""
+        """Probe this address from now on; None changes nothing.  An Elastic IP may move to another private address."""
         if address is None or address == self.address:
             return
         self.address = address
@@ -72,7 +72,7 @@ class Answers:
         return frozenset({pings, *(Probing(whose, address, every, every, each) for each in self._node_ports)})
 
     def turn(self, *, on: bool) -> None:
-        """Probe the address from now on, or do not: then what could not be sent until now says nothing of later."""
+        """Probe the address from now on, or stop that: then forget for how long no probe could be sent."""
         self.on = on
         if not on:
             self._unsent_since = None
@@ -116,7 +116,7 @@ class Answers:
         return after.state is not before.state or after.in_doubt is not before.in_doubt
 
     def unsent(self, now: float) -> str:
-        """Why this node could not send any probe for a while, or heard nothing of any; empty where it did."""
+        """Why this node could not send any probe for a while, or heard nothing of any; empty if it did."""
         stood_still, self._asked_at = now - self._asked_at > 2 * timing.CALM_TICK, now
         if stood_still or not self.on or self.address is None:
             # Then nothing could come of probes, or there were none.
@@ -132,28 +132,28 @@ class Answers:
         return f"{self.address} cannot be probed from here: {why}; {remedy}"
 
     def are_new(self, now: float) -> bool:
-        """Whether the address answers cannot be told yet, and is about to be."""
+        """Whether this node has just begun to look: it cannot tell yet whether the address answers, but soon will."""
         health = self.health
         return (
             bool(health.attachment_id) and health.state is HealthState.INIT and now - self._since < timing.TOLD_WITHIN
         )
 
     def served(self, now: float) -> Mapping[int, bool]:
-        """The NodePorts that have just answered at the address, each with True, as a word tells it."""
+        """The NodePorts that have just answered at the address, each with True: the form in which peers are told."""
         since = now - 2 * self._settings.service_interval - self._settings.service_timeout
         return {port: True for port, at in self._answered_at.items() if at >= since}
 
     # What is no evidence any more.
 
     def are_under(self, attachment_id: str, now: float) -> None:
-        """EC2 shows the address under this attachment, or under none (empty): forget what was seen under another."""
+        """EC2 shows the address under this attachment (empty: under none): forget what was seen under another one."""
         if attachment_id != self.health.attachment_id:
             self.health = probing_health.under(self.health, attachment_id)
             self._forget_services()
             self._since = now
 
     def begin_anew(self) -> None:
-        """The address is on this node, which does not probe it: begin with no evidence when it has left again."""
+        """The address is on this node, which does not probe it: what was seen before says nothing of later."""
         self.health = Health(self.health.attachment_id)
         self._forget_services()
 
@@ -164,7 +164,7 @@ class Answers:
         self._since = now
 
     def _forget_services(self) -> None:
-        """Forget what NodePorts answered, except whether they ever did under this attachment."""
+        """Forget how NodePorts answered, except whether each ever did under this attachment."""
         attachment_id = self.health.attachment_id
         self.services = {
             port: Health(attachment_id, ever_up=service.ever_up and service.attachment_id == attachment_id)

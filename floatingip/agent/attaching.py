@@ -1,4 +1,4 @@
-"""What ``attach`` waits for, and when it leaves the rest to ``observe``."""
+"""What the command ``attach`` waits for, and when it leaves the rest to ``observe``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from floatingip.core.plumbing import PlumbingState
 
 
 class Attaching:
-    """What ``attach`` still waits for, of all ``addresses``; it began at ``started_at``."""
+    """Which of the ``addresses`` ``attach`` still waits for; it began at ``started_at``.
+
+    ``standing`` has this node's standing ENIs by the subnet's id.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,9 @@ class Attaching:
         return not self._open
 
     def failure(self) -> FloatingIPError | None:
-        """What waiting cannot mend, where that is so for every address; what concerns only some is logged instead."""
+        """The error to end with: there is one if no address can be served, and waiting cannot mend that.  If some can,
+        the errors of the others are only logged.
+        """
         failures = [failure for each in self._addresses if (failure := self._hopeless(each)) is not None]
         if len(failures) == len(self._addresses):
             return failures[0]
@@ -51,12 +56,12 @@ class Attaching:
         return None
 
     def _hopeless(self, address: FloatingAddress) -> FloatingIPError | None:
-        """Why this address cannot be served, if waiting cannot mend that; None where it might."""
+        """Why this address cannot be served, if waiting cannot mend that; None if it may."""
         decision, subnet = address.decision, address.where.subnet()
         standing = self._standing.get(subnet.id) if subnet is not None else None
         refusal = standing.writing.final if standing is not None and address.where.attachment() is None else None
         for final in (address.final, refusal):
-            if final is not None and not isinstance(final, Exhausted):  # of which somebody may give some back
+            if final is not None and not isinstance(final, Exhausted):  # Somebody may give back what is exhausted.
                 return final
         if decision.state is State.REFUSED:
             return AddressTaken(f"{address.target}: {decision.sentence}")
@@ -94,7 +99,7 @@ class Attaching:
         return self._is_ready_ahead(address, now)
 
     def _is_ready_ahead(self, address: FloatingAddress, now: float) -> bool:
-        """All that a later takeover needs on this node is there, or will not come soon."""
+        """Whether all that a later takeover needs on this node is there, or has been waited for long enough."""
         if not way_to(self._shared.carry).has_standing_enis:
             return True
         lacks = address.obstacle() or ("" if address.is_plumbed_ahead() else "it is not plumbed yet")

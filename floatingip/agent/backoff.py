@@ -7,7 +7,7 @@ from collections.abc import Callable
 from floatingip.core import pace
 
 Chance = Callable[[float, float], float]
-"""Draws a random number between the two."""
+"""A function that draws a random number between its two arguments."""
 
 
 class Backoff:
@@ -23,7 +23,7 @@ class Backoff:
         self._failures = 0
 
     def pause(self, longest: float) -> float:
-        """Seconds to wait after one more failure."""
+        """Seconds to wait after one more failure: at most ``longest``, before jitter."""
         pause = pace.doubled(self._first, self._failures, longest)
         self._failures += 1
         return pause * self._chance(0.8, 1.2)

@@ -1,8 +1,8 @@
 """
-What Kubernetes is told, and when: not while an address is on its way to this node, and never too much.
+What Kubernetes is told, and when: not while an address is moving to this node, and never too much.
 
-The parts of the agent put their news into the outbox, and here they are taken out.  The same warning, or move that
-failed, is told once an hour, the time for which Kubernetes keeps an Event: so there is one as long as the cause lasts.
+The parts of the agent put news into the outbox, and this module takes them out.  The same warning, or failed move, is
+told once an hour.  Kubernetes keeps an Event for that long, so there is always one while the cause lasts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from floatingip.core.move import Move, Result
 from floatingip.core.news import News, Remark, Role
 
 REMARKS_AN_HOUR = 30
-"""Events that Kubernetes gets from one observer within an hour, at most."""
+"""At most this many Events go to Kubernetes from one observer within an hour."""
 
 WAITING_AT_MOST = 32
-"""News that wait for the end of a move; the oldest go first."""
+"""At most this many news wait for the end of a move; beyond that the oldest are dropped."""
 
 LOST: Mapping[type[News], str] = {
     Role: "this pod's label floatingip/role is not kept up",
@@ -31,7 +31,7 @@ LOST: Mapping[type[News], str] = {
 
 
 class Bulletin:
-    """Decides what Kubernetes is told; ``shows_role``: the pod is an observer's, whose label shows its node's role."""
+    """Decides what Kubernetes is told; ``shows_role``: the pod is an observer's, so its label shows its node's role."""
 
     def __init__(self, out: Outbox, *, shows_role: bool) -> None:
         self._out = out

@@ -1,4 +1,4 @@
-"""Whether what this node claims comes to it: EC2 may accept a claim and not do it, or somebody may undo it at once."""
+"""Whether claims that EC2 accepts take effect: EC2 may accept one and not do it, or somebody may undo it at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from floatingip.core.writes import Assign, Associate, Attach, Write
 
 
 class Claims:
-    """Counts those that EC2 has accepted in a row while it has shown the address attached to nobody."""
+    """Counts the claims that EC2 has accepted in a row while it went on showing the address as attached to nobody."""
 
     def __init__(self) -> None:
         self._in_vain = 0
@@ -19,15 +19,15 @@ class Claims:
             self._in_vain += 1
 
     def shown(self, attachment: Attachment | None) -> None:
-        """By this attachment EC2 shows the address as held, None for none: then it has done what was claimed, whoever
-        did so.
+        """EC2 shows the address as held by this attachment (None: by none).  Any holder ends the count, since then EC2
+        has done what some node claimed.
         """
         if attachment is not None and attachment.status is AttachmentStatus.ATTACHED:
             self._in_vain = 0
 
     @property
     def problem(self) -> str:
-        """Why no more is to be expected of the next one; empty while they may just take their time."""
+        """Why the next claim would be in vain, too; empty while claims may just take their time."""
         if self._in_vain < timing.CLAIMS_IN_VAIN:
             return ""
         return (

@@ -19,13 +19,14 @@ LONELY = (
     "no other observer answers on TCP {port}: nobody would take over; run two, on two nodes, and let the workers'"
     " security group admit TCP {port} from itself"
 )
-"""What is said of a node that hears of no other observer, with what to do."""
+"""What a node says that hears no other observer, with what to do about it."""
 
 
 class Company:
-    """The company of a node with these ``addresses``; ``peers`` is what the others said, asked on TCP ``port``.
+    """The other observers, as a node with these ``addresses`` needs them.
 
-    ``is_short``: if this node were lost, the others would lack room for an address that it holds.
+    ``peers`` is what they said, asked on TCP ``port``.  ``is_short``: if this node were lost, they would lack room for
+    an address that it holds.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Company:
 
     @property
     def loneliness(self) -> str:
-        """A sentence once no other observer has answered for a while, with what to do; otherwise empty."""
+        """A sentence that no other observer has answered for a while, and what to do; empty if one has."""
         return self._lonely_words if self._lonely.is_told else ""
 
     def follow(self, now: float, *, tick: bool) -> None:

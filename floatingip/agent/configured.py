@@ -1,4 +1,4 @@
-"""What the ConfigMap says after the start: taken up where that is safe, and otherwise logged."""
+"""Changes of the ConfigMap after the start: taken up if that is safe, and otherwise logged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RESTART = "`kubectl rollout restart deployment floating-ip`"
 
 
 class Configured:
-    """``settings`` are those in use; ``note`` says how the ConfigMap's differ, empty where they do not."""
+    """The settings in use (``settings``); ``note`` says how the ConfigMap's differ from them, empty if they do not."""
 
     def __init__(self, settings: Settings, out: Outbox) -> None:
         self.settings = settings
@@ -22,7 +22,7 @@ class Configured:
         self._trouble = Trouble()
 
     def found(self, found: SettingsFound) -> None:
-        """The ConfigMap has changed: take up what may change at any time, and note what else differs."""
+        """The ConfigMap has changed: take up the settings that may change at any time, and note what else differs."""
         if found.settings is None:
             problem = "; ".join(found.problem.splitlines())
             self.note = f"the ConfigMap's new settings are refused, those in use stay: {problem}"
@@ -33,7 +33,7 @@ class Configured:
         self.note = f"the ConfigMap has other settings than are in use: {told}; {RESTART} takes them up" if left else ""
 
     def follow(self, now: float) -> None:
-        """Warn of what differs, now and then, and say when it no longer does."""
+        """Warn now and then of settings that differ, and log when none does any more."""
         was_told = self._trouble.is_told
         if self._trouble.is_due(self.note, now):
             self._out.warning("settings", self.note)

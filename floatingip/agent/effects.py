@@ -1,7 +1,8 @@
 """
-What the agent asks for, as values: the runtime does it, and reports by events (events.py) what came of it.
+What the agent asks for, as values: the runtime does it, and reports what came of it by events (events.py).
 
-``Probe``, ``Keep``, ``AskPeers`` and ``AskPod`` hold until the next of their kind; the others are done once.
+``Probe``, ``Keep``, ``AskPeers``, ``AskPod`` and ``Publish`` hold until the next of their kind; the others are done
+once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from floatingip.core.writes import Write
 
 
 class Part(Enum):
-    """What a rehearsal finds out; each part fails by itself."""
+    """One part of what a rehearsal finds out; each part succeeds or fails independently of the others."""
 
     PERMISSIONS = auto()
     RESERVATIONS = auto()
@@ -31,7 +32,7 @@ class Part(Enum):
 
 
 class Level(StrEnum):
-    """How much a line of the log matters."""
+    """The level of a line of the log."""
 
     INFO = "info"
     WARNING = "warning"
@@ -41,10 +42,10 @@ class Level(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Probing:
     """
-    Probes of one place: one every ``interval`` seconds, or every ``fast_interval`` while they are lost.
+    Probes of one place: one every ``interval`` seconds, or every ``fast_interval`` seconds while they are lost.
 
-    ``whose`` answers they are: a floating address', or a node's, by its instance id.  ``address`` is where they are
-    sent.  Without a ``node_port`` they are pings.
+    ``whose`` says whose answers they are: a floating address as the settings have it, or a node's instance id.
+    ``address`` is where they are sent.  Without a ``node_port`` they are pings.
     """
 
     whose: str
@@ -56,14 +57,14 @@ class Probing:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """From now on probe these, and nothing else."""
+    """Run these probes from now on, and no others."""
 
     probings: frozenset[Probing]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How the kernel should be for one address: it has so much (``extent``) of this plumbing, if the link is there."""
+    """What the kernel should have for one address: the part ``extent`` of this plumbing, if the link is there."""
 
     plumbing: Plumbing
     extent: Extent
@@ -71,7 +72,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """From now on keep the kernel like this for the target."""
+    """From now on keep the kernel for the target as ``wanted``."""
 
     target: Target
     wanted: Wanted
@@ -79,7 +80,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Take this plumbing off the kernel: its address is given back to EC2, which may give it to a pod of this node."""
+    """Remove this plumbing from the kernel: its address is given back to EC2, and a pod of this node may get it."""
 
     plumbing: Plumbing
 
@@ -96,8 +97,9 @@ class AskPeers:
     """
     From now on ask the holders' observers, and all peers, for their word.
 
-    ``holders`` are primary addresses by instance id; ``known`` are instances that observers name, which become peers
-    once EC2 confirms them; ``doubted`` are the floating addresses that do not answer.
+    ``holders`` has the holders' primary addresses by instance id.  ``known`` are ids of instances that may have an
+    observer, each of which becomes a peer once EC2 confirms it.  ``doubted`` are the floating addresses whose last
+    probe was lost.
     """
 
     holders: Mapping[str, Address]
@@ -107,7 +109,7 @@ class AskPeers:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """EC2, asked at that time, described these instances; for the roster, which judges who is a peer (roster.py)."""
+    """EC2, asked at ``asked_at``, described these instances; for the roster, which judges who is a peer (roster.py)."""
 
     asked_at: float
     instances: Mapping[str, Instance]
@@ -122,7 +124,7 @@ class AskPod:
 
 @dataclass(frozen=True, slots=True)
 class AskNotice:
-    """Ask IMDS now whether AWS announces the end of this node, which it is asked every few seconds anyway."""
+    """Ask IMDS now whether AWS announces the end of this node; without this effect it is asked every few seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +139,8 @@ class Look:
 class Making:
     """What creating and attaching an ENI takes, beside the write itself.
 
-    ``target`` is what the ENI is for, None for a standing one; ``token`` is the client token, empty for none; ``taken``
-    are device indexes of this instance that are not to be used.
+    ``target`` is what the ENI is for, None for a standing ENI.  ``token`` is EC2's client token, empty to create it
+    without one.  ``taken`` are the device indexes of this instance that must not be used.
     """
 
     target: Target | None
@@ -150,7 +152,7 @@ class Making:
 
 @dataclass(frozen=True, slots=True)
 class Perform:
-    """Make this write once, and only soon after ``decided_at``; the event `Wrote` names the same ``writer``."""
+    """Make this write once, and only if ``decided_at`` is not long ago; the event `Wrote` names the same ``writer``."""
 
     writer: str
     write: Write
@@ -161,11 +163,11 @@ class Perform:
 @dataclass(frozen=True, slots=True)
 class Rehearse:
     """
-    Find out these ``parts`` of whether a takeover by this node, the instance ``me``, would be possible.
+    Find out whether a takeover by this node, the instance ``me``, would be possible, as far as these ``parts`` tell.
 
-    ``eni`` is the one by which one of ``targets`` would move, None while there is none, in ``subnet``; ``tags`` are
-    those by which an ENI is ours, ``needed`` the IAM actions without which there is no takeover; ``slots`` is how many
-    ENIs the instance may have, None while that is not known.
+    ``eni`` is the ENI in ``subnet`` by which one of ``targets`` would move, None while there is none.  ``tags`` are
+    those by which an ENI is ours.  ``slots`` is how many ENIs the instance may have, None while that is not known.
+    ``needed`` are the IAM actions without which no takeover is possible.
     """
 
     parts: tuple[Part, ...]
@@ -186,7 +188,7 @@ class ListNodePorts:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """From now on others are told what this snapshot says."""
+    """From now on tell others what this snapshot says."""
 
     snapshot: Snapshot
 
@@ -210,14 +212,14 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class TellKubernetes:
-    """Tell the API server when that is possible; of several roles only the last is told.  Nothing depends on it."""
+    """Tell the API server as soon as possible; of several roles only the last is told.  Nothing depends on it."""
 
     news: News
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """End the process: with this exit code, or, where it cannot do what it was started for, with this ``error``."""
+    """End the process: with this exit code, or with this ``error`` if it cannot do what it was started for."""
 
     code: int
     error: FloatingIPError | None = None

@@ -1,5 +1,5 @@
 """
-When an agent ends after SIGTERM: not in the middle of what only it can finish, nor before its successor is there.
+When an agent ends after SIGTERM: not in the middle of what only it can finish, nor before the next holder is there.
 
 The API server tells why SIGTERM came (pod.py).  A holder whose pod is replaced ends at once, and its plumbing goes on
 serving; a holder whose node ends waits until another node has taken over.
@@ -17,13 +17,13 @@ from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, State
 
 COMES = frozenset({Reason.ATTACHING_HERE, Reason.PLUMBING})
-"""Reasons of decisions by which EC2 leads the address to this node, which does not carry it yet."""
+"""Reasons of decisions while EC2 already leads the address to this node, but the node does not carry it yet."""
 
 
 def is_obliged(addresses: Collection[FloatingAddress], since: float) -> bool:
     """Whether ``attach``, which got SIGTERM ``since`` seconds ago, is between a detach and its attach, and goes on.
 
-    What is here it leaves to the next pod.
+    It does not wait for an address that EC2 leads here already: the next pod plumbs that.
     """
     obliged = any(each.decision.obliged and each.decision.reason not in COMES for each in addresses)
     return obliged and since <= timing.OBLIGED_AT_MOST
@@ -32,7 +32,7 @@ def is_obliged(addresses: Collection[FloatingAddress], since: float) -> bool:
 def may_end(
     addresses: Collection[FloatingAddress], memory: PodMemory, stop_at: float, now: float, out: Outbox, *, off: bool
 ) -> bool:
-    """Whether an observer may end that got SIGTERM at ``stop_at``; ``off``: Kubernetes has written its node off."""
+    """Whether an observer that got SIGTERM at ``stop_at`` may end; ``off``: Kubernetes has written its node off."""
     since = now - stop_at
     if any(each.decision.obliged for each in addresses):
         return since > timing.OBLIGED_AT_MOST

@@ -1,7 +1,7 @@
 """
 What the agent is told, as values: they can be printed, compared and replayed.
 
-An event says what was found, and, where that matters, when the question was asked.  When it arrived is not in it: the
+An event says what was found, and, if that matters, when the question was asked.  It does not say when it arrived: the
 agent is told the time with each batch of events.
 """
 
@@ -35,7 +35,7 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class PeersChosen:
-    """From now on these observers are asked, and nobody else; ``addresses`` are primary ones by instance id."""
+    """From now on these observers are asked, and no others; ``addresses`` has primary addresses by instance id."""
 
     addresses: Mapping[str, Address]
 
@@ -47,7 +47,7 @@ class PeersJudged:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What came of one question to the observer on an instance."""
+    """What came of one question to the observer on an instance: its answer, or none."""
 
     instance_id: str
     answer: Answer
@@ -70,9 +70,9 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class LookFailed:
-    """EC2 did not answer, in so many ``calls``.
+    """EC2 did not answer a question, for which ``calls`` calls were made.
 
-    ``interfaces`` are the links with our addresses, as IMDS shows them; none where IMDS was not asked as well.
+    ``interfaces`` has the links with our addresses, as IMDS shows them; empty if IMDS was not asked as well.
     """
 
     error: CloudError
@@ -91,7 +91,7 @@ class ShownByMetadata:
 class Wrote:
     """A write has ended; ``error`` is why EC2 did not do it, None if it did.
 
-    ``writer`` is who asked for it, ``calls`` how often it was made.
+    ``writer`` is the one of `Perform`; ``calls`` is how many calls to EC2 it took.
     """
 
     writer: str
@@ -110,7 +110,7 @@ class Reconciled:
 
 @dataclass(frozen=True, slots=True)
 class AddressesShown:
-    """The addresses that IMDS shows on the interface with this MAC; None: it shows no such interface."""
+    """The addresses that IMDS shows on the interface with this MAC; None if it shows no such interface."""
 
     mac: str
     addresses: frozenset[Address] | None
@@ -119,7 +119,7 @@ class AddressesShown:
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """What AWS announces to the instance through IMDS, None where it announces nothing."""
+    """What AWS announces to the instance through IMDS, None if it announces nothing."""
 
     notice: Notice | None
     asked_at: float
@@ -127,7 +127,7 @@ class Noticed:
 
 @dataclass(frozen=True, slots=True)
 class MetadataTroubled:
-    """IMDS gave no answer, or none that can be read."""
+    """IMDS gave no answer, or none that can be read; ``problem`` says why."""
 
     problem: str
 
@@ -156,7 +156,7 @@ class NodePortsListed:
 
 @dataclass(frozen=True, slots=True)
 class NodePortsUnknown:
-    """Which NodePorts there are could not be learned; ``problem`` says why."""
+    """The NodePorts could not be listed; ``problem`` says why."""
 
     problem: str
 
@@ -165,7 +165,7 @@ class NodePortsUnknown:
 class NewsTold:
     """News of this kind arrived at the API server, or did not: then ``problem`` says why.
 
-    ``refused``: the API server does not want them.  ``dropped`` is how many news, of any kind, were lost since the last
+    ``refused``: the API server rejected them.  ``dropped`` is how many news, of any kind, were lost since the last one
     that arrived.
     """
 
@@ -186,7 +186,7 @@ class SlotsRehearsed:
 
 @dataclass(frozen=True, slots=True)
 class PermissionsRehearsed:
-    """The IAM actions that dry runs showed denied; ``eni`` is the one that they were tried with, None for none."""
+    """The IAM actions that dry runs showed as denied; ``eni`` is the ENI that they were tried with, None if without."""
 
     denied: tuple[str, ...]
     eni: Eni | None = None
@@ -194,7 +194,7 @@ class PermissionsRehearsed:
 
 @dataclass(frozen=True, slots=True)
 class ReservationsRehearsed:
-    """The ranges that are reserved in the subnet."""
+    """The address ranges that are reserved in the subnet."""
 
     subnet: Subnet
     reserved: tuple[Network, ...]
@@ -215,14 +215,14 @@ class RehearsalEnded:
 
 @dataclass(frozen=True, slots=True)
 class LookWanted:
-    """Somebody who may ask for it says that EC2 has news: an answer is wanted soon."""
+    """Somebody with the right to do so says that EC2 has news: EC2 should be asked soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsFound:
-    """The ConfigMap has changed, and holds these settings now.
+    """The ConfigMap has changed, and has these settings now.
 
-    None where a start would refuse them; then ``problem`` has a line for each reason.
+    ``settings`` is None if a start would refuse them; then ``problem`` has a line for each reason.
     """
 
     settings: Settings | None

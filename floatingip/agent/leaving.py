@@ -1,7 +1,7 @@
 """
 Whether this node is about to end, by what AWS announces, by SIGTERM, and by what Kubernetes says of this pod.
 
-While it is, the node asks to be relieved of the addresses that it holds, and comes last in taking others.
+A node that is about to end asks to be relieved of the addresses that it holds, and comes last in taking others.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ UNKNOWN = "not known whether Kubernetes ends this pod, or has written its node o
 
 
 class Leaving:
-    """``stop_at`` is when SIGTERM came, None before.  ``problem`` is why nothing is known of this pod, empty while
-    something is.
+    """Whether this node is about to end, and why.
+
+    ``stop_at`` is when SIGTERM came, None before.  ``problem`` is why the API server's word on this pod is not known,
+    empty if it is known.
     """
 
     def __init__(self, shared: Shared, out: Outbox, *, observes: bool) -> None:
@@ -43,7 +45,7 @@ class Leaving:
     # What happened.
 
     def terminated(self, now: float) -> None:
-        """SIGTERM came; the first one counts, as the container's grace period has run since then."""
+        """SIGTERM came.  Only the first one counts, as the container's grace period began with it."""
         self.stop_at = now if self.stop_at is None else self.stop_at
 
     def noticed(self, notice: Notice | None, asked_at: float) -> None:
@@ -69,7 +71,7 @@ class Leaving:
         return is_news
 
     def is_ready(self, ready: bool, now: float) -> None:
-        """Take up whether the observer is ready, by its own account."""
+        """Take up whether the observer calls itself ready."""
         self._ready_since = None if not ready else now if self._ready_since is None else self._ready_since
 
     # What follows.
@@ -90,11 +92,11 @@ class Leaving:
         return has_changed
 
     def ask(self, now: float, *, in_doubt: bool, relieves_since: float) -> None:
-        """Have the API server asked more often when it matters more; ``in_doubt``: an address may not answer;
-        ``relieves_since``: since when this node has known that a holder is leaving, minus infinity where none is.
+        """Have the API server asked more often when its answer matters more.
 
-        While the node is written off, others take its addresses as soon as they may: that it is no longer must be known
-        soon.
+        ``in_doubt``: the last probe of an address was lost.  ``relieves_since``: since when this node has known that a
+        holder is leaving; minus infinity if none is.  While this node is written off, others may take its addresses at
+        any time, so the end of that state must be known soon.
         """
         if self._observes and relieves_since > max(self._relieves_since, self._noticed_at):
             self._out.add(AskNotice())
@@ -120,9 +122,7 @@ class Leaving:
         self._shared.told_at = min(pod.told_at(self._pod), self._noticed_at)
 
     def _is_owed(self, now: float) -> bool:
-        """Before this node relieves a holder, Kubernetes has to tell whether it is about to end itself; as long as that
-        is waited for.
-        """
+        """Whether this node waits for Kubernetes to tell if it is about to end itself, before it relieves a holder."""
         return self._relieves_since > max(pod.told_at(self._pod), now - timing.END_TOLD_WITHIN)
 
     def _written_off(self, now: float) -> str:

@@ -1,4 +1,4 @@
-"""When EC2 is asked where the addresses are, and what is said of its silence."""
+"""When EC2 is asked where the addresses are, and what is logged while it does not answer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from floatingip.core.token_bucket import TokenBucket
 
 
 class Looking:
-    """One question at a time, for all ``addresses``.
+    """The questions to EC2, one at a time, each for all ``addresses``.
 
-    ``answered_at`` is when the last question was asked that EC2 has answered, None before.  ``denied`` is the IAM
-    action that the last question lacked, empty where it lacked none.
+    ``answered_at`` is when the last question was asked that EC2 has answered, None before the first answer.  ``denied``
+    is the IAM action that the last question was denied, empty if none was.
     """
 
     def __init__(self, addresses: Collection[FloatingAddress], shared: Shared, out: Outbox, chance: Chance) -> None:
@@ -76,30 +76,30 @@ class Looking:
         self._out.add(Look(question, metadata=not self._answered))
 
     def _lacks_subnet(self) -> bool:
-        """EC2 has shown none that has an address, as when that is associated with a subnet only later."""
+        """EC2 has shown no subnet for some address: perhaps its CIDR is associated with the subnet only later."""
         return any(each.where.owner is not None and each.where.subnet() is None for each in self._addresses)
 
     def creation_refused(self) -> None:
-        """EC2 refused to create an interface: perhaps the subnets are not any more as it showed them."""
+        """EC2 refused to create an interface: perhaps the subnets have changed since it showed them."""
         self._creation_refused = True
 
     def spend(self, calls: int, now: float) -> None:
-        """So many calls to EC2 were made, for a question or a write.
+        """Count ``calls`` to EC2 that were made for a question or a write.
 
-        No write is held up, but the next question is; and without an answer no write follows (R8).
+        If there were too many, the next question waits, but no write does.  (Without an answer no write follows, R8.)
         """
         self._calls = self._calls.take(calls, now)
 
     def request(self, now: float) -> bool:
-        """Somebody says that EC2 has news; return whether EC2 is asked for that: not too often."""
+        """Somebody says that EC2 has news; return whether EC2 is asked for that, which it is only now and then."""
         if now - self._requested_at <= timing.LOOKS_ON_REQUEST_EVERY:
             return False
         self._requested_at = self._wanted_at = now
         return True
 
     def answered(self, seen: Seen, now: float) -> None:
-        """EC2 answered: what it did not tell, and what IAM did not let be asked, is asked again after growing pauses
-        (R9), which put off no question about an address of which it told.
+        """EC2 answered.  What it did not tell, or IAM did not allow to ask, is asked again after growing pauses (R9).
+        These pauses do not delay questions about addresses of which EC2 did tell.
         """
         unread = sorted({*seen.unknown.values(), *(f"{eni.id}: {eni.unread}" for eni in seen.unread)})
         denied = next(iter(seen.refused.values()), None)
@@ -149,7 +149,7 @@ class Looking:
         self._shared.unanswered = problem
 
     def _recovered(self) -> None:
-        """EC2 answers as it should: say so, if it was complained about."""
+        """EC2 answers as it should: log that if its failure was logged."""
         if self._complaint.is_told:
             self._out.info("ec2", "EC2 answers again")
         self._complaint, self._shared.unanswered = Trouble(), ""
@@ -162,7 +162,7 @@ class Looking:
 
 
 def _are_troubled(addresses: Iterable[FloatingAddress]) -> bool:
-    """Something may have to be done about one of these now, so EC2's answer is needed soon."""
+    """Whether something may have to be done about one of these now, so that EC2's answer is needed soon."""
     waiting = (State.START, State.REFUSED)
     return any(
         each.lacks_witness() or (not each.is_calm() and each.decision.state not in waiting) for each in addresses

@@ -1,4 +1,4 @@
-"""One look at EC2, as values: what is asked, for all floating addresses together, and what was seen."""
+"""One look at EC2, as two values: what is asked, for all floating addresses together, and what EC2 answered."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from floatingip.core.model import Target
 
 CLUSTER_TAG_PREFIX = "kubernetes.io/cluster/"
 CLUSTER_TAG = "eks:cluster-name"
-"""The tags by which an EKS worker's instance names its cluster: behind the first one's prefix in the key, or as the
+"""The tags by which an EKS worker's instance names its cluster: in the first one's key, behind the prefix, or in the
 second one's value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """
-    What is to be found out.
+    What EC2 is asked.
 
     ``asked_at`` is the time of the question: the answer says nothing of what happens later.  ``me`` is this node's
-    instance, and ``name`` whose ENIs are ours, empty while that is unknown.  ``known`` are instances that EC2 has
-    described before, and which need not be described again.  ``judged`` are those to be described in any case; where
-    there are any, so are all holders that are found.  ``want_subnets``: those that are known may not be all any more;
-    what else is found out counts without them.
+    instance.  ``name`` is the deployment's name, by which our ENIs are tagged; empty while it is unknown.  ``known``
+    are instances that EC2 has described before, and which need not be described again.  ``judged`` are instances to be
+    described in any case; if there are any, all holders that are found are described as well.  ``need_subnets``: the
+    VPC's subnets are asked for, and without them there is no answer.  ``want_subnets``: they are asked for again, since
+    there may be new ones; the rest of the answer counts without them.
     """
 
     asked_at: float
@@ -43,13 +44,13 @@ class Seen:
 
     ``enis`` has the ENI of each target, whoever it belongs to.  Of our ENIs, ``standing`` are the standing ones,
     ``ours`` the ids of all, ``orphans`` the ids of those that carry no target, ``unread`` those that could not be read;
-    ``mixed`` names those that belong to the other way to carry, empty where there are none.
+    ``mixed`` names those that belong to the other way to carry, empty if there are none.
 
-    ``subnets`` is None when they were not asked for, or wanted in vain; ``allocations`` has those Elastic IPs of which
+    ``subnets`` is None if they were not asked for, or wanted in vain.  ``allocations`` has the Elastic IPs of which
     more had to be known than their ENI shows.  ``unknown`` has the targets of which nothing was learned, with the
-    reason; ``refused`` those of which IAM does not let be asked what has to be known; ``undescribed`` says why some
-    instances, or an Elastic IP of which the ENI is known, could not be described, empty where all were.  ``calls`` is
-    how many calls to EC2 all of it took.
+    reason.  ``refused`` has the targets of which IAM denies a question that has to be asked.  ``undescribed`` says why
+    some instances, or an Elastic IP whose ENI is known, could not be described; empty if all were.  ``calls`` is how
+    many calls to EC2 all of it took.
     """
 
     asked_at: float

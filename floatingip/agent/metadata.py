@@ -1,4 +1,4 @@
-"""What goes wrong with IMDS, and when it works again."""
+"""Whether IMDS answers as it should: log it when it does not, and when it does again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from floatingip.core import timing
 
 
 class Metadata:
-    """``problem`` is what went wrong last, empty once nothing has gone wrong for a while."""
+    """How well IMDS answers; ``problem`` is what went wrong last, empty once nothing has gone wrong for a while."""
 
     def __init__(self, out: Outbox) -> None:
         self.problem = ""

@@ -1,11 +1,11 @@
 """
 Changes of holder, as the log, Kubernetes and people are told of them.
 
-Of a move to this node: why it began, what came of it, and how long each phase took.  Of moves between other nodes:
-that they happened.
+Of a move to this node they are told why it began, what came of it, and how long each phase took; of a move between
+other nodes, that it happened.
 
-A failover has one id in the logs of all nodes, though no node tells it to another: it is the attachment that the
-address leaves, which the node that takes the address has judged, and the node that loses it had.
+A failover has one id in the logs of all nodes, though no node tells it to another: the id of the attachment that the
+address leaves.  The node that takes the address has judged that attachment, and the node that loses the address had it.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class _UnderWay:
 class Moves:
     """The moves of one ``address``, as the instance ``me`` makes or sees them.
 
-    ``one`` makes an attachment's id into one of this address alone, since several addresses may share an attachment
+    ``one`` makes an attachment's id specific to this address, since several addresses may share an attachment
     (`Way.of_one`).  ``node`` gives the name of an instance's node, empty while it is not known.
 
-    ``last`` are the last moves.  ``since`` is when this node first saw the present holder, None while there is none;
-    ``was_first``: it is the first holder that this node saw, so it may have had the address for longer.
+    ``last`` are the last moves.  ``since`` is when this node first saw the present holder, None while there is none.
+    ``was_first``: the present holder is the first that this node saw, so it may have had the address for longer.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Moves:
 
     @property
     def failover(self) -> str:
-        """The id of a failover that begins now: whatever takes the address away from where EC2 showed it last."""
+        """The id of a failover that begins now, away from where EC2 last showed the address."""
         return self._left
 
     @property
     def loss(self) -> str:
-        """The id of the failover by which this node loses the address, or lost it."""
+        """The id of the failover by which this node loses the address, or has lost it."""
         return self._own
 
     @property
@@ -97,7 +97,7 @@ class Moves:
         return self._move is not None
 
     def shown(self, attachment: Attachment | None, now: float) -> None:
-        """EC2 says where the address is; None for nowhere, so that it has left its last holder."""
+        """EC2 shows the address under this attachment, or under none (None): then it has left its last holder."""
         if attachment is None:
             self._detached(now)
             return
@@ -106,9 +106,9 @@ class Moves:
             self._own = self._left
 
     def begin(self, decision: Decision, judged: Attachment | None, lost_at: float | None, now: float) -> None:
-        """A move begins, away from the attachment ``judged``, None where nobody has the address.
+        """A move begins, away from the attachment ``judged``, None if nobody has the address.
 
-        ``lost_at`` is when the first probe was lost, None where none was.
+        ``lost_at`` is when the first probe was lost, None if none was.
         """
         if self._move is not None:
             return
@@ -134,7 +134,7 @@ class Moves:
             self._move.reach("attach", now)
 
     def follow(self, decision: Decision, holder: str, now: float, wall: float) -> None:
-        """After each decision: note who the ``holder`` is, by EC2, and tell what came of the move once it has ended."""
+        """After each decision: note the ``holder`` that EC2 shows (empty: none), and tell how a move to here ended."""
         self._see(holder, now, wall)
         move = self._move
         if move is None:
@@ -161,7 +161,7 @@ class Moves:
             self._move.reach("detach", now)
 
     def _end(self, move: _UnderWay, result: Result, why: str, now: float, wall: float) -> None:
-        """Have the move counted, kept in the history, and shown in Kubernetes and to people."""
+        """The move has ended: have it counted, kept in the history, and shown in Kubernetes and to people."""
         self._move = None
         ended = self._ended(move, result, why[:WHY_AT_MOST], now, wall)
         self.last.append(ended)
@@ -195,7 +195,7 @@ class Moves:
         )
 
     def _see(self, holder: str, now: float, wall: float) -> None:
-        """Remember who has the address now, and note a move of others; this node's own is noted when it ends."""
+        """Remember who has the address now, and note a move between others; this node's own is noted when it ends."""
         if holder == self._holder:
             return
         before, self._holder = self._holder_before, holder

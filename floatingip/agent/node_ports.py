@@ -13,9 +13,9 @@ from floatingip.core.settings import AUTO, Settings
 
 
 class NodePorts:
-    """Keeps ``shared`` up to date about them; ``serving`` tells which have ever answered.
+    """Keeps the NodePorts in ``shared`` up to date; ``serving`` tells which have ever answered.
 
-    ``problem`` is why it is not known which there are, empty where it is.
+    ``problem`` is why it is not known which NodePorts there are; empty if it is known.
     """
 
     def __init__(self, settings: Settings, shared: Shared, serving: Serving, out: Outbox) -> None:
@@ -48,7 +48,7 @@ class NodePorts:
         self.problem = problem
 
     def listed(self, listed: tuple[NodePort, ...]) -> None:
-        """The API server has listed them: choose those to check."""
+        """The API server has listed the NodePorts: choose those to check."""
         shared = self._shared
         self._asking, self._complaint, self.problem = False, Trouble(), ""
         shared.wants_node_ports = bool(listed)

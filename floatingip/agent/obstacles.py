@@ -1,4 +1,4 @@
-"""Why an address can never be on this node, however long it waits: as sentences, which are empty where it can."""
+"""Why an address can never be on this node, however long it waits: each function gives a sentence, empty if it can."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from floatingip.core.ec2 import AllocationFacts, Eni, Subnet
 from floatingip.core.model import Address, Allocation, Network, Target
 
 KEPT_BY_AWS = 4
-"""So many first addresses of a subnet's network, and its last one, are kept by AWS."""
+"""AWS keeps this many addresses at the start of a subnet's network for itself, and the last one."""
 
 
 def misplaced(target: Target, subnet: Subnet | None, shared: Shared) -> str:
-    """Why this node is not where the address is or could be; empty where it is."""
+    """Why the address cannot be on this node, by its subnet, zone and Outpost; empty if it can.
+
+    ``subnet`` is the one that the address is in, None if this VPC has no such subnet.
+    """
     me = shared.me
     if subnet is None:
         public = isinstance(target, IPv4Address) and target.is_global
@@ -41,9 +44,9 @@ def _is_kept_by_aws(address: Address, network: Network) -> bool:
 
 
 def unusable(target: Allocation, facts: AllocationFacts | None, eni: Eni | None, shared: Shared) -> str:
-    """Why an Elastic IP cannot be used here; empty where it can.
+    """Why an Elastic IP cannot be used here; empty if it can.
 
-    ``facts`` is None where EC2 knows no such Elastic IP; ``eni`` is our ENI for it, None while there is none.
+    ``facts`` is None if EC2 knows no such Elastic IP; ``eni`` is our ENI for it, None while there is none.
     """
     zone = shared.me.zone
     if facts is None:

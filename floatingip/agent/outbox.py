@@ -1,4 +1,4 @@
-"""Where the agent's parts put effects, until the agent hands them over, and news for Kubernetes, which may wait."""
+"""Where the agent's parts put effects until the agent returns them, and news for Kubernetes, which may wait longer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Outbox:
         self._fields: dict[str, object] = {}
 
     def about(self, **fields: object) -> Outbox:
-        """The same outbox, for whoever's log lines all have these fields."""
+        """The same outbox, for a part whose log lines all have these fields."""
         narrowed = Outbox()
         narrowed._effects, narrowed._news, narrowed._fields = self._effects, self._news, {**self._fields, **fields}
         return narrowed
@@ -31,7 +31,7 @@ class Outbox:
         return effects
 
     def tell_kubernetes(self, news: News) -> None:
-        """Something that people may look for in Kubernetes; the bulletin decides when it is told (bulletin.py)."""
+        """Add news that people may look for in Kubernetes; bulletin.py decides when they are told."""
         self._news.append(news)
 
     def take_news(self) -> tuple[News, ...]:
@@ -41,15 +41,15 @@ class Outbox:
         return news
 
     def info(self, event: str, message: str = "", /, **fields: object) -> None:
-        """Something happened as it should."""
+        """Log something that happened as it should."""
         self._tell(Level.INFO, event, message, fields)
 
     def warning(self, event: str, message: str = "", /, **fields: object) -> None:
-        """Something that the agent copes with, but that somebody should know."""
+        """Log something that the agent copes with, but that somebody should know."""
         self._tell(Level.WARNING, event, message, fields)
 
     def error(self, event: str, message: str = "", /, **fields: object) -> None:
-        """Something that only a person can mend."""
+        """Log something that only a person can mend."""
         self._tell(Level.ERROR, event, message, fields)
 
     def _tell(self, level: Level, event: str, message: str, fields: dict[str, object]) -> None:

@@ -1,6 +1,6 @@
 """The other observers: which of them are asked, and what each said last.
 
-What they report beside their word is for people: nothing is decided by it.
+A peer's word is what decisions go by.  The rest of what it reports of itself is for people only.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from floatingip.core.word import RESERVED, Answer, Status
 
 
 class Peers:
-    """The observers on the instances that hold an address, and all peers.
+    """The last answers of the holders' observers and of all peers.
 
-    ``addresses`` are the primary addresses at which they are asked, by instance id.
+    ``addresses`` has the primary addresses at which they are asked, by instance id.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Peers:
         self._reports: dict[str, tuple[Report, float]] = {}
 
     def ask(self, addresses: Mapping[str, Address]) -> None:
-        """From now on these are asked.  What others said, or these at another address, is forgotten."""
+        """From now on these are asked.  Forget what others said, and what these said at another address."""
         for instance_id, address in self.addresses.items():
             if addresses.get(instance_id) != address:
                 self._answers.pop(instance_id, None)
@@ -37,7 +37,7 @@ class Peers:
         self.addresses = addresses
 
     def heard(self, instance_id: str, answer: Answer) -> bool:
-        """The observer on this instance was asked; return whether its answer, or its silence, is news."""
+        """Take up the answer, or the silence, of the observer on this instance; return whether that is news."""
         if instance_id not in self.addresses:
             return False
         before = self._answers.get(instance_id)
@@ -52,10 +52,10 @@ class Peers:
             self._reports[instance_id] = report, now
 
     def shown(self, node_of: Callable[[str], str], name: str) -> tuple[PeerSnapshot, ...]:
-        """All that are asked, whether or not they ever answered, as people are shown them; but not those that call
-        themselves another deployment's of the cluster than ``name``, which could take nothing over here.
+        """All observers that are asked, as people are shown them, whether or not they ever answered.
 
-        ``node_of`` tells the name of an instance's node by EC2.
+        Those that say they belong to another deployment than ``name`` are left out, since they could take nothing over
+        here.  ``node_of`` gives the name of an instance's node, as EC2 tells it.
         """
         told = {i: heard.status.name for i, heard in self._heard.items() if heard.status is not None}
         foreign = {instance_id for instance_id, theirs in told.items() if name and theirs and theirs != name}
@@ -82,9 +82,9 @@ class Peers:
         return frozenset(told | {i for i, heard in self._heard.items() if now - heard.known_at < timing.HEARD_KEPT})
 
     def others(self, name: str) -> tuple[Peer, ...]:
-        """The observers of this deployment that are asked and have ever answered, each by its last word.
+        """The observers of the deployment ``name`` that are asked and have ever answered, each by its last word.
 
-        One that has been silent since has taken nothing of that back: how long it counts is for who decides by it.
+        The word of one that has fallen silent is kept as it was: those that decide by it judge how long it counts.
         """
         found = []
         for instance_id, heard in self._heard.items():
@@ -92,10 +92,10 @@ class Peers:
             if said is None or said.name != name:
                 continue
             if answer.status == RESERVED:
-                # It was restarted, and does not know this node yet: it is there, but has told nothing.
+                # It was restarted and does not know this node as a peer yet: it is alive, but has told nothing.
                 found.append(Peer(instance_id, answer.known_at))
             elif answer.refused:
-                # Its node is there, without an observer.
+                # Its node is alive, but has no observer now.
                 found.append(Peer(instance_id, heard.known_at))
             elif answer.status is None or answer is heard:
                 found.append(_peer(heard, said))
@@ -107,7 +107,7 @@ class Peers:
 
 
 def _peer(heard: Answer, said: Status) -> Peer:
-    """What somebody has said in an answer, as far as this node decides by it."""
+    """The part of an observer's answer by which this node decides."""
     return Peer(
         instance_id=said.instance_id,
         heard_at=heard.known_at,

@@ -1,15 +1,15 @@
 """
 What follows for this node from what Kubernetes says of the observer's own pod.
 
-Pure: each answer of the API server is folded into a :class:`PodMemory`, from which the rest is read.
+Pure: each answer of the API server is folded into a :class:`PodMemory`, and the other functions read that.
 
 - A pod that is deleted, by hand or in a rollout, is replaced, most likely on this node.  It ends, and nothing moves.
 - A pod that is disrupted (the condition `DisruptionTarget`) is on a node that is emptied: drained, tainted, or gone.
-  But where the control plane has written the node off before it evicts the pod by a taint of its own, it is the node's
-  kubelet that it does not reach: once that is reached, which ends this pod, the next one comes here.
+  The exception: if the control plane has written the node off before it evicts the pod by a taint of its own, it only
+  does not reach the node's kubelet.  Once it reaches the kubelet, which ends this pod, the next pod comes here.
 - A node that shuts down ends its pods while the API server shows *nothing* of it: kubelet writes its reason,
   `TerminationByKubelet`, only once all containers have ended (mergePodStatus in kubelet's status manager).  So the sign
-  is SIGTERM for a pod that nobody has deleted.  A failed liveness probe looks the same; then this observer hung anyway.
+  is SIGTERM although nobody has deleted the pod.  A failed liveness probe looks the same; then this observer hung.
 - When the control plane does not hear of a node's kubelet, or its Node object is deleted, it writes the node off.  It
   sets the pods' condition `Ready` to False, but not `ContainersReady` (MarkPodsNotReady in its node controller), or
   deletes the pods without waiting for anybody.  kube-proxy sends nothing more to such a node, or drops what comes.
@@ -30,19 +30,20 @@ BY_SCHEDULER = "PreemptionByScheduler"
 """The one disruption that says nothing of the node: a pod of higher priority takes this one's place on it."""
 
 BY_TAINT = "DeletionByTaintManager"
-"""The disruption by a taint, somebody's or the control plane's own for a node that it does not reach."""
+"""The disruption by a taint: one that somebody set, or the control plane's own for a node that it does not reach."""
 
 
 @dataclass(frozen=True, slots=True)
 class PodMemory:
-    """What the answers so far come to.
+    """What is known of the pod from the answers so far.
 
-    ``latest`` is the last one, ``known`` the last one that told of the pod.  ``witness_at`` is when the last question
-    was asked by which the API server was reached.  ``exists``: it has shown the pod once.
+    ``latest`` is the last answer, ``known`` the last one that told of the pod.  ``witness_at`` is when the last
+    question was asked by which the API server was reached.  ``exists``: the API server has shown the pod at least once.
 
-    Counts of answers in a row: ``against`` write this node off; ``unexplained``, asked since SIGTERM, know of no
-    deletion; ``failures`` told nothing of the pod.  ``problem`` is why nothing is known, once that has lasted.
-    ``unreached``: the pod was evicted because the control plane did not reach its node.
+    Three fields count answers in a row: ``against`` those that write this node off; ``unexplained`` those asked since
+    SIGTERM that know of no deletion; ``failures`` those that told nothing of the pod.  ``problem`` is why nothing is
+    known of the pod, once that has lasted; empty otherwise.  ``unreached``: the pod was evicted because the control
+    plane did not reach its node.
     """
 
     latest: OwnPod | None = None
@@ -61,7 +62,7 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
     if pod.gone and not memory.exists:
         pod = replace(pod, gone=False, problem="404: there is no such pod; are POD_NAME and POD_NAMESPACE this pod's?")
     if pod.refused and memory.known is not None and memory.known.gone:
-        # None of its name comes back, and ten seconds later nobody takes the token of a pod that is gone.
+        # A pod that is gone does not come back, and ten seconds later the API server no longer accepts its token.
         pod = replace(memory.known, asked_at=pod.asked_at)
     memory = replace(memory, latest=pod, witness_at=pod.asked_at if pod.reached else memory.witness_at)
     if pod.problem:
@@ -73,7 +74,7 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
         known=pod,
         exists=True,
         against=memory.against + 1 if _is_against(pod) else 0,
-        # Once there are enough they stay, even if somebody deletes the pod later: its node shuts down all the same.
+        # Once there are enough, the count stays even if somebody deletes the pod later: its node shuts down anyway.
         unexplained=memory.unexplained + 1 if is_unexplained or memory.unexplained >= SIGNS else 0,
         failures=0,
         problem="",
@@ -84,20 +85,20 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
 def _was_unreached(memory: PodMemory, pod: OwnPod) -> bool:
     """Whether the control plane did not reach this node before it evicted the pod.
 
-    It has written the node off. Or the API server has told nothing here for as long: kubelet may have been heard first,
-    and have called the pod Ready again.
+    It did not if it has written the node off; or if the API server told nothing here for as long as that takes: then
+    kubelet may have been reached first, and have called the pod Ready again.
     """
     known = memory.known
     return _is_against(pod) or (known is not None and pod.asked_at - known.asked_at >= timing.EVICTED_AFTER)
 
 
 def _is_against(pod: OwnPod) -> bool:
-    """The answer writes the node off."""
+    """By this answer Kubernetes has written the node off."""
     return pod.gone or (pod.ready is False and pod.containers_ready is not False)
 
 
 def is_suspect(memory: PodMemory) -> bool:
-    """One more answer will tell whether this node is written off."""
+    """An answer has written this node off, but not yet as many in a row as count: one more will tell."""
     return 0 < memory.against < SIGNS
 
 
@@ -113,9 +114,9 @@ def told_at(memory: PodMemory) -> float:
 
 
 def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str:
-    """Why Kubernetes has given this node up although it is well; empty where it has not.
+    """A sentence that Kubernetes has given this node up although it is well; empty if it has not.
 
-    ``ready_since`` is since when the observer has been ready by its own account, None while it is not.
+    ``ready_since`` is since when the observer has called itself ready, None while it does not.
     """
     pod = memory.known
     if pod is None or memory.against < SIGNS or now - pod.asked_at > timing.POD_FRESH:
@@ -128,7 +129,7 @@ def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str
 
 
 def leaving(memory: PodMemory, stop_at: float | None) -> str:
-    """Why this pod's node is about to end; empty where nothing says so."""
+    """Why this pod's node is about to end; empty if nothing says so."""
     pod = memory.known
     if pod is None or memory.unreached:
         return ""
@@ -140,17 +141,17 @@ def leaving(memory: PodMemory, stop_at: float | None) -> str:
 
 
 def is_replaced(memory: PodMemory, stop_at: float) -> bool:
-    """SIGTERM came because somebody deleted this pod, and not because its node ends, by what was asked since."""
+    """An answer since SIGTERM shows that it came because somebody deleted this pod, and not because its node ends."""
     pod = memory.known
     return pod is not None and pod.asked_at >= stop_at and pod.deleted and not leaving(memory, stop_at)
 
 
 def has_answered(memory: PodMemory, stop_at: float) -> bool:
-    """The API server was asked since SIGTERM, and answered: what it does not tell yet it may tell soon."""
+    """The API server has answered a question asked since SIGTERM: what it does not tell yet it may tell soon."""
     return memory.witness_at is not None and memory.witness_at >= stop_at
 
 
 def is_refused(memory: PodMemory, stop_at: float) -> bool:
-    """The API server was asked since SIGTERM, and does not let this pod know of itself."""
+    """The API server, asked since SIGTERM, refuses to tell this pod of itself."""
     pod = memory.latest
     return pod is not None and pod.asked_at >= stop_at and pod.refused

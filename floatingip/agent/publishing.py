@@ -1,4 +1,4 @@
-"""What an agent publishes: one snapshot, of which word, readiness, metrics, status and page are views."""
+"""What an agent publishes: one snapshot, from which its word, readiness, metrics, status and page are made."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class Publishing:
         self._gone_by: tuple[object, ...] = ()
 
     def follow(self, now: float, wall: float, *, tick: bool) -> Snapshot | None:
-        """What others may know, at each ``tick``, and at once when it differs in what machines go by; otherwise None.
+        """A snapshot at each ``tick``, and at once when something has changed that machines go by; otherwise None.
 
-        What only people look at, such as how probes fare, may be as old as the last tick.
+        What only people look at, such as the results of probes, may be as old as the last tick.
         """
         before, status = self._gone_by, self._status(now)
-        # Beside the word: EC2's last answer, and of each address the decision, readiness, and what IMDS is asked about.
+        # Machines go by the word, EC2's last answer, and each address' decision, readiness, and MAC to ask IMDS about.
         decided = ((each.decision.reason, each.lack, each.mac_at_risk()) for each in self._addresses)
         self._gone_by = status, self._looking.answered_at, self._shared.unanswered, *decided
         return self.snapshot(now, wall) if tick or self._gone_by != before else None
@@ -94,7 +94,7 @@ class Publishing:
         )
 
     def _status(self, now: float) -> Status:
-        """The word."""
+        """The word: what this observer tells its peers."""
         addresses, shared = self._addresses, self._shared
         return Status(
             name=shared.name,
@@ -123,7 +123,7 @@ class Publishing:
             yield pause.told(paused_until)
 
     def _unknown(self, now: float) -> Iterator[str]:
-        """What could not be learned."""
+        """Sentences on what this observer could not find out."""
         yield from self._rehearsal.unknown(now)
         if self._leaving.problem:
             yield f"{UNKNOWN}: {self._leaving.problem}"
@@ -133,7 +133,9 @@ class Publishing:
             yield self._metadata.problem
 
     def _paused_until(self, wall: float) -> float:
-        """When moves that nobody asked for are allowed again, in Unix seconds, of the address that waits longest."""
+        """The latest time, over all addresses, until which moves are paused, in Unix seconds; not later than ``wall``
+        if none is paused.
+        """
         owners = (each.where.owner for each in self._addresses)
         enis = [owner.eni for owner in owners if owner is not None and owner.eni is not None]
         return max((pause.ends_at(eni.tags, wall) for eni in enis), default=0.0)

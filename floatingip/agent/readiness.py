@@ -25,9 +25,9 @@ def shortcoming(
     """What is missing, the most important thing first.
 
     ``obstacle`` is why this node could not carry the address at all, or not now.  ``blind`` is why it cannot probe the
-    address, empty where it can; ``unsound_before`` is why it did not carry the address when it held it last, empty
-    where it did; ``refused`` is for what lasting cause EC2 refused its last write, or did not do what it had accepted,
-    empty where it did; ``answer_age`` is how many seconds ago EC2 was asked for its last answer about the address.
+    address, empty if it can.  ``unsound_before`` is why it did not carry the address when it last held it, empty if it
+    did.  ``refused`` is the lasting cause for which EC2 refused its last write, or did not do what it had accepted;
+    empty if there is none.  ``answer_age`` is how many seconds ago EC2 was asked for its last answer on the address.
     """
     name = decision.reason.name
     if decision.reason is Reason.EC2_SILENT and shared.unanswered:
@@ -36,7 +36,7 @@ def shortcoming(
         return Shortcoming(name, decision.sentence)
     if decision.state is State.HOLDER:
         kept_off = report.kept_off if report is not None and shared.wants_node_ports else ""
-        # An Elastic IP that was given up, or that somebody uses elsewhere: what is carried here leads nowhere.
+        # The Elastic IP was given up, or somebody uses it elsewhere: the address that is carried here gets no traffic.
         lost = obstacle.words if obstacle.name == Lack.IMPOSSIBLE else ""
         found = [(name, problem_here(decision)), (Lack.IMPOSSIBLE, lost), (Lack.KEPT_OFF, kept_off)]
     else:
@@ -52,19 +52,19 @@ def shortcoming(
 
 
 def problem_here(decision: Decision) -> str:
-    """Why this node, which holds the address, does not carry it; empty where it does."""
+    """Why this node, which holds the address, does not carry it; empty if it does."""
     carries = decision.reason in (Reason.HELD_HERE, Reason.UNSHOWN_HERE)
     return "" if carries else decision.sentence
 
 
 def _refused(decision: Decision, why: str) -> str:
-    """Why EC2 does not let this node have what it is about to take; empty where it does, or nobody has asked."""
+    """Why EC2 does not give this node the address that it is taking; empty if EC2 does, or if it is taking none."""
     is_taking = decision.state in (State.CLAIMING, State.TAKEOVER)
     return f"EC2 does not give this node the address: {why}" if why and is_taking else ""
 
 
 def _unanswered(shared: Shared, answer_age: float) -> str:
-    """Why this node could take nothing over as long as EC2 tells it nothing; empty where EC2 does."""
+    """A sentence that EC2 has told this node nothing for long, so that it could take nothing over; empty if it has."""
     if not shared.unanswered or answer_age < timing.UNANSWERED_FOR:
         return ""
     since = span(timing.UNANSWERED_FOR)
@@ -72,7 +72,10 @@ def _unanswered(shared: Shared, answer_age: float) -> str:
 
 
 def _unsound(report: PlumbingReport | None, before: str) -> str:
-    """Why this node would not carry the address if it got it now; empty where it would."""
+    """Why this node would not carry the address if it got it now; empty if it would.
+
+    ``before`` is why it did not when it last held the address, empty if it did.
+    """
     if report is not None and report.state is PlumbingState.UNSOUND:
         return f"this node could not carry the address: {report.problem}"
     return f"this node held the address, but did not carry it: {before}; mend that, and restart it" if before else ""

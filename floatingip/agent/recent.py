@@ -1,4 +1,4 @@
-"""What came of an address' probes in the last minutes: for people to look at, nothing is decided by it."""
+"""The results of an address' probes in the last minutes, for people to look at: nothing is decided by them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SPAN = 2.0
 """Seconds of one span."""
 
 SPANS = 150
-"""How many spans are kept: five minutes of them."""
+"""How many spans are kept, which makes five minutes."""
 
 
 class RecentProbes:
-    """Counts results by spans of time; ``round_trip`` is that of the last answered probe, None before the first."""
+    """Counts results by spans of time; ``round_trip`` is that of the last answer, in seconds, None before the first."""
 
     def __init__(self) -> None:
         self._ended: deque[ProbeSpan] = deque(maxlen=SPANS - 1)
@@ -26,7 +26,7 @@ class RecentProbes:
         self.round_trip: float | None = None
 
     def add(self, result: ProbeResult) -> None:
-        """Count one more result; what this node could not send is not counted."""
+        """Count one more result, but not that of a probe which this node could not send."""
         if result.outcome is ProbeOutcome.FAILED_HERE:
             return
         if result.sent_at >= self._began_at + SPAN:

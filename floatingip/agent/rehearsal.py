@@ -28,13 +28,14 @@ UNKNOWN = {
     Part.SLOTS: "not known for {span} whether this node has a free ENI slot: {why}",
     Part.PERMISSIONS: "not known for {span} whether IAM lets this node take over: {why}",
 }
-"""What is said of a takeover while a part of the rehearsal fails."""
+"""What is said while a part of the rehearsal fails; ``span`` is for how long it has failed, ``why`` the last reason."""
 
 
 @dataclass
 class _Unknown:
-    """A part has failed ``since`` then, the last time for the reason ``why``; ``trouble`` is when to log that, and
-    ``denial`` that IAM denies it.
+    """A part of the rehearsal that has failed since the time ``since``, the last time for the reason ``why``.
+
+    ``trouble`` tells when to log that, and ``denial`` when to log that IAM denies it.
     """
 
     since: float
@@ -44,14 +45,14 @@ class _Unknown:
 
 
 Place = tuple[str, ...]
-"""The ids of an ENI and of its attachment, as far as there are any: what permissions are tried with."""
+"""What permissions are tried with: the ids of an ENI and its attachment, or of the ENI alone, or nothing."""
 
 
 class Rehearsal:
     """Rehearses a takeover of ``addresses`` by this node.
 
-    What was denied counts until another answer comes.  But a policy that goes by tags denies also what is done to an
-    interface or an attachment that is gone, so it is tried again as soon as that has moved which it was denied with.
+    A denial counts until another answer comes.  But a policy that goes by tags also denies actions on an interface or
+    attachment that is gone.  So permissions are tried again as soon as the ENI that they were tried with has moved.
     """
 
     def __init__(self, addresses: Sequence[FloatingAddress], shared: Shared, out: Outbox) -> None:
@@ -88,19 +89,19 @@ class Rehearsal:
         self._out.add(Rehearse(due, eni, targets, subnet, me, tags, shared.slots, self._way.needed, now))
 
     def _subnets(self) -> list[Subnet]:
-        """Those of the addresses, first the ones of which it is not known what is reserved there; of these last the one
-        that was asked about last, perhaps in vain.
+        """The addresses' subnets whose reservations are not known yet, if any, otherwise all.  The one that was asked
+        about last, perhaps in vain, comes last.
         """
         found = [subnet for each in self._addresses if (subnet := each.where.subnet()) is not None]
         unknown = [subnet for subnet in found if subnet.id not in self._reserved_in]
         return sorted(unknown, key=lambda subnet: subnet.id == self._asked_in) or found
 
     def _moving(self) -> Eni | None:
-        """By which ENI one of the addresses would move; None while there is none."""
+        """An ENI by which one of the addresses would move; None while there is none."""
         return next((eni for each in self._addresses if (eni := each.where.own_eni()) is not None), None)
 
     def _places(self) -> set[Place]:
-        """With what permissions could be tried now; nothing at all where no address has an ENI."""
+        """The places with which permissions could be tried now; only the empty one if no address has an ENI."""
         return {_place_of(eni) for each in self._addresses if (eni := each.where.own_eni()) is not None} or {()}
 
     def ended(self) -> None:
@@ -108,7 +109,7 @@ class Rehearsal:
         self._asking = False
 
     def unknown(self, now: float) -> Iterator[str]:
-        """What of a takeover could not be rehearsed, again and again, in words."""
+        """A sentence for each part of the rehearsal that has failed for a while."""
         for part, each in self._unknown.items():
             if part in UNKNOWN and now - each.since >= timing.REHEARSE_AGAIN:
                 yield UNKNOWN[part].format(span=span(now - each.since), why=each.why)
@@ -130,7 +131,7 @@ class Rehearsal:
         if denied and place and place not in self._places():
             self._due[Part.PERMISSIONS] = now
             return
-        # Without an attachment no detach can be tried, so that none is denied says nothing: it is once there is one.
+        # A detach can be tried only with an attachment.  Without one, an earlier denial of it stays open.
         is_open = self._denied_with is not None and len(place) < 2
         self._denied_with = place if denied or is_open else None
         if self._denied.is_due(actions, now):
@@ -161,7 +162,7 @@ class Rehearsal:
                 self._tell(part, error)
             return
         if part is not Part.RESERVATIONS:
-            # This says nothing of what was denied before.
+            # The other denials stay: this failure says nothing of them.
             self._shared.denied = tuple(dict.fromkeys((*self._shared.denied, error.action)))
             self._denied_with = _place_of(self._moving())
         if unknown.denial.is_due(str(error), now):

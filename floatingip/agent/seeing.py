@@ -19,8 +19,8 @@ from floatingip.core.word import Answer, word_on
 class Seeing:
     """What this node knows of the address without EC2.
 
-    ``answers`` are the address', ``word`` is the holder's about its attachment.  ``blind`` is why this node cannot find
-    out whether the address answers, though it should; empty where it can.
+    ``answers`` is what came of this node's probes of the address.  ``word`` is what the holder's observer says about
+    its attachment.  ``blind`` is why this node, which should probe the address, cannot; empty if it can.
     """
 
     def __init__(self, target: Target, settings: Settings, shared: Shared, now: float) -> None:
@@ -40,7 +40,7 @@ class Seeing:
     def hear(self, answer: Answer | None, attachment: Attachment | None, now: float) -> None:
         """Take up the last ``answer`` of the holder's observer, as its word on the holder's ``attachment``.
 
-        One to an old question is none; that there was no answer is told by the next one only.
+        An answer to an old question counts as none; but a question without an answer counts only as the next one says.
         """
         if answer is not None and answer.status is not None and now - answer.asked_at > timing.WORD_KEPT:
             answer = None
@@ -48,14 +48,14 @@ class Seeing:
         unreachable = holder is not None and holder.address is None
         heard = answer, attachment, self._shared.name, unreachable
         if heard == self._heard:
-            return  # Nothing more was said, and of nothing else.
+            return  # The same was said before, of the same attachment.
         self._heard = heard
         word = word_on(answer, self._shared.name, self._target, attachment, unreachable=unreachable)
         judged = attachment.id if attachment is not None else ""
         same = word.state is self.word.state and word.ending is self.word.ending and judged == self._word_of
-        # That Kubernetes has given its node up is another reason to be relieved than that it ends.
+        # To be written off by Kubernetes and to end are two different reasons to ask for relief.
         same = same and word.written_off is self.word.written_off
-        # A node that has just refused was alive: that it says nothing at all begins now.
+        # A node that refused the connection before was alive then: its silence begins only now.
         same = same and (word.refused or not self.word.refused)
         self.word = replace(word, since=self.word.since if same else now)
         self._word_of = judged
@@ -65,16 +65,16 @@ class Seeing:
         return self.word.since if self.word.state is WordState.LEAVING else float("-inf")
 
     def look(self, report: PlumbingReport | None, now: float) -> None:
-        """Find out whether this node can see, by the last report on its kernel and by what became of its probes.
+        """Find out whether this node can probe, by the last report on its kernel and by what became of its probes.
 
-        When it goes blind it forgets what it has seen: that is evidence neither for itself nor for its peers.
+        A node that goes blind forgets what it has seen: that is no evidence any more, for itself or for its peers.
         """
         before, self.blind = self.blind, self.why_blind(report, now)
         if self.blind and not before:
             self.answers.forget(now)
 
     def why_blind(self, report: PlumbingReport | None, now: float) -> str:
-        """Why this node cannot tell whether the address answers, though it should; empty where it can."""
+        """Why this node, which should probe the address, cannot tell whether it answers; empty if it can."""
         if report is None or report.carries:
             return ""
         return report.blind or self.answers.unsent(now)

@@ -1,8 +1,8 @@
 """
-On which workers NodePorts answer, as this node sees it: each known worker, this one included, is asked at its primary
+On which workers NodePorts answer, as this node sees it: it checks each known worker, itself included, at its primary
 address.
 
-Observers tell each other what they see; served.py says what follows from all of it.
+Observers tell each other what they see; core/decision/served.py says what follows from that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from floatingip.core.model import Address
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 
 CHECKED_AT_MOST = 4
-"""NodePorts that are checked, at most: each costs a connection a second from each standby, and more among workers."""
+"""At most this many NodePorts are checked.  Each costs a connection a second from each standby, and more between the
+workers."""
 
 
 def chosen(listed: Sequence[NodePort], before: Collection[int], answered: Collection[int]) -> tuple[NodePort, ...]:
@@ -49,7 +50,7 @@ class Serving:
         self._passed &= self._probings
 
     def probings(self) -> frozenset[Probing]:
-        """What is to be probed now."""
+        """The checks to run now."""
         return self._probings
 
     def probed(self, probing: Probing, result: ProbeResult) -> None:
@@ -61,7 +62,7 @@ class Serving:
                 self._passed.add(probing)
 
     def told(self, now: float) -> dict[str, dict[int, bool]]:
-        """Whether the last checks were answered, by instance id and port, as far as they are not too old."""
+        """Whether each last check was answered, by instance id and port; without checks that are too old."""
         told: dict[str, dict[int, bool]] = {}
         for probing, (sent_at, passed) in self._last.items():
             if probing.node_port is not None and now - sent_at <= self._believed_for:
@@ -69,5 +70,5 @@ class Serving:
         return told
 
     def answered(self) -> frozenset[int]:
-        """The NodePorts that have answered on any node since they are checked."""
+        """The NodePorts that have answered on any node since they have been checked."""
         return frozenset(each.node_port.port for each in self._passed if each.node_port is not None)

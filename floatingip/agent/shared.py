@@ -19,12 +19,12 @@ from floatingip.core.settings import Settings
 
 @dataclass
 class Shared:
-    """About this node, its VPC, the other instances and Kubernetes.  The parts of the agent keep it up to date."""
+    """Facts about this node, its VPC, the other instances and Kubernetes.  The agent's parts keep them up to date."""
 
     me: Identity
 
     name: str
-    """Whose ENIs are ours, empty while that is unknown."""
+    """The deployment's name, by which our ENIs are tagged; empty while it is unknown."""
 
     groups: tuple[str, ...]
     """The security groups of ENIs that this node makes."""
@@ -32,12 +32,12 @@ class Shared:
     carry: Carry
 
     groups_are_set: bool = False
-    """The settings name these groups; otherwise they are this node's own."""
+    """The settings name ``groups``; otherwise they are those of this node's primary interface."""
 
     # What EC2 says.
 
     instances: dict[str, Instance] = field(default_factory=dict)
-    """The instances that EC2 has described to this agent, as it did last, by id; see `forget`."""
+    """The instances that EC2 has described to this agent, by id, each as it was described last; see `forget`."""
 
     subnets: tuple[Subnet, ...] | None = None
     """The VPC's subnets, None until EC2 has told them."""
@@ -49,19 +49,19 @@ class Shared:
     """When an ENI came to this instance or left it; None once EC2, asked later than that, has described it."""
 
     described_at: float = float("-inf")
-    """When the question was asked whose answer is what is known of this instance's slots."""
+    """When EC2 was asked for the answer from which this instance's used slots are known."""
 
     _needed_at: dict[str, float] = field(default_factory=dict)
-    """When each of the other instances was described last, or had an address."""
+    """When each other instance was last described, or last had an address, whichever was later."""
 
     full_until: float = float("-inf")
-    """Until then this instance counts as full, since EC2 said so."""
+    """Until when this instance counts as full, since EC2 said that it is."""
 
     ours: frozenset[str] = frozenset()
     """The ids of all ENIs of ours."""
 
     orphans: frozenset[str] = frozenset()
-    """Those of them that FLOATING_IP does not name."""
+    """The ids of our ENIs that carry no address of FLOATING_IP."""
 
     mixed: str = ""
     """Interfaces of ours that belong to the other way to carry, empty where there are none."""
@@ -73,13 +73,13 @@ class Shared:
     """The other instances to which EC2 last showed standing ENIs attached: they may have observers."""
 
     informed_at: float = float("-inf")
-    """When EC2 first told that, minus infinity before it did."""
+    """When EC2 first told ``neighbours``; minus infinity before it did."""
 
     denied: tuple[str, ...] = ()
     """The IAM actions that dry runs showed denied."""
 
     unanswered: str = ""
-    """Why EC2's last answer did not come, or could not be read; empty once one could."""
+    """Why EC2's last answer did not come, or could not be read; empty if it came and could be read."""
 
     # What AWS and Kubernetes say of this node.
 
@@ -87,34 +87,35 @@ class Shared:
     """Why this node is about to end, empty while it is not."""
 
     written_off: bool = False
-    """It is leaving for no other reason than that Kubernetes has given it up."""
+    """The only reason for ``leaving`` is that Kubernetes has given this node up."""
 
     witness_at: float | None = None
     """When the API server was asked the last question that it answered, None if it never answered."""
 
     ready_at: float | None = None
-    """The same for the last answer, if that calls this observer's pod Ready."""
+    """When the API server was asked the question of its last answer, if that calls this observer's pod Ready; None if
+    it does not."""
 
     told_at: float = float("-inf")
-    """When the last answers were asked for by which this node is to end, or is not: the older one, of Kubernetes' and
-    AWS'; minus infinity while one of them has told nothing."""
+    """Kubernetes and AWS both tell whether this node is to end: when the older one of their last answers was asked
+    for; minus infinity while one of them has told nothing."""
 
     # NodePorts.
 
     node_ports: tuple[NodePort, ...] = ()
-    """Those that are checked."""
+    """The NodePorts that are checked."""
 
     wants_node_ports: bool = True
-    """There are some that should answer at the address, as far as is known."""
+    """As far as is known, there are NodePorts that should answer at the addresses."""
 
     served: Served = field(default_factory=dict)
-    """On which nodes they answered lately, asked from here."""
+    """On which nodes which NodePorts answered this node's last checks."""
 
     def free_slots(self) -> int | None:
         """How many more ENIs this instance has room for, None while that is unknown.
 
-        Where addresses move between standing ENIs it is 0 while this node's standing ENI, or its device, is not there;
-        after that None, since EC2 does not tell how many more addresses an ENI takes.
+        With `carry: address` it is 0 while this node's standing ENI or its device is not there, and None after that,
+        since EC2 does not tell how many more addresses an ENI takes.
         """
         mine = self.instances.get(self.me.instance_id)
         slots = None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
@@ -125,9 +126,9 @@ class Shared:
         self.slots_changed_at = now
 
     def describe(self, instances: Mapping[str, Instance], asked_at: float) -> Mapping[str, Instance]:
-        """Take up EC2's description of instances, asked for at that time; return what of it could be read.
+        """Take up EC2's description of instances, asked for at ``asked_at``; return those that could be read.
 
-        It says nothing of what has changed since it was asked for.
+        The description does not know of changes after ``asked_at``.
         """
         me, changed_at = self.me.instance_id, self.slots_changed_at
         read = {key: instance for key, instance in instances.items() if instance.state is not InstanceState.UNREAD}
@@ -145,20 +146,20 @@ class Shared:
         return told
 
     def forget(self, holders: Collection[str], now: float) -> None:
-        """Forget the instances that for long were neither described nor holders: EC2 is asked if they come back."""
+        """Forget instances that were neither described nor holders for long: EC2 is asked anew if they come back."""
         self._needed_at.update({key: now for key in holders if key in self._needed_at})
         for key in [key for key, at in self._needed_at.items() if now - at > timing.INSTANCE_KEPT]:
             del self._needed_at[key], self.instances[key]
 
     def _told(self, instance: Instance) -> Instance:
-        """The instance; if it lives and EC2 did not tell its address, with the one that is known from before."""
+        """The instance; if it is alive and EC2 did not tell its address, with the address that is known from before."""
         before = self.instances.get(instance.id)
         if instance.address is not None or before is None or instance.state.announces_death:
             return instance
         return replace(instance, address=before.address)
 
     def found_subnets(self, subnets: tuple[Subnet, ...], enis: Iterable[Eni]) -> None:
-        """EC2 showed these subnets.  One that it did not, but an interface in it, was not deleted."""
+        """EC2 showed these subnets.  A known one is kept if EC2 showed an interface in it: then it was not deleted."""
         shown, used = {subnet.id for subnet in subnets}, {eni.subnet_id for eni in enis}
         kept = (each for each in self.subnets or () if each.id in used - shown)
         self.subnets = (*subnets, *kept)
@@ -173,7 +174,7 @@ class Shared:
         return frozenset(range(settings.device_index)) | (mine.device_indexes if mine is not None else frozenset())
 
     def groups_of(self, eni: Eni | None) -> tuple[str, ...]:
-        """The security groups that the ENI should have; none where it keeps those that it has.
+        """The security groups that the ENI should have; empty if it keeps those that it has.
 
         An adopted ENI keeps those that its maker chose, unless the settings name others.
         """
@@ -202,7 +203,7 @@ class Shared:
         return instance.node if instance is not None else ""
 
     def denial(self) -> str:
-        """What IAM denies that a takeover needs, in words; empty where it denies nothing."""
+        """A sentence on the actions that a takeover needs and IAM denies; empty if IAM denies none."""
         return str(Denied(*self.denied)) if self.denied else ""
 
     def outpost(self) -> str:

@@ -1,4 +1,4 @@
-"""Why a node could neither serve a floating address nor take it over: a value, with words for people and a name."""
+"""A value that says why a node could neither serve a floating address nor take it over."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 
 class Shortcoming(NamedTuple):
-    """``name`` is that of a decision's reason, or a `Lack`; both are empty where nothing is missing."""
+    """Why a node could neither serve an address nor take it over: a ``name`` for metrics, and ``words`` for people.
+
+    The name is that of a decision's reason, or a `Lack`.  Both are empty if nothing is missing.
+    """
 
     name: str = ""
     words: str = ""

@@ -1,4 +1,4 @@
-"""One floating address as others may know it: a value of this moment, made of what the agent knows."""
+"""What others are told of one floating address: a snapshot value, made of what the agent knows at this moment."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from floatingip.core.snapshot import AddressSnapshot
 
 
 def shown(address: FloatingAddress, settings: Settings, now: float, wall: float) -> AddressSnapshot:
-    """The address ``now``, which is ``wall`` in Unix seconds.
+    """The address at the time ``now``, which is ``wall`` in Unix seconds.
 
-    What this node has seen itself is kept by the clock that never jumps: the other one may be set, as after a boot.
+    The agent keeps times by the clock that never jumps, since the wall clock may be set, as after a boot.
     """
     decision, owner, answers = address.decision, address.where.owner, address.seeing.answers
     attachment, lack = address.where.attachment(), address.shortcoming()
@@ -60,8 +60,8 @@ def _since(
 ) -> tuple[float | None, bool]:
     """When the holder got the address (Unix seconds), and whether it may have had it for longer.
 
-    By EC2 where EC2 tells, otherwise when this node first saw it; None while nobody has it.  ``offset`` are the seconds
-    from this node's own clock to Unix time.
+    That is as EC2 tells, or else when this node first saw the holder; None while nobody has the address.  ``offset``:
+    Unix time minus the time of this node's own clock, in seconds.
     """
     came_at = way_to(settings.carry).came_at(attachment) if attachment is not None else None
     if came_at is not None and isfinite(came_at):
@@ -71,7 +71,7 @@ def _since(
 
 
 def _down_since(address: FloatingAddress) -> float | None:
-    """When it stopped answering this node, in Unix seconds; None while it answers, or never did."""
+    """When the address stopped answering this node, in Unix seconds; None while it answers, or if it never did."""
     health, view = address.seeing.health, address.view
     if view is None or not health.fell or health.first_lost_at is None:
         return None
@@ -81,7 +81,7 @@ def _down_since(address: FloatingAddress) -> float | None:
 def _orders(
     address: FloatingAddress, settings: Settings, attachment: Attachment | None, wall: float
 ) -> tuple[OrderReport | None, float]:
-    """A handover that was asked for, and when the ration allows the next move, in Unix seconds."""
+    """The handover that was asked for (None: none was), and when the ration allows the next move, in Unix seconds."""
     view, owner = address.view, address.where.owner
     if view is None or owner is None or owner.eni is None:
         return None, wall

@@ -5,16 +5,16 @@ from __future__ import annotations
 from floatingip.core import timing
 
 LACKED_BY_IMDS = 3
-"""Answers of IMDS, a second apart, that must lack the address that was shown before it counts as lost (R10)."""
+"""So many answers of IMDS, a second apart, must lack the address before it counts as lost (R10)."""
 
 
 class ShownByImds:
     """
     What IMDS says of one address.  Answers to questions from before it was configured here do not count.
 
-    ``carried_since`` is when it was configured here, None while it is not.  ``shown``: IMDS shows it on this node, or
-    does not; None while IMDS has not said.  ``lost_at`` is the time for which IMDS says for sure that this node no
-    longer had it, None while it does not.
+    ``carried_since`` is when the address was configured here, None while it is not.  ``shown``: whether IMDS shows it
+    on this node, None while IMDS has not said.  ``lost_at``: as of which time IMDS says for sure that this node no
+    longer has the address; None while it does not say that.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class ShownByImds:
         self.shown = self._was_shown = True
 
     def told(self, is_shown: bool, asked_at: float) -> bool:
-        """IMDS was asked about the interface; return whether its answer is news."""
+        """IMDS, asked at ``asked_at``, shows the address on the interface or does not; return whether that is news."""
         before = self.shown, self.lost_at
         self._answered_at = max(self._answered_at, asked_at)
         if self.carried_since is None or asked_at < self.carried_since:
@@ -56,8 +56,8 @@ class ShownByImds:
             if self._was_shown:
                 self.lost_at = asked_at
             elif self._at_once or asked_at - since >= timing.IMDS_LATE:
-                # IMDS may be late, and never have shown the address at all.  Its answer is then taken to be as old as
-                # IMDS can be late, so that what EC2 said since then counts more.
+                # IMDS may never have shown the address, since it is late.  Its answer is then taken to be as old as
+                # IMDS can be late, so that what EC2 has said since that time counts more.
                 self.lost_at = max(since, asked_at - timing.IMDS_LATE)
         return (self.shown, self.lost_at) != before
 

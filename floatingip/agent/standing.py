@@ -20,7 +20,7 @@ from floatingip.core.writes import Attach, Create, Delete, Detach, Token, Unassi
 
 @dataclass(frozen=True, slots=True)
 class StandingView:
-    """What is known at one moment; what is not explained here is as in `View`."""
+    """What is known of the standing ENI at one moment.  Fields without an explanation are as in decision/view.py."""
 
     now: float
     me: str
@@ -37,10 +37,10 @@ class StandingView:
     """The ENIs that have a floating address."""
 
     withholding: frozenset[str] = frozenset()
-    """The ENIs that have none, and keep one from being assigned (`Eni.withholds`)."""
+    """The ENIs that have no floating address, and keep one from being assigned elsewhere (`Eni.withholds`)."""
 
     spares: tuple[Unassign, ...] = ()
-    """What would take off this node's ENI those addresses that nothing needs."""
+    """The writes that would remove addresses from this node's ENI which nothing needs."""
 
     holds: bool = False
     """A floating address is on this node."""
@@ -49,10 +49,10 @@ class StandingView:
     """A floating address is configured on the ENI's device, and IMDS shows it there."""
 
     groups: tuple[str, ...] = ()
-    """The security groups that the ENI should have; none where it keeps those that it has."""
+    """The security groups that the ENI should have; empty if it keeps those that it has."""
 
     barrier: str = ""
-    """Why this node can have no ENI here (another zone, another Outpost, no slot); empty where it can."""
+    """Why this node can have no ENI in the subnet (another zone, another Outpost, no slot); empty if it can."""
 
     device: bool | None = True
     """Whether the ENI's device is on this node, None while nobody has looked."""
@@ -74,7 +74,7 @@ class StandingMemory:
     """What was judged last, without its times."""
 
     changed_at: float = float("-inf")
-    """Since when that has been the same."""
+    """Since when ``situation`` has been the same."""
 
     attaching_since: float | None = None
     """Since when EC2 has shown the ENI being attached."""
@@ -83,7 +83,7 @@ class StandingMemory:
     """Since when EC2 has shown the ENI attached while its device is not there."""
 
     vain: int = 0
-    """How often in a row it was detached for one of these."""
+    """How often in a row the ENI was detached since it did not finish attaching, or its device was missing."""
 
     detaching_since: float | None = None
     """Since when EC2 has shown the ENI being detached."""
@@ -92,10 +92,10 @@ class StandingMemory:
     """The ENI that was attached here last."""
 
     token: Token = field(default_factory=Token)
-    """By what client token it is created."""
+    """The client token with which it is created."""
 
     unused_since: Mapping[Write, float] | None = None
-    """Since when things have been of no use, by the write that would give each back."""
+    """Since when each unused thing has been of no use, by the write that would give it back."""
 
     last_write: Write | None = None
     last_write_at: float = float("-inf")
@@ -103,11 +103,11 @@ class StandingMemory:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What comes of a decision.
+    """A decision about the standing ENI.
 
-    ``eni`` is this node's standing ENI once it is attached, and ``problem`` why that is of no use yet, empty when it
-    is.  ``bound`` is the ENI that was attached here last, in whatever state it is now.  ``look_at`` is when EC2 should
-    be asked next, and ``write`` what is to be written now.
+    ``eni`` is this node's standing ENI once it is attached, and ``problem`` why it cannot be used yet, empty if it can.
+    ``bound`` is the ENI that was attached here last, in whatever state it is now.  ``look_at`` is when EC2 should be
+    asked next, and ``write`` the EC2 write to make now, None for none.
     """
 
     look_at: float
@@ -124,7 +124,7 @@ class Standing:
 
 
 def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, Standing]:
-    """The next memory, and what to do about the view."""
+    """The memory for the next call, and the decision for this view."""
     if view.standing is None:
         return memory, Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem="EC2 has not answered yet")
     mine = _mine(memory, view)
@@ -155,9 +155,9 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
 def _mine(memory: StandingMemory, view: StandingView) -> Eni | None:
     """The standing ENI of this node, None where it has none.
 
-    Of several it is one that is attached here, that has a floating address, or that was chosen before, in this order.
-    One that withholds a floating address is none: it stays until there is another one, so that EC2 cannot give that
-    the same address.
+    Of several ENIs, one that is attached here comes first, then one that has a floating address, then the one that was
+    chosen before.  An ENI that withholds a floating address does not count.  It is kept until there is another one,
+    since EC2 could give the new one the same address otherwise.
     """
     before = memory.bound.id if memory.bound is not None else ""
 
@@ -198,7 +198,7 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
 
 
 def _unattached(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Standing:
-    """EC2 shows the ENI attached to nobody, or none at all: attach it, or create it."""
+    """EC2 shows the ENI attached to nobody, or shows none at all: attach it, or create it."""
     soon = view.asked_at + timing.STANDING_LOOK_SOON
     if view.barrier:
         return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=view.barrier)
@@ -208,7 +208,8 @@ def _unattached(memory: StandingMemory, view: StandingView, mine: Eni | None) ->
     lacked_for = view.asked_at - lacked_since if lacked_since is not None else 0.0
     is_needed = view.serves or lacked_for < timing.STANDING_UNSHOWN_FOR
     if memory.bound is not None and view.device is not False and is_needed:
-        # Detached it would have taken its device along; another one would take its place, and the addresses'.
+        # The device would be gone if the ENI were detached: EC2 only does not show it.  A new ENI would cost the node
+        # this one with its addresses.
         if view.device is None:
             return Standing(soon, problem=f"EC2 does not show its standing ENI {memory.bound.id}; is its device here?")
         return Standing(soon, problem=f"EC2 does not show its standing ENI {memory.bound.id}, whose device is here")
@@ -217,10 +218,10 @@ def _unattached(memory: StandingMemory, view: StandingView, mine: Eni | None) ->
 
 
 def _attaching(memory: StandingMemory, view: StandingView, mine: Eni, attachment: Attachment) -> Standing:
-    """EC2 attaches the ENI: where that has no end, detach it, to try again.
+    """EC2 is attaching the ENI.  If that does not end, detach it, to try again.
 
-    Not while it has a floating address, as in `_without_device`, nor while this node carries one, and the ENI's device
-    is here: then it may be that EC2 tells of before.
+    It is not detached while it has a floating address, as in `_without_device`; nor while this node carries one and the
+    ENI's device is here, since then EC2's answer may be out of date.
     """
     limit = pace.doubled(timing.STANDING_ATTACHING_FOR, memory.vain, timing.STANDING_DEVICE_FOR_AT_MOST)
     is_late = memory.attaching_since is not None and view.asked_at - memory.attaching_since >= limit
@@ -233,7 +234,7 @@ def _attaching(memory: StandingMemory, view: StandingView, mine: Eni, attachment
 def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attachment: Attachment) -> Standing:
     """EC2 shows the ENI attached, but its device is not on this node: detach it after a while, to try again.
 
-    Not while it has a floating address: another node is to take that over first.
+    It is not detached while it has a floating address: another node has to take that over first.
     """
     limit = pace.doubled(timing.STANDING_DEVICE_FOR, memory.vain, timing.STANDING_DEVICE_FOR_AT_MOST)
     is_late = memory.missing_since is not None and view.asked_at - memory.missing_since >= limit
@@ -262,7 +263,7 @@ def _remember_device(memory: StandingMemory, view: StandingView, mine: Eni | Non
 
 
 def _remember_unused(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:
-    """Since when each thing has been of no use, in every answer of EC2 since then."""
+    """Since when each unused thing has been of no use in all of EC2's answers."""
     before, now = memory.unused_since or {}, set(_unused(view, mine))
     return replace(memory, unused_since={write: before.get(write, view.asked_at) for write in sorted(now, key=repr)})
 
@@ -270,9 +271,9 @@ def _remember_unused(memory: StandingMemory, view: StandingView, mine: Eni | Non
 def _unused(view: StandingView, mine: Eni | None) -> list[Write]:
     """What is of no use, as the writes that would give it back.
 
-    These are addresses that no Elastic IP needs any more; the free ENIs of instances that ended, if this node holds an
-    address or they withhold one; and a second ENI of this node.  That may be attached, if an operator took it away and
-    gave it back: then it is detached first.
+    These are addresses that no Elastic IP needs any more; free ENIs of instances that have ended, if this node holds an
+    address or the ENI withholds one; and a second ENI of this node.  A second one that is attached is detached first:
+    an operator may have taken our tags off it for a while, and put them back.
     """
     unused: list[Write] = list(view.spares)
     for eni in view.standing or ():

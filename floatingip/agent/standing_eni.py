@@ -1,4 +1,4 @@
-"""The standing ENI of this node in one subnet, over time: what is known of it, decided (standing.py), and asked for."""
+"""One standing ENI of this node over time: what is known of it, what is decided (standing.py), what is asked for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from floatingip.core.writes import Unassign
 
 
 class StandingEni:
-    """The standing ENI in ``subnet``: ``now`` is what was decided about it last, ``writing`` its writes to EC2."""
+    """The standing ENI of this node in ``subnet``.
+
+    ``now`` is the last decision about it, ``writing`` are its writes to EC2.
+    """
 
     def __init__(
         self,
@@ -56,8 +59,9 @@ class StandingEni:
     ) -> None:
         """EC2 answered.
 
-        ``standing`` are all standing ENIs of ours; ``instances`` those that it described, None where it did not;
-        ``served`` are the targets that have an ENI; ``calls`` is how many calls its answer took.
+        ``asked_at`` is when it was asked.  ``standing`` are all standing ENIs of ours; ``instances`` are those that EC2
+        described, None if it described none; ``served`` are the targets that have an ENI; ``calls`` is how many calls
+        the answer took.
         """
         self._asked_at = asked_at
         self._standing = tuple(eni for eni in standing if eni.subnet_id == self.subnet.id)
@@ -66,10 +70,10 @@ class StandingEni:
         self._calls = calls
 
     def step(self, *, now: float, holds: bool, device: bool | None, serves: bool = False) -> None:
-        """Decide once, write to the log what is worth it, and ask for what follows.
+        """Decide once, log what is worth it, and ask for what follows.
 
-        ``holds``: this node has a floating address; ``device``: the ENI's device is there, None while nobody has
-        looked; ``serves``: a floating address is configured there, and IMDS shows it.
+        ``holds``: this node has a floating address.  ``device``: whether the ENI's device is on this node, None while
+        nobody has looked.  ``serves``: a floating address is configured on that device, and IMDS shows it.
         """
         shared, before = self._shared, self.now
         mine = next((eni for eni in self._standing or () if eni.standing_for == shared.me.instance_id), None)
@@ -115,8 +119,9 @@ class StandingEni:
             self.writing.begin(self.now.write, making, now)
 
     def _clear(self, address: Address) -> None:
-        """Nothing of what is given back may be left in this node's kernel once EC2 can give it to a pod: it may be from
-        before this process began, when FLOATING_IP named that address.
+        """Take an address that is given back to EC2 off this node's kernel, before EC2 can give it to a pod.
+
+        It may be configured here since before this process began, when FLOATING_IP named it.
         """
         eni, network = self.now.eni, self.subnet.network_of(address)
         if eni is None or network is None:
@@ -127,7 +132,7 @@ class StandingEni:
             mac=eni.mac,
             gateway=network[1],
             primary_mac=self._shared.me.mac,
-            # Nobody's numbers: what there is of it is found by its address.
+            # No address uses these numbers: what is to be removed is found by the address.
             table=settings.table + count,
             priority=settings.priority + 2 * count,
             mark=0,
@@ -143,11 +148,13 @@ class StandingEni:
         return any(eni.carries(target) for target in self._settings.floating_ips)
 
     def _withholds(self, eni: Eni) -> bool:
-        """The ENI has none, and keeps one from being assigned."""
+        """The ENI has no floating address, and keeps one from being assigned."""
         return not self._is_used(eni) and any(eni.withholds(target) for target in self._settings.floating_ips)
 
     def _spares(self) -> tuple[Unassign, ...]:
-        """What takes addresses off this node's ENI that were made there for Elastic IPs, once none lacks one."""
+        """The writes that remove addresses from this node's ENI which were made for Elastic IPs, once every Elastic IP
+        has an ENI.
+        """
         missing = {target for target in self._settings.floating_ips if _is_elastic(target)} - self._served
         mine = self.now.eni
         return (
@@ -157,7 +164,7 @@ class StandingEni:
         )
 
     def _barrier(self, now: float) -> str:
-        """Why this node can have no ENI here; empty where it can."""
+        """Why this node can have no ENI in this subnet; empty if it can."""
         shared = self._shared
         if self.subnet.zone != shared.me.zone:
             return f"{self.subnet.id} is in zone {self.subnet.zone}, this node is in zone {shared.me.zone}"

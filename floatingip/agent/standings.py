@@ -1,4 +1,4 @@
-"""The standing ENIs of this node, one in every subnet that has an address; none where each address has its own ENI."""
+"""The standing ENIs of this node, one in every subnet that has a floating address; none with `carry: eni`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from floatingip.core.settings import Settings
 
 
 class Standings:
-    """``by_subnet`` are the standing ENIs, by the subnet's id."""
+    """The standing ENIs of this node; ``by_subnet`` has them by the subnet's id."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Standings:
         self._chance = chance
 
     def looks_due(self) -> Iterable[float]:
-        """The times at which each wants EC2 to be asked."""
+        """When each standing ENI wants EC2 to be asked again."""
         return (standing.now.look_at for standing in self.by_subnet.values())
 
     def wrote(self, wrote: Wrote, now: float) -> None:
@@ -52,8 +52,8 @@ class Standings:
                 self.by_subnet[subnet.id] = StandingEni(
                     subnet, self._settings, self._shared, self._out, now=now, chance=self._chance
                 )
-            self.by_subnet[subnet.id].subnet = subnet  # which may have other networks by now
-        # An ENI that could not be read may be this node's own: it must not be taken for one that is gone.
+            self.by_subnet[subnet.id].subnet = subnet  # It may have other networks by now.
+        # An ENI that could not be read may be this node's own: without it, its ENI would be taken for gone.
         if any(eni.standing_for in ("", self._shared.me.instance_id) for eni in seen.unread):
             return
         for standing in self.by_subnet.values():
@@ -62,14 +62,14 @@ class Standings:
         self.step(now)
 
     def _forget_subnets_that_are_gone(self) -> None:
-        """Where a subnet was deleted, and made anew with another id, EC2 would refuse a standing ENI for ever."""
+        """Forget deleted subnets: EC2 would refuse a standing ENI in one for ever, and one made anew has another id."""
         known = {subnet.id for subnet in self._shared.subnets or ()}
         for subnet_id in self.by_subnet.keys() - known:
             del self.by_subnet[subnet_id]
             self._shared.standings.pop(subnet_id, None)
 
     def step(self, now: float) -> None:
-        """Decide about each; whether its device is there the addresses of its subnet have found out."""
+        """Decide about each standing ENI.  The addresses in its subnet know whether its device is there."""
         if not self.by_subnet:
             return
         holds = any(address.is_here() for address in self._addresses)

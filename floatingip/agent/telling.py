@@ -1,5 +1,5 @@
-"""What is logged of one address: each decision once, and repeatedly what only a person can mend, which Kubernetes is
-told as well.
+"""What is logged about one address: each decision once, and again and again what only a person can mend.  Kubernetes
+is told of the latter as well.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ have to.
 """
 
 BARRED = frozenset({Reason.CANNOT_CLAIM, Reason.PAUSED, Reason.RATIONED})
-"""Reasons for which a takeover that is due does not happen: a warning, repeated while they last."""
+"""Reasons that keep a takeover which is due from happening: a warning, repeated while they last."""
 
 NOTED = frozenset({Reason.NOT_SERVED_HERE, Reason.PING_BLOCKED, Reason.PROBE_BLOCKED, Reason.UNSHOWN_HERE})
-"""Reasons that move nothing, but that somebody should know of: warned of in the same way."""
+"""Reasons that move nothing, but that somebody should know of: a warning, repeated while they last."""
 
 
 class Telling:
-    """Writes the log of ``address``: its methods are called with how things are, and log that only when it is news."""
+    """Writes the log of ``address``.  Its methods are told how things are, and log that only when it is news."""
 
     def __init__(self, address: str, out: Outbox) -> None:
         self._address = address
@@ -44,8 +44,8 @@ class Telling:
     def decided(self, before: Decision, after: Decision, not_ready: str, loss: str, now: float, wall: float) -> None:
         """The decision ``after`` followed ``before``.
 
-        ``not_ready`` is why this node could neither serve nor take over, empty where it could; ``loss`` is the id of
-        the failover by which it would lose the address.
+        ``not_ready`` is why this node could neither serve nor take over, empty if it could; ``loss`` is the id of the
+        failover by which it would lose the address.
         """
         warns = after.reason in NOTED or (after.state is State.DOUBT and after.reason in BARRED)
         is_another = _is_another(before, after)
@@ -90,7 +90,7 @@ class Telling:
         self.kernel(report, now)
 
     def _repaired_again(self, what: str, now: float) -> None:
-        """Somebody takes it away whenever it was put there: between the two the address does not work."""
+        """Warn that somebody takes ``what`` away each time it is put back: the address does not work in between."""
         why = f"somebody on this node takes away {what} again and again: a network manager, a firewall, another agent?"
         self._last_undone = why
         if self._undone.is_news(why, now):
@@ -102,12 +102,12 @@ class Telling:
         return self._last_undone if self._undone.go_on else ""
 
     def kernel(self, report: PlumbingReport, now: float) -> None:
-        """Log what is wrong in the kernel, by the last report; what is not known yet is not wrong."""
+        """Log what is wrong in the kernel by the last report; an uncertain state is not logged as wrong."""
         problem = "" if report.state is PlumbingState.UNCERTAIN else report.problem
         if not problem:
             self._plumbing.are_over(now)
         elif self._plumbing.is_news(problem, now):
-            if report.state is PlumbingState.SOUND:  # it carries the address all the same, for most
+            if report.state is PlumbingState.SOUND:  # The address is carried all the same, for most clients.
                 self._out.warning("plumbing", problem)
             else:
                 self._out.error("plumbing", problem)
@@ -117,7 +117,7 @@ class Telling:
             self._out.error("nodeports", report.kept_off)
 
     def blind(self, why: str, now: float) -> None:
-        """``why`` this node cannot probe the address, empty where it can."""
+        """``why`` this node cannot probe the address; empty if it can."""
         if self._blind.is_due(why, now):
             self._out.error("blind", why)
 
@@ -160,7 +160,7 @@ def _is_loss(before: Decision, after: Decision) -> bool:
 
 
 def _is_another(before: Decision, after: Decision) -> bool:
-    """Whether they differ in what the log tells, apart from the details of the sentence."""
+    """Whether the two decisions differ in what is logged, apart from details of the sentence."""
     return (after.state, after.reason, after.rule, after.attachment_id) != (
         before.state,
         before.reason,

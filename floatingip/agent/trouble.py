@@ -1,4 +1,4 @@
-"""When to log that something is wrong: not all the time, but more than once."""
+"""When to log that something is wrong: at its start, and now and then while it lasts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Complaints:
     def is_news(self, problem: str, now: float) -> bool:
         """Something went wrong: whether to log that now."""
         self._last_at = now
-        # Only what was told lately: some name what comes and goes, such as a pod, and may go on for ever.
+        # Keep only what was told lately: some problems name things that come and go, such as pods, so that their number
+        # has no end.
         self._told = {told: at for told, at in self._told.items() if now - at < timing.SAID_AGAIN}
         if problem in self._told:
             return False

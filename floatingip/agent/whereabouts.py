@@ -1,4 +1,4 @@
-"""Where one floating address is, by what EC2 and IMDS tell, and whether and by what this node could carry it."""
+"""Where one floating address is, by EC2 and IMDS; whether this node could carry it, and by which ENI."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from floatingip.core.settings import Settings, mark_values
 from floatingip.core.snapshot import Lack
 
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
-"""The VPC router, on every link."""
+"""The VPC router's address for IPv6, the same on every link."""
 
 
 class Whereabouts:
-    """Where the ``index``-th target of the settings is.
+    """Where ``target`` is, which is the ``index``-th of the settings.
 
-    ``owner`` is what EC2 said last of who has it, None before it said anything.  ``records`` are the ration's tags for
-    this target on the standing ENIs, by ENI.  ``allocation`` is what EC2 tells of an Elastic IP: once
-    ``allocation_known``, None means that there is no such Elastic IP.
+    ``owner`` is what EC2 last said of who has it, None before EC2 said anything.  ``records`` has the values of the
+    ration's tag for this target on the standing ENIs, by ENI id.  ``allocation`` is what EC2 tells of an Elastic IP.
+    Once ``allocation_known``, None means that there is no such Elastic IP.
     """
 
     def __init__(self, target: Target, index: int, settings: Settings, shared: Shared) -> None:
@@ -62,24 +62,22 @@ class Whereabouts:
             self._private = owner.eni.address_of(self.target)
 
     def found_allocation(self, facts: AllocationFacts | None, asked_at: float = float("-inf")) -> None:
-        """EC2 told of the Elastic IP, or that there is no such Elastic IP (None); where it is asked again, it was asked
-        now at ``asked_at``.
-        """
+        """EC2, asked at ``asked_at``, told of the Elastic IP, or that there is none (None)."""
         self.allocation, self.allocation_known = facts, True
         eni_id = facts.eni_id if facts is not None else ""
         if eni_id != self._associated[0]:
             self._associated = eni_id, asked_at
 
     def expect_at(self, interface: Interface) -> None:
-        """IMDS shows the address on a link of this node: that counts until EC2 has answered for the first time."""
+        """IMDS shows the address on a link of this node: this counts until EC2 has answered for the first time."""
         if self.owner is None:
             self.found_interface(interface)
 
     def found_interface(self, interface: Interface) -> bool:
         """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9).
 
-        Not where that tells that it is none of ours, but the node's own or a pod's: on the primary interface; and added
-        to another one, where each address has an ENI that was made with it.  Return whether it counts.
+        Return whether it counts.  It does not on the primary interface, nor, with `carry: eni`, as an added address of
+        another interface: then the address is the node's own or a pod's.
         """
         if interface.mac == self._shared.me.mac or not (interface.as_primary or self._way.has_standing_enis):
             return False
@@ -97,13 +95,13 @@ class Whereabouts:
         return attachment_of(self.owner) if self.owner is not None else None
 
     def is_foreign(self) -> bool:
-        """By EC2's last answer the ENI that has the address is somebody else's."""
+        """EC2's last answer shows the address on an ENI that is not ours."""
         eni = self.owner.eni if self.owner is not None else None
         return eni is not None and eni.tags.get(OWNER_TAG) != self._shared.name
 
     def unshown(self) -> str:
-        """The attachment by which EC2 showed the address here last, where it now shows neither anybody who has the
-        address nor the ENI by which this node had it; otherwise empty.
+        """The attachment by which EC2 last showed the address here, if EC2 now shows neither that ENI nor anybody who
+        has the address; otherwise empty.
         """
         held = self._held
         if held is None or held.eni is None or held.eni.id in self._shared.ours:
@@ -112,36 +110,37 @@ class Whereabouts:
         return attachment.id if attachment is not None else ""
 
     def holder(self) -> str:
-        """The instance that EC2 showed last as the holder, empty where it showed none."""
+        """The instance that EC2's last answer shows as the holder; empty if it shows none."""
         attachment = self.attachment()
         return attachment.instance_id if attachment is not None else ""
 
     def address(self) -> Address | None:
-        """What a node carries and others probe: of an Elastic IP the private address, even when EC2 shows no ENI
-        with it any more.  None while it is not known.
+        """The address that a node carries and others probe; None while it is not known.
+
+        For an Elastic IP that is its private address, also the last one if EC2 shows no ENI with it any more.
         """
         return self._private if isinstance(self.target, Allocation) else self.target
 
     def is_known(self) -> bool:
-        """EC2 has told all that an obstacle depends on."""
+        """Whether EC2 has told all that is needed to say what keeps this node from carrying the address."""
         is_told = not isinstance(self.target, Allocation) or (self.allocation_known and not self.awaits_tags())
         return self.owner is not None and self._shared.subnets is not None and is_told
 
     def awaits_tags(self) -> bool:
-        """An Elastic IP is associated with an interface that EC2 does not show as ours, but may: it shows tags late."""
+        """The Elastic IP is associated with an interface that may prove to be ours: EC2 shows tags late."""
         eni_id, since = self._associated
         if self.owner is None or self.owner.eni is not None or not eni_id or eni_id in self._shared.ours:
             return False
         return self.owner.asked_at - since < timing.TAGGED_WITHIN
 
     def subnet(self) -> Subnet | None:
-        """The subnet of the address' ENI, or the one in which it would be created; None where none is known.
+        """The subnet of the address' ENI, or the one in which it would be created; None if none is known.
 
         An ENI for an Elastic IP is created in this node's own subnet.
         """
         owner, subnets, found = self._subnet
         if owner is not self.owner or subnets is not self._shared.subnets:
-            # Asked for several times at each decision, and the same until EC2 answers again.
+            # Kept, as it is asked for several times at each decision, and stays the same until EC2 answers again.
             found = self._find_subnet()
             self._subnet = self.owner, self._shared.subnets, found
         return found
@@ -168,7 +167,7 @@ class Whereabouts:
         return Shortcoming(Lack.NO_ROOM, no_room) if no_room else Shortcoming()
 
     def _no_room(self, now: float) -> str:
-        """Why this node has no room for the address now, though it might have later; empty where it has."""
+        """Why this node has no room for the address now, though it may have later; empty if it has."""
         shared, me = self._shared, self._shared.me
         standing = self.standing()
         room = Room(
@@ -182,7 +181,7 @@ class Whereabouts:
         return self._way.obstacle(room)
 
     def _elsewhere(self) -> str:
-        """Why the address cannot be had now, though nobody serves it; empty where nothing is known of that."""
+        """Why the address cannot be had now although nobody serves it; empty if no reason is known."""
         if self.owner is None:
             return ""
         eni = self.owner.eni
@@ -202,12 +201,12 @@ class Whereabouts:
         return eni.address is not None and eni.elastic.get(eni.address) == str(self.target)
 
     def standing(self) -> Standing | None:
-        """The standing ENI of this node in the address' subnet; None where none is kept there."""
+        """The standing ENI of this node in the address' subnet; None if no standing ENI is kept there."""
         subnet = self.subnet()
         return self._shared.standings.get(subnet.id) if subnet is not None else None
 
     def impossible(self) -> str:
-        """Why the address can never be on this node, however long it waits; empty where it can."""
+        """Why the address can never be on this node, however long it waits; empty if it can."""
         eni = self.owner.eni if self.owner is not None else None
         if isinstance(self.target, Allocation) and not (eni is not None and self.target.id in eni.elastic.values()):
             if not self.allocation_known:
@@ -235,7 +234,7 @@ class Whereabouts:
         return Plumbing(
             address=address,
             mac=mac,
-            # The VPC router has the subnet's first address behind its own, and one link-local address for IPv6.
+            # The VPC router has the second address of the subnet's network, and for IPv6 a link-local address.
             gateway=network[1] if isinstance(address, IPv4Address) else ROUTER_V6,
             primary_mac=self._shared.me.mac,
             table=settings.table + self._index,
@@ -250,10 +249,10 @@ class Whereabouts:
         return self._way.own(self.owner, standing.eni if standing is not None else None)
 
     def bound_eni(self) -> Eni | None:
-        """The ENI by which this node carries the address, or carried it last: also while that is being detached, and
-        where EC2 shows nobody with the address any more.
+        """The ENI by which this node carries the address, or last carried it: also while that ENI is being detached,
+        and after EC2 has begun to show nobody with the address.
 
-        None for one that was never ours: nothing is put on its link, nor taken off it, though it be this node's own.
+        None if the ENI was never ours: nothing is put on its link or taken off it, even if it is attached to this node.
         """
         standing, owner = self.standing(), self.owner
         if self._held is not None and owner is not None and owner.eni is None:
@@ -263,7 +262,7 @@ class Whereabouts:
         return self._way.own(owner, standing.bound if standing is not None else None)
 
     def mac(self) -> str:
-        """The MAC of that ENI, or of the link that IMDS shows while EC2 has not answered; empty where none is known."""
+        """The MAC of `bound_eni`, or of the link that IMDS shows while EC2 has not answered; empty if none is known."""
         if self.owner is None and self._interface is not None:
             return self._interface.mac
         eni = self.bound_eni()

@@ -1,8 +1,9 @@
 """
 Writes to EC2, one at a time, and what came of them.
 
-There are two :class:`Writing` for each floating address, one of them for upkeep, for which no move waits; and one for
-each standing ENI.  It never repeats a write: a failure changes the view, by which a new decision is made (R8, R9).
+There are two :class:`Writing` for each floating address, one of them for upkeep, so that no move waits for upkeep; and
+one for each standing ENI.  None repeats a write by itself: a failure changes the view, and the next decision goes by
+that (R8, R9).
 """
 
 from __future__ import annotations
@@ -32,21 +33,22 @@ from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write, 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """EC2 did not accept the write, and when that was known."""
+    """A write that EC2 did not accept, the reason, and when that was known (``at``)."""
 
     write: Write
     error: CloudError
     at: float
 
     def is_recent(self, now: float) -> bool:
-        """The refusal is not so old that it says nothing of what is written now."""
+        """Whether the refusal is recent enough to say something of what is written now."""
         return now - self.at <= timing.REFUSED_AGAIN
 
     def is_again(self, write: Write, error: CloudError, now: float) -> bool:
-        """What EC2 says now of another write of this kind is what it said then, and so no accident.
+        """Whether EC2 refuses another write of this kind for the same reason as then, which is no accident any more.
 
-        Whatever is named, if that was not long ago.  And a denial of the same write whenever it was: what was gone then
-        never comes back by its id, but an interface that somebody else attached first may be lost in a race again.
+        After a recent refusal that is so whatever the two writes name.  A denial of the same write counts however old
+        the last one is, since a thing that was gone then never comes back by its id.  Other refusals may repeat by
+        chance: another node may win a race for an interface again.
         """
         if isinstance(error, Denied):
             return isinstance(self.error, Denied) and (self.is_recent(now) or aim(self.write) == aim(write))
@@ -54,12 +56,13 @@ class Refusal:
 
 
 class Writing:
-    """The writes of ``writer``; ``full`` is called when EC2 says that this instance has no room.
+    """The writes of one ``writer``: a floating address' text or a subnet's id.
 
-    ``under_way`` is the write that is, None while none is.  ``wrote_at`` is when the last one ended, and ``accepted``
-    is that one, if EC2 accepted it.  Before ``retry_at`` none of that kind should be made.  ``taken_at`` is when EC2
-    last refused a claim because something has the address, and ``taken`` what it said.  ``final`` is a refusal that
-    lasts: waiting does not mend it, unless it is ``Exhausted``.
+    ``full`` is called with the time when EC2 says that this instance has no room.  ``under_way`` is the write that is
+    being made, None while none is.  ``wrote_at`` is when the last one ended, and ``accepted`` is that write, None if
+    EC2 did not accept it.  ``retry_at`` has, by kind, the time before which no such write should be made.  ``taken_at``
+    is when EC2 last refused a claim because something has the address, and ``taken`` what it said then.  ``final`` is a
+    refusal that waiting does not mend, unless it is ``Exhausted``; None if there is none.
 
     Each kind of write has a back-off of its own: one kind that succeeds again and again does not shorten the pauses of
     another kind that is refused again and again.
@@ -88,7 +91,7 @@ class Writing:
 
     @property
     def is_tried_again(self) -> bool:
-        """The write that is under way is of a kind that EC2 refused last time, and not long ago."""
+        """Whether the write that is under way is of a kind that EC2 has just refused."""
         last = self._refused.get(type(self.under_way)) if self.under_way is not None else None
         return last is not None and last.is_recent(self._began_at)
 
@@ -128,7 +131,7 @@ class Writing:
             self.taken_at, self.taken = now, str(error)
         match error:
             case TokenSpent():
-                # As good as created; but when no look shows the interface for a while, the next token is used.
+                # As good as created.  If no look shows the interface for a while, the next token is used.
                 self.accepted, self.taken_at = write, float("-inf")
                 self._complain(error)
             case LookAgain() if not is_again and not isinstance(write, Create):
@@ -138,7 +141,7 @@ class Writing:
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._complain(error)
             case Denied() if not is_again and not isinstance(write, Create):
-                # A policy that goes by tags denies what is done to what is gone: the next look shows whether it is.
+                # A policy that goes by tags denies a write to an interface that is gone: the next look shows if it is.
                 self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._out.info("write", f"{error}; looking again", **self._about)
             case Denied():
@@ -163,10 +166,10 @@ class Writing:
                     self._out.error("write", f"{error}; looking again", **self._about)
 
     def _retry(self, write: Write, at: float) -> None:
-        """The next write of this kind should not be made before."""
+        """The next write of this kind should not be made before ``at``."""
         self.retry_at = {**self.retry_at, type(write): at}
 
     def _complain(self, error: CloudError) -> None:
-        """Warn of what may pass by itself, once and now and then while it lasts, but not with each retry."""
+        """Warn of an error that may pass by itself: once, and now and then while it lasts, but not with each retry."""
         if self._complaint.is_due(str(error), self.wrote_at):
             self._out.warning("write", f"{error}; looking again", **self._about)
