@@ -1,7 +1,7 @@
 """
-JSON as we read it from others: no deeper than it has any reason to be, and with values that everybody can use.
+Read JSON that others wrote: not nested too deep, and only with values that every reader of JSON can use.
 
-``as_...`` check one value each.  They raise ValueError for whatever is not of that kind, or too long.
+Each ``as_...`` function checks one value.  It raises ValueError if the value is of another kind, or too long.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""A JSON string, or the beginning of one: possessive, since trying anew at every quote of a long one takes minutes."""
+"""A JSON string, or the beginning of one.  The quantifiers are possessive, since backtracking at every quote of a long
+string would take minutes."""
 
 _BRACKET = re.compile(r"[\[\]{}]")
 
@@ -23,18 +24,18 @@ _BRACKET = re.compile(r"[\[\]{}]")
 def read_json(body: bytes, *, depth: int) -> object:
     """What the JSON in ``body`` says, nested at most ``depth`` deep.
 
-    Raises ValueError for what is no JSON, and also for what Python would accept but others cannot use: NaN, infinite
-    and endless numbers, text that is not Unicode.
+    Raises ValueError if it is no JSON, and also for values that Python would accept but others cannot use: NaN,
+    infinite numbers, integers of more than 64 bits, text that is not Unicode.
     """
     text = body.decode("utf-8")
     level = 0
-    # Counted before it is read: Python's reader recurses, and threads have small stacks.
+    # Count before parsing: Python's parser recurses, and threads have small stacks.
     for bracket in _BRACKET.findall(_STRING.sub("", text)):
         level += 1 if bracket in "[{" else -1
         if level > depth:
             raise ValueError(f"nested more than {depth} deep")
     found: object = json.loads(text, parse_constant=_number, parse_float=_number, parse_int=_integer)
-    if "\\u" in text:  # the only way to half a surrogate pair, which nothing can print
+    if "\\u" in text:  # Only an escape can make half a surrogate pair, which cannot be encoded.
         json.dumps(found, ensure_ascii=False).encode("utf-8")
     return found
 
@@ -46,13 +47,13 @@ def _number(text: str) -> float:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 20:  # 64 bits have no more
+    if len(text) > 20:  # No number of 64 bits is longer.
         raise ValueError("a number of too many digits")
     return int(text)
 
 
 def as_object(value: object, *, most: float = math.inf, longest_key: float = math.inf) -> Mapping[str, Any]:
-    """An object of at most so many entries, whose keys have at most so many characters."""
+    """An object of at most ``most`` entries, whose keys have at most ``longest_key`` characters."""
     if not isinstance(value, dict) or len(value) > most:
         raise ValueError(f"no object of at most {most} entries")
     for key in value:
@@ -61,14 +62,14 @@ def as_object(value: object, *, most: float = math.inf, longest_key: float = mat
 
 
 def as_list(value: object, one: Callable[[object], T], most: float = math.inf) -> tuple[T, ...]:
-    """A list of at most so many items, each as ``one`` takes it."""
+    """A list of at most ``most`` items, each converted by ``one``."""
     if not isinstance(value, list) or len(value) > most:
         raise ValueError(f"no list of at most {most} items")
     return tuple(map(one, value))
 
 
 def as_text(value: object, longest: float = math.inf) -> str:
-    """A text of at most so many characters."""
+    """A text of at most ``longest`` characters."""
     if not isinstance(value, str) or len(value) > longest:
         raise ValueError(f"no text of at most {longest} characters")
     return value

@@ -1,4 +1,4 @@
-"""What is reported by a node whose clock differs from that of whoever looks."""
+"""Correct the times in reports of nodes whose clock differs from the reader's."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from floatingip.core.model import Carry
 from floatingip.core.report import AddressReport, Report
 
 CLOCKS_DIFFER = 20.0
-"""Seconds from which on two nodes' clocks differ, as for the alert of that name: less may come of the time that a
-report takes to get here.
+"""Seconds from which on two clocks count as different, as for the alert of that name: a smaller difference may be the
+time that a report takes to get here.
 """
 
 SEEN_THERE = {str(carry): way_to(carry).has_standing_enis for carry in Carry}
-"""By how addresses are carried: does each node tell since when one is where it is by its own clock, as EC2 does not?"""
+"""By the value of `carry`: whether nodes tell by their own clocks since when a holder has had an address, because EC2
+does not tell that."""
 
 
 def ahead_of(report: Report, time: float) -> float:
-    """By how many seconds its node's clock is ahead of the one that shows ``time``; 0 where they do not differ."""
+    """By how many seconds the reporting node's clock is ahead of the reader's, which is ``time``; 0 if they agree."""
     if report.starting:
-        return 0.0  # it has not been told the time yet
+        return 0.0  # A report from before the first decision has no time yet.
     ahead = report.time - time
     return ahead if abs(ahead) >= CLOCKS_DIFFER else 0.0
 
 
 def by_this_clock(report: Report, ahead: float) -> Report:
-    """The report with what its node has seen by its own clock as by the clock of whoever looks: what stands in EC2's
-    answers and tags is by neither.
+    """The report with its node's own times converted to the reader's clock.  Times from EC2's answers and tags stay as
+    they are: they are by neither of the two clocks.
     """
     if not ahead:
         return report

@@ -20,30 +20,31 @@ NO_MANAGE_TAG = "node.k8s.amazonaws.com/no_manage"
 """The tag by which the VPC CNI leaves an interface alone: its value is `true`."""
 
 NAME_BEGINS = "floatingip "
-"""How the tag ``Name`` of an ENI begins that we created; an ENI that somebody else made for us has another one."""
+"""The beginning of the tag ``Name`` of an ENI that we created; an ENI that somebody else made for us lacks it."""
 
 STANDING_TAG = "floatingip/standing"
 """The tag of a standing ENI: its value is the instance that it belongs to."""
 
 
 ID_END = 9
-"""So many last characters of an attachment's id tell it from the others of an address: what fits often into a tag."""
+"""This many last characters tell an attachment's id from the others of an address: short enough that several fit into a
+tag."""
 
 MOMENT_LONGEST = 11
-"""Digits of Unix seconds in a tag, at most."""
+"""Digits, at most, of Unix seconds in a tag."""
 
 
 def moment(tags: Mapping[str, str], key: str) -> float:
-    """The Unix seconds that a tag's value is; minus infinity where there are none, or somebody else wrote what is no
-    time.
+    """The time in a tag's value, in Unix seconds; minus infinity if there is no such tag, or its value is no time, as
+    when somebody else wrote it.
     """
     value = tags.get(key, "")
-    # Longer numbers are no times, and Python refuses to read very long ones.
+    # Longer numbers are no times, and Python refuses to convert very long ones.
     return float(value) if value.isascii() and value.isdecimal() and len(value) <= MOMENT_LONGEST else -inf
 
 
 class AttachmentStatus(StrEnum):
-    """EC2's ``Attachment.Status``; ``NetworkInterface.Status`` is no evidence of an attachment's state."""
+    """EC2's ``Attachment.Status``.  (``NetworkInterface.Status`` does not tell an attachment's state.)"""
 
     ATTACHING = "attaching"
     ATTACHED = "attached"
@@ -52,7 +53,7 @@ class AttachmentStatus(StrEnum):
 
 
 class InstanceState(StrEnum):
-    """EC2's ``Instance.State.Name``; ``UNREAD`` stands for a word that EC2 does not have."""
+    """EC2's ``Instance.State.Name``; ``UNREAD`` stands for a value that EC2's documentation does not have."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -80,7 +81,7 @@ class Attachment:
 
     @property
     def where(self) -> str:
-        """In words."""
+        """The attachment's state and instance, in words."""
         return f"{self.status} {'from' if self.status is AttachmentStatus.DETACHING else 'to'} {self.instance_id}"
 
 
@@ -88,9 +89,10 @@ class Attachment:
 class Eni:
     """An ENI as DescribeNetworkInterfaces shows it; ``attachment`` is None when it is free.
 
-    ``address`` is its primary private IPv4 address, None in an IPv6-only subnet; ``secondary`` are its other ones.
-    ``elastic`` has the allocation ids of the Elastic IPs that are associated with it, by private address.  ``unread``
-    says what of EC2's answer could not be read, empty where all could: if not, what is missing here may be there.
+    ``address`` is its primary private IPv4 address, None in an IPv6-only subnet; ``secondary`` are the other private
+    IPv4 addresses.  ``elastic`` has the allocation ids of the Elastic IPs that are associated with it, by private
+    address.  ``unread`` says what part of EC2's answer could not be read: the ENI may have it although it is missing
+    here.  It is empty if all could be read.
     """
 
     id: str
@@ -115,7 +117,7 @@ class Eni:
 
     @property
     def is_adopted(self) -> bool:
-        """Somebody else made it, and gave it to us by tagging it."""
+        """Somebody else made this ENI, and gave it to us by tagging it."""
         return not self.tags.get("Name", "").startswith(NAME_BEGINS)
 
     def occupies(self, address: Address) -> bool:
@@ -169,10 +171,10 @@ class AllocationFacts:
 class Instance:
     """An instance as DescribeInstances shows it.
 
-    ``address`` is its primary private IPv4 address, None where EC2 does not tell it; ``ipv6`` is an IPv6 address of
-    its primary interface, None where that has none; ``device_indexes`` are those in use on its first network card;
-    ``outpost`` is the ARN of its Outpost, empty for none; ``node`` is its private DNS name, by which EKS names its
-    node.
+    ``address`` is its primary private IPv4 address, None if EC2 does not tell it.  ``ipv6`` is an IPv6 address of its
+    primary interface, None if that has none.  ``device_indexes`` are those in use on its first network card.
+    ``outpost`` is the ARN of its Outpost, empty if it is on none.  ``node`` is its private DNS name, by which EKS names
+    its node.
     """
 
     id: str
@@ -191,8 +193,8 @@ class Instance:
 class Subnet:
     """A subnet of the worker's VPC, with all of its networks.
 
-    ``outpost`` is the ARN of the Outpost it is on, empty for none; ``unread`` says what of EC2's answer could not be
-    read, empty where all could.
+    ``outpost`` is the ARN of the Outpost it is on, empty if it is on none.  ``unread`` says what part of EC2's answer
+    could not be read, empty if all could.
     """
 
     id: str
@@ -208,11 +210,11 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What EC2 said last of who has the floating address.
+    """What EC2's last answer says of who has the floating address.
 
-    ``asked_at`` is when the question was asked: the answer says nothing of later times.  ``eni`` is None when no ENI
-    has the address.  ``instances`` are those that were described with it, perhaps none.  ``calls`` is how many calls to
-    EC2 that took.
+    ``asked_at`` is when the question was asked: the answer says nothing of later times.  ``eni`` is the ENI that has
+    the address, None if none has.  ``instances`` are those that EC2 described with it, perhaps none.  ``calls`` is how
+    many calls to EC2 the answer took.
     """
 
     asked_at: float

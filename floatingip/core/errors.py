@@ -9,7 +9,7 @@ from __future__ import annotations
 
 
 class FloatingIPError(Exception):
-    """The root; never raised itself.  ``hint`` says what the user can do about it."""
+    """The root of all our errors, never raised itself; ``hint`` says what the user can do about it."""
 
     exit_code = 1
 
@@ -29,9 +29,7 @@ class ConfigurationError(FloatingIPError):
 
 
 class CloudError(FloatingIPError):
-    """EC2 answered with an error, or did not answer.  ``may_be_made``: what it was asked to change may be so all the
-    same.
-    """
+    """EC2 answered with an error, or did not answer.  ``may_be_made``: EC2 may have made the change all the same."""
 
     exit_code = 3
     may_be_made = False
@@ -59,10 +57,10 @@ class Denied(CloudError):
     """IAM does not allow a call, or several; ``action`` is the missing permission, such as
     ``ec2:AttachNetworkInterface``, or several of them, separated by commas.
 
-    ``policy`` is the kind of policy that stands in the way, such as an organization's service control policy, against
-    which no permission of the role's helps; empty where the role just lacks the permission, or that is not known.
-    ``resource`` is what the call is denied for, such as ``elastic-ip/eipalloc-1``, empty where that is not known: the
-    role may have the permission for what has a tag that this lacks.
+    ``policy`` is the kind of policy that denies it, such as an organization's service control policy, against which no
+    permission of the role helps; empty if the role just lacks the permission, or if the cause is not known.
+    ``resource`` is what the call is denied for, such as ``elastic-ip/eipalloc-1``, empty if that is not known.  The
+    role may have the permission for resources with a certain tag, which this one lacks.
     """
 
     exit_code = 4
@@ -75,11 +73,11 @@ class Denied(CloudError):
 
 
 class LookAgain(CloudError):
-    """What was believed of EC2's state is no longer so (a lost race, a finished detach): look before anything else."""
+    """EC2's state is not what the caller believed (a lost race, a finished detach): ask EC2 before anything else."""
 
 
 class TokenSpent(LookAgain):
-    """The client token was used before, to create the interface in another way: that exists, or did."""
+    """The client token was used before, for an interface with other properties: that one exists, or did."""
 
 
 class NoFreeSlot(CloudError):
@@ -87,7 +85,7 @@ class NoFreeSlot(CloudError):
 
 
 class Exhausted(CloudError):
-    """EC2 has none left of what the call takes, such as addresses in the subnet, until somebody gives some back."""
+    """EC2 has run out of what the call needs, such as addresses in the subnet, until somebody gives some back."""
 
 
 class AddressTaken(CloudError):
@@ -97,7 +95,7 @@ class AddressTaken(CloudError):
 
 
 class ServicesUnknown(FloatingIPError):
-    """The API server did not tell which Services there are: nothing is known of them, try again later."""
+    """The API server did not tell which Services there are: they are not known, try again later."""
 
 
 class KubernetesError(FloatingIPError):
@@ -117,6 +115,6 @@ class HostError(FloatingIPError):
 
 
 class MetadataError(FloatingIPError):
-    """IMDS did not answer, or not with what is needed."""
+    """IMDS did not answer, or its answer lacks what is needed."""
 
     exit_code = 7

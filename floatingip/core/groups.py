@@ -25,10 +25,10 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule of a security group: it lets a ``protocol`` in from a ``network`` or the members of ``other_group``, or
-    out to them (``is_egress``).  It has neither where it names a prefix list.
+    """One rule of a security group: it lets a ``protocol`` in from a ``network`` or from the members of
+    ``other_group``, or out to them (``is_egress``).  A rule that names a prefix list has neither of the two.
 
-    ``first`` and ``last`` are ports, of ICMP its type and code; -1 stands for all.
+    ``first`` and ``last`` are the range of ports; for ICMP they are the type and the code.  -1 stands for all.
     """
 
     group: str
@@ -51,10 +51,10 @@ class End:
 def admitted(
     rules: Iterable[Rule], source: End, to: End, protocol: str, port: int | None, *, by_lists: bool = False
 ) -> bool:
-    """Whether the groups of ``source`` let out, and those of ``to`` let in, what is sent by this ``protocol`` (icmp,
-    icmpv6 or tcp; a ping where no ``port`` is given).
+    """Whether the groups of ``source`` let out, and those of ``to`` let in, packets of this ``protocol`` (icmp, icmpv6
+    or tcp).  Without a ``port`` the packet is a ping.
 
-    Answers need no rule.  What a prefix list has is not known here; ``by_lists``: it has all that is asked for.
+    Answers need no rule.  The contents of prefix lists are not known here; ``by_lists``: assume that they match.
     """
     rules = tuple(rules)
     leaving = (rule for rule in rules if rule.is_egress and rule.group in source.groups)
@@ -68,7 +68,7 @@ def _fits(rule: Rule, other: End, protocol: str, port: int | None, *, by_lists: 
     if rule.protocol != ANY:
         if rule.protocol not in (protocol, _NUMBERS[protocol]):
             return False
-        # In place of a port ICMP has a type.
+        # ICMP has a type instead of a port.
         wanted = port if port is not None else _ECHO_REQUEST[protocol]
         if rule.first not in (-1, wanted) and not rule.first <= wanted <= rule.last:
             return False

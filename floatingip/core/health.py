@@ -1,8 +1,8 @@
 """
-Judge an address by its probes: so many answers in a row make it UP (rise), so many losses DOWN (fall).
+Judge an address by its probes: ``rise`` answers in a row make it UP, ``fall`` losses in a row make it DOWN.
 
-Pure: a :class:`Health` and one probe's result give the next :class:`Health`.  A health belongs to one attachment:
-what was seen of an earlier holder says nothing of this one.
+Pure: a :class:`Health` and one probe's result give the next :class:`Health`.  A health belongs to one attachment: what
+was seen of an earlier holder says nothing of the present one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from floatingip.core import timing
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 
 STRAY_LOSSES = 3
-"""From so many losses in a row on they are not taken for stray ones."""
+"""This many losses in a row, or more, are not taken for stray ones."""
 
 
 class HealthState(StrEnum):
@@ -29,12 +29,12 @@ class HealthState(StrEnum):
 class Health:
     """What the probes under one attachment say.
 
-    ``streak`` counts the last results in a row that agree, answers only as long as they can change the state.
-    ``first_lost_at`` and ``last_lost_at`` are when the first and the last probe of the present losses were sent, None
-    while probes are answered.  ``changed_at`` is when the present state was reached, None in the first one.
-    ``ever_up``: it was UP once.  ``recovered_at`` is when probes were answered again after more than a stray loss:
-    maybe the address is somewhere else since then.  ``by_tcp``: the last answer came by TCP alone; ``by_ping``: it
-    was a ping's.
+    ``streak`` counts the last results in a row that agree; answers are counted only as long as they can change the
+    state.  ``first_lost_at`` and ``last_lost_at`` are when the first and the last probe of the present losses were
+    sent, None while probes are answered.  ``changed_at`` is when the present state was reached, None in the first
+    state.  ``ever_up``: the address was UP at least once.  ``recovered_at`` is when probes were answered again after
+    more than stray losses: the address may be on another node since then.  ``by_tcp``: the last answer came by TCP,
+    while the ping beside it was not answered; ``by_ping``: the last answer was a ping's.
     """
 
     attachment_id: str = ""
@@ -60,7 +60,7 @@ class Health:
 
 
 def under(health: Health, attachment_id: str) -> Health:
-    """The health to go on with while the address is held by ``attachment_id``: a new one where that has changed."""
+    """The health to go on with while the address is held by ``attachment_id``: a new one for another attachment."""
     return health if health.attachment_id == attachment_id else Health(attachment_id)
 
 
@@ -72,7 +72,7 @@ def counted(health: Health, result: ProbeResult) -> ProbeResult:
 
 
 def is_news(before: Health, after: Health) -> bool:
-    """Something changed by which decisions are made: every loss is news, one more answered probe is none."""
+    """Whether something has changed that decisions depend on: every loss has, one more answered probe has not."""
     return before.in_doubt or after.in_doubt or before.state is not after.state or before.by_tcp is not after.by_tcp
 
 

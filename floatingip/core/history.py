@@ -1,8 +1,8 @@
 """
 The history of moves, as a ConfigMap keeps it: one key for each move, so that two observers never write the same one.
 
-A key begins with the time of its move, so that sorted keys are in the order of the moves.  What cannot be read is
-skipped: anybody who may edit the ConfigMap may have done so.
+A key begins with the time of its move, so that sorted keys are in the order of the moves.  Entries that cannot be read
+are skipped: somebody may have edited the ConfigMap by hand.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ NAME = "floating-ip-history"
 """The ConfigMap's name."""
 
 MOVES_AT_MOST = 200
-"""Moves that are kept, at most; the oldest go first."""
+"""At most this many moves are kept; the oldest are deleted first."""
 
 BYTES_AT_MOST = 131072
-"""Bytes of all of them, at most: an eighth of what a ConfigMap may have."""
+"""Bytes of all entries, at most: an eighth of what a ConfigMap may have."""
 
 TEXT_AT_MOST = 1000
-"""Characters of any text in an entry."""
+"""Characters of any text in an entry, at most."""
 
 LATEST = 253_402_300_799.0
 """Unix seconds of the last second of the year 9999: a calendar has no later one."""
@@ -68,13 +68,13 @@ def read(data: Mapping[str, object]) -> tuple[Move, ...]:
 
 
 def named(move: Move, names: Mapping[str, str]) -> Move:
-    """The move, with missing names of its nodes taken from ``names``, which are by instance."""
+    """The move, with missing names of its nodes taken from ``names``, which has them by instance id."""
     source_node, to_node = move.source_node or names.get(move.source, ""), move.to_node or names.get(move.to, "")
     return replace(move, source_node=source_node, to_node=to_node)
 
 
 def surplus(data: Mapping[str, object], name: str, value: str) -> tuple[str, ...]:
-    """Which of our keys have to go, the oldest first, so that one more entry has room; foreign keys stay."""
+    """The keys of ours to delete, the oldest first, to make room for one more entry; keys of others stay."""
     sizes = {each: len(each) + len(str(data[each]).encode()) for each in data if _KEY.fullmatch(each)}
     sizes[name] = len(name) + len(value.encode())
     kept, left = sorted(sizes), sum(sizes.values())
@@ -93,7 +93,7 @@ def _read(value: object) -> Move | None:
 
 
 def _move(document: object) -> Move:
-    """The move that the document is.  Raises ValueError or LookupError when it is none."""
+    """The move that the document describes.  Raises ValueError or LookupError if it describes none."""
     found, source, to = (
         as_object(document),
         as_object(as_object(document)["from"]),

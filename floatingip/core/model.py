@@ -1,8 +1,8 @@
 """
-The glossary, and what the user reserves.
+The glossary, and the values that stand for what the user reserves.
 
-What is known of it is in frozen values elsewhere: what EC2 says (ec2.py), what a node knows of itself (node.py) and of
-its kernel (plumbing.py), what probes show (probe.py), and what other observers say (peer.py).
+Other modules have the values for what is known about that: what EC2 says (ec2.py), what a node knows of itself
+(node.py) and of its kernel (plumbing.py), what probes show (probe.py), and what other observers say (peer.py).
 
 Terms:
 
@@ -16,15 +16,15 @@ Terms:
 - **failover**, for the new holder a **takeover**: an unplanned move.  **Handover**: a planned one.
 - **fencing**: making sure that the judged holder no longer has the address, before it is claimed: by a detach of its
   attachment, or by taking the address off its ENI.
-- **word**: what an observer says of itself when another one asks; that of the holder's observer matters most.
-  It **vouches** for the address where the holder serves it, and reaches the asker from it.
+- **word**: what an observer says of itself when another one asks; the word of the holder's observer matters most.
+  It **vouches** for the address if the holder serves the address, and reaches the asker from it.
 - **charge**: a reason to move the address away from its holder.  The holder is **convicted** once a move may follow.
 - **look**: all questions to EC2 that are asked together, and their answers.
 - **plumbing**: what a node needs in its kernel to carry an address.
 - **ration**: the growing pauses between moves that may not help.
 - **target**: one entry of ``FLOATING_IP``: an address, or the allocation of an Elastic IP.
 
-Times are seconds: ``*_at`` on the agent's own clock, which never jumps, unless the name says ``wall``.
+Times are seconds on the agent's own clock, which never jumps; if the name says ``wall``, they are Unix seconds.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ Network = IPv4Network | IPv6Network
 def subnets_network(network: Network) -> Network:
     """The same network, if a subnet can have it.
 
-    Raises ValueError where it is too small for the VPC's router, which has its second address.
+    Raises ValueError if it is too small: the VPC's router needs the second address.
     """
     if network.num_addresses < 4:
         raise ValueError(f"{network} is no network of a subnet")
@@ -63,10 +63,10 @@ def subnets_network(network: Network) -> Network:
 
 
 def subnets_address(text: str) -> Address:
-    """The address that a text is, if a subnet can have it.
+    """The address that the text gives, if a subnet can have it.
 
-    Raises ValueError for what is none, for one with a zone, and for one of IPv4 in the form of IPv6: these would be
-    other addresses than the ones that they look like.
+    Raises ValueError for a text that is no address, for an address with a zone (``%eth0``), and for an IPv4 address in
+    IPv6 form: the last two would be other addresses than they look like.
     """
     address = ip_address(text)
     if isinstance(address, IPv6Address) and (address.scope_id is not None or address.ipv4_mapped is not None):
@@ -75,7 +75,7 @@ def subnets_address(text: str) -> Address:
 
 
 def ping_protocol(address: Address | None) -> str:
-    """The protocol of pings to this address, as security groups name it; that of IPv4 where it is not known."""
+    """The protocol of pings to this address, as security groups name it; that of IPv4 if the address is not known."""
     return "ICMPv6" if isinstance(address, IPv6Address) else "ICMP"
 
 

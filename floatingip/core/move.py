@@ -1,4 +1,4 @@
-"""A change of holder as one value, of which status, page, history, Events and counters are views."""
+"""A change of holder as one value, from which status, page, history, Events and counters are made."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ PHASES = ("detect", "detach", "attach", "plumb")
 """The phases of a move, in their order; a move may lack some."""
 
 NOBODY = "none"
-"""What the log and reports call the source of a move where nobody had the address."""
+"""What the log and reports call the source of a move if nobody had the address."""
 
 SHOWN_AT_MOST = 8
 """How many of an address' last moves people are shown."""
 
 
 class Result(StrEnum):
-    """What came of a move, as the node tells it that wanted the address.
+    """What came of a move, as told by the node that wanted the address.
 
-    ``MOVED``: the address is on that node.  ``KEPT``: the holder from before still has it.  ``LOST_RACE``: a third node
-    got it.  ``FAILED``: no node has it.  ``SEEN``: not this node's move; EC2 showed that another node has the address
-    now.
+    ``MOVED``: the address is on that node.  ``KEPT``: the previous holder still has it.  ``LOST_RACE``: a third node
+    got it.  ``FAILED``: no node has it.  ``SEEN``: this node only saw in EC2 that another node has the address now.
     """
 
     MOVED = "moved"
@@ -36,11 +35,11 @@ class Move:
     """
     One change of holder: made or tried by the node that wanted the address, or seen by another one.
 
-    ``began_at`` and ``ended_at`` are Unix seconds.  ``source`` and ``to`` are instance ids; ``source`` is empty where
-    nobody had the address.  The names of their nodes are empty while they are not known.  ``why`` is the sentence of
-    the decision that began it.  ``seconds`` has those of each phase by its name, in order, and of all together
-    (``duration``).  ``failover`` is its id in all nodes' logs.  Of a move that was only seen, ``id``, ``rule``, ``why``
-    and ``seconds`` are empty.
+    ``began_at`` and ``ended_at`` are Unix seconds.  ``source`` and ``to`` are instance ids; ``source`` is empty if
+    nobody had the address.  ``source_node`` and ``to_node`` are the names of their nodes, empty while not known.
+    ``why`` is the sentence of the decision that began the move.  ``seconds`` has the seconds of each phase by its name,
+    in order, and of all together (``duration``).  ``failover`` is the failover's id in all nodes' logs.  ``id``,
+    ``rule``, ``why`` and ``seconds`` are empty for a move that was only seen.
     """
 
     id: str
@@ -59,5 +58,5 @@ class Move:
 
     @property
     def happened(self) -> bool:
-        """The address has another holder since then."""
+        """Whether the address got another holder by it."""
         return self.result in (Result.MOVED, Result.SEEN)

@@ -9,7 +9,7 @@ from floatingip.core.move import Move
 
 
 class Role(StrEnum):
-    """What an observer's node is, as the pod's label says it: it holds at least one address, or none."""
+    """The role of an observer's node in the pod's label: a holder has at least one address, a standby none."""
 
     HOLDER = "holder"
     STANDBY = "standby"
@@ -20,8 +20,8 @@ class Remark:
     """
     A Kubernetes Event about the observer's own pod.
 
-    ``reason`` and ``action`` are words in CamelCase, ``note`` a sentence of at most 1 kB, ``at`` Unix seconds.  The
-    same ``key`` is the same Event: it is not made twice.
+    ``reason`` and ``action`` are words in CamelCase, ``note`` is a sentence of at most 1 kB, ``at`` is in Unix seconds.
+    Two remarks with the same ``key`` are the same Event, which is not made twice.
     """
 
     key: str

@@ -12,9 +12,9 @@ from floatingip.core.model import Address, Network
 class Identity:
     """Who this node is, by IMDS.
 
-    ``address`` and ``mac`` are the primary interface's.  ``node`` is its name in Kubernetes, which IMDS does not know:
-    empty where nobody told it.  ``kubernetes`` is the address that it has there, where that is another one, as in a
-    cluster of IPv6.
+    ``address`` and ``mac`` are the primary interface's.  ``node`` is the node's name in Kubernetes, which IMDS does not
+    know; empty if it is not known.  ``kubernetes`` is the node's address in Kubernetes if that is another one, as in a
+    cluster of IPv6; otherwise None.
     """
 
     instance_id: str
@@ -31,9 +31,9 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One of this node's interfaces, as IMDS shows it with an address; ``network`` is its subnet's.
+    """The interface of this node on which IMDS shows a given address; ``network`` is the subnet's.
 
-    ``as_primary``: of its IPv4 addresses it is the primary one, not one of those that were added.
+    ``as_primary``: the given address is the interface's primary IPv4 address, not one that was added.
     """
 
     mac: str
@@ -53,21 +53,21 @@ class Notice:
 class OwnPod:
     """What came of one question to the Kubernetes API server about the pod that this observer runs in.
 
-    ``answered``: the API server answered, with whatever status.  ``problem`` says why nothing is known of the pod,
-    empty where something is; with a problem the fields below say nothing.  ``refused``: it is the API server's word
-    that this pod may not know, which another question does not change; it may change any other.
+    ``answered``: the API server answered, with whatever status.  ``problem`` says why nothing is known of the pod, and
+    is empty if something is; with a problem the fields below say nothing.  ``refused``: the problem is that the API
+    server does not allow this pod to ask, so asking again does not help; any other problem may pass.
 
     ``gone``: there is no such pod (any more).  ``deleted``: somebody has deleted it, and its grace period runs.
-    ``disruption`` is the reason of its condition `DisruptionTarget`, empty where it has none.
+    ``disruption`` is the reason of its condition `DisruptionTarget`, empty if it has none.
 
     ``ready`` is the pod's condition `Ready`, which kubelet writes, and the control plane when it gives the node up;
-    ``containers_ready`` is `ContainersReady`, which kubelet alone writes.  None where there is no such condition, and
-    where a readiness gate of others' has the say.
+    ``containers_ready`` is `ContainersReady`, which kubelet alone writes.  Both are None if there is no such condition,
+    or if a readiness gate of somebody else decides.
 
-    ``unset`` is the environment's variable for want of which nobody could be asked, empty where none was missing.
+    ``unset`` is the environment variable that is missing, so that nobody could be asked; empty if none is.
 
-    ``proved``: it did not answer, but has proved who it is when the connection began: it is too slow, as where its etcd
-    is silent.
+    ``proved``: the API server did not answer, but proved its identity as the connection began.  So this node reaches
+    it, but it is too slow, for example because its etcd is silent.
     """
 
     asked_at: float

@@ -1,5 +1,5 @@
 """
-One overview of all addresses, made of what several observers report and of EC2's own answer, with a verdict.
+One overview of all addresses, with a verdict, made of several observers' reports and of EC2's own answer.
 
 Pure.  An observer that does not answer is shown as one that could not take over.  `floatingip status` and the page show
 the same overview in two ways.
@@ -22,7 +22,7 @@ from floatingip.core.report import AddressReport, HealthReport, OrderReport, Pee
 from floatingip.core.status import RECENT, move_document
 
 BLOCKED = Reason.PROBE_BLOCKED.name
-"""The reason of a standby that gets no answer of an address which its holder serves, by which that vouches for it."""
+"""The reason of a standby to which an address does not answer although the holder vouches for the address."""
 
 ACTIVE = ("takeover", "claiming", "doubt")
 """States of a node that is about to take an address, or may have to."""
@@ -40,7 +40,7 @@ NO_EC2 = "EC2 does not answer as it should, and perhaps nothing could be moved n
 
 
 class Verdict(StrEnum):
-    """How well an address is.  ``DEGRADED``: it is served, but not safe; ``UNKNOWN``: no observer could tell."""
+    """How well an address is.  ``DEGRADED``: it is served, but not safely; ``UNKNOWN``: no observer could tell."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -54,13 +54,13 @@ Charge = tuple[Verdict, str]
 
 @dataclass(frozen=True, slots=True)
 class Ec2View:
-    """What EC2 itself answered just now of each address, or why that is not known (``problem``).
+    """What EC2 itself has just answered about each address, or why that is not known (``problem``).
 
-    ``is_silent``: EC2 was asked, had its time, and did not answer; all else, such as a denial, or that it is not known
-    what to ask, says nothing of whether observers could move an address.  ``nodes`` are the names of nodes by their
-    instances' ids.  ``unread`` says in sentences which interfaces cannot be read; an address that may be on one of them
-    is not among the ``addresses``.  ``undescribed`` says why it is not known of a holder's instance whether that lives.
-    ``elastic`` are the Elastic IPs: what is probed for one is the private address.
+    ``is_silent``: EC2 was asked, was given enough time, and did not answer.  Any other problem, such as a denial, or
+    that the caller did not know what to ask, does not tell whether observers could move an address.  ``nodes`` has the
+    names of nodes by instance id.  ``unread`` says in sentences which interfaces could not be read; an address that may
+    be on one of them is not among the ``addresses``.  ``undescribed`` says why it is not known whether a holder's
+    instance is alive.  ``elastic`` are the Elastic IPs; for these the private address is probed.
     """
 
     problem: str = ""
@@ -76,8 +76,8 @@ class Ec2View:
 class Standby:
     """A node that does not hold an address, and how it sees that.
 
-    ``why_not`` is why it could not take the address over, empty where it could, and ``unready_since`` since when, None
-    where it did not tell; ``can_take_over`` is None where that is not known.
+    ``why_not`` is why it could not take the address over, empty if it could, and ``unready_since`` since when that has
+    been so, None if it did not tell.  ``can_take_over`` is None if that is not known.
     """
 
     instance: str
@@ -91,12 +91,12 @@ class Standby:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One address, as `AddressReport` has it, but as all observers together see it.
+    """One address as all observers together see it.  Fields without an explanation are as in `AddressReport`.
 
     ``health`` is UP if any standby sees the address UP, and UNPROBED if there is no standby to see it.  ``sentence`` is
     the decision that tells most, with the node that made it.  ``findings`` say what is wrong, the worst first.
-    ``wrong_since`` is when it stopped answering all of those whom it did answer, or, where it does answer, or never
-    did, when its holder began to lack something; None where neither is so.
+    ``wrong_since`` is when the address stopped answering the last of the observers that it did answer.  If it answers
+    or never did, that is when its holder began to lack something; None if it lacks nothing.
     """
 
     address: str
@@ -121,14 +121,14 @@ class Picture:
 
     @property
     def last_move(self) -> Move | None:
-        """The last move that happened, as far as any observer saw; None for none."""
+        """The last move that happened, as far as any observer saw; None if none saw any."""
         return next((move for move in reversed(self.moves) if move.happened), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """One observer; ``problem`` is why it told nothing, empty where it told something.  ``clock_ahead`` is by how many
-    seconds its node's clock is ahead of that of whoever looks, 0 where they do not differ.
+    """One observer; ``problem`` is why it told nothing, empty if it did tell something.  ``clock_ahead`` is by how many
+    seconds its node's clock is ahead of the reader's, 0 if they agree.
     """
 
     instance: str
@@ -143,7 +143,7 @@ class Observer:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Everything, at ``time`` (Unix seconds); ``unknown`` says in sentences what could not be learned."""
+    """The whole overview, at ``time`` (Unix seconds); ``unknown`` says in sentences what could not be found out."""
 
     time: float
     name: str
@@ -174,8 +174,8 @@ def overview(
 ) -> Overview:
     """The overview of ``targets``.
 
-    ``silent`` are the instances whose observers were asked and told nothing, with the reason.  ``ec2`` is None where
-    EC2 was not asked.
+    ``silent`` has the instances whose observers were asked and told nothing, with the reason.  ``ec2`` is None if EC2
+    was not asked.
     """
     ahead = {report.instance: ahead_of(report, time) for report in reports}
     reports = [by_this_clock(report, ahead[report.instance]) for report in reports]
@@ -194,7 +194,9 @@ def overview(
 
 
 class _Cast:
-    """All who are known: who told what, who is only named by others, who told nothing and why; and what EC2 said."""
+    """All known observers: those that reported, those only named by others, those that told nothing, and why; and what
+    EC2 said.
+    """
 
     def __init__(
         self, reports: Sequence[Report], silent: Mapping[str, str], ec2: Ec2View | None, ahead: Mapping[str, float]
@@ -212,7 +214,7 @@ class _Cast:
         self.instances = sorted({*self.told, *self.peers, *self.silent})
 
     def node(self, instance: str) -> str:
-        """The name of an instance's node, empty where nobody knows it; one that was never heard has EC2's name."""
+        """The name of an instance's node, empty if nobody knows it; for one that was never heard it is EC2's name."""
         report, peer = self.told.get(instance), self.peers.get(instance)
         told = (report.node if report is not None else "") or (peer.node if peer is not None else "")
         return told or self.ec2.nodes.get(instance, "")
@@ -222,7 +224,7 @@ class _Cast:
         return self.node(instance) or instance
 
     def named(self, sentence: str) -> str:
-        """The sentence with the node's name before each instance id of which it is known."""
+        """The sentence, with the node's name put before each instance id whose node is known."""
 
         def both(found: re.Match[str]) -> str:
             node = self.node(found[0])
@@ -240,7 +242,7 @@ class _Cast:
         return Observer(instance, node, peer.address if peer is not None else "", problem, "", None, "")
 
     def standby(self, target: str, instance: str, seen: AddressReport | None) -> Standby:
-        """The node of an instance that does not hold the address; ``seen`` is how it sees the address, if it told."""
+        """The standby on this instance, for the address ``target``; ``seen`` is its report of that, None for none."""
         report, peer, node = self.told.get(instance), self.peers.get(instance), self.node(instance)
         if report is not None:
             why = "its observer is starting" if report.starting else ""

@@ -1,5 +1,5 @@
 """
-The page for people at `/`: a snapshot as one HTML document that needs nothing else.
+The page for people at `/`: a snapshot as one self-contained HTML document.
 
 It has no script and loads nothing from elsewhere.  Every text is escaped, since it may come from a peer or from EC2.
 It reloads itself if the reader asks for that, is light or dark as the reader's system is, and fits widths from 400
@@ -24,8 +24,8 @@ RELOADS_EVERY = 5
 """Seconds between two loads of a page that reloads itself."""
 
 RELOADS = "reload"
-"""The query of the page that reloads itself.  The reader chooses that: with a screen reader nobody would ever get to
-the end of a page that reloads.
+"""The query of the URL of the page that reloads itself.  The reader has to choose it, since nobody with a screen reader
+would get to the end of a page that reloads.
 """
 
 SHOWN_FOR = 300.0
@@ -72,7 +72,7 @@ ol.moves{list-style:none;padding:0}ol.moves li{margin:.5rem 0}ol.moves svg{heigh
 
 
 def render(snapshot: Snapshot, now: float, *, reloads: bool = False) -> str:
-    """The page at ``now``, on the observer's clock: all that this observer knows, and what its peers told it last."""
+    """The page at ``now``, by the observer's clock: all that this observer knows, and what its peers last told it."""
     own = of(snapshot, now)
     names = {each.target: each.up_as for each in snapshot.addresses if each.up_as}
     told = [_now(each, own, names, now) for each in snapshot.peers if each.report is not None and not each.is_silent]
@@ -96,10 +96,10 @@ def render(snapshot: Snapshot, now: float, *, reloads: bool = False) -> str:
 
 
 def _now(peer: PeerSnapshot, own: Report, names: Mapping[str, str], now: float) -> Report | None:
-    """What a peer reported, ``now``, and without what no longer counts.
+    """What a peer reported, brought up to ``now``, without what no longer counts.
 
-    A report is up to ten seconds old, and older while an address is in doubt.  ``names`` are the sightings by which the
-    peer's word tells that it sees an address UP: the word is newer than the report.
+    A report is up to ten seconds old, and older while an address is in doubt.  The peer's word is newer.  ``names`` has
+    the sightings by which the word tells that the peer sees an address UP, by target.
     """
     report, word = peer.report, peer.status
     if report is None:
@@ -126,7 +126,7 @@ def _older(each: AddressReport, since: float, own_age: float | None) -> AddressR
 
 
 def _no_longer_up(each: AddressReport) -> AddressReport:
-    """The report without that the address is UP, which the newer word does not say any more."""
+    """The report with UNKNOWN instead of UP: the newer word no longer says that the address is UP."""
     if each.health is not HealthReport.UP:
         return each
     return replace(each, health=HealthReport.UNKNOWN, round_trip=None, node_ports={})

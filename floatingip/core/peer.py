@@ -1,4 +1,4 @@
-"""What the observers of other nodes say: each of itself, and the holder's of the address."""
+"""What the observers of other nodes say: each of itself, and the holder's observer of the address."""
 
 from __future__ import annotations
 
@@ -37,13 +37,12 @@ class Sight(StrEnum):
 class Word:
     """The holder's word about the judged attachment.
 
-    ``since`` is when it got into this ``state``, and ``written_off`` was as it is; infinite while that is not known, so
-    that it has lasted no time.
-    ``sight`` is whether the holder reaches this node from the address.  ``detail`` is its problem, or why it asks to be
-    relieved.  ``refused``: its node refused the connection, so the node is alive, without an observer.
-    ``written_off``: it asks to be relieved only because Kubernetes has given its node up.  ``ending``: its observer is
-    about to end, and will say no more.  ``asked_at`` is when the question was asked that it answered, or did not;
-    infinite where there is nobody to ask.
+    ``since`` is when ``state``, ``written_off`` and ``ending`` got their present values; infinite while that is not
+    known, so that they have lasted no time.  ``sight`` is whether the holder reaches this node from the address.
+    ``detail`` is its problem, or why it asks to be relieved.  ``refused``: its node refused the connection, so the node
+    is alive, but has no observer.  ``written_off``: it asks to be relieved only because Kubernetes has given its node
+    up.  ``ending``: its observer is about to end, and will say no more.  ``asked_at`` is when the last question was
+    asked, whether or not it was answered; infinite if there is nobody to ask.
     """
 
     state: WordState = WordState.UNASKED
@@ -72,10 +71,10 @@ class Peer:
 
     ``heard_at`` is when that answer came, and ``asked_at`` when its question was asked: it says nothing of later times.
     ``sees_up`` are sightings of addresses that it sees UP (`Way.of_one`), ``unsure`` those of which it cannot tell yet,
-    as it has just begun to look.  ``free_slots`` is how many more ENIs its node could take, None where it does not
-    tell.  ``holds`` has the attachments by which it holds targets.  ``served`` says where NodePorts answered it.
-    ``leaving``: its node is about to end.  ``claiming`` are the targets that EC2 has accepted for it, but does not show
-    there yet, or is asked for just now.
+    as it has just begun to look.  ``free_slots`` is how many more ENIs its node could take, None if it does not tell.
+    ``holds`` has the attachments by which its node holds addresses, by target.  ``served`` says where NodePorts
+    answered it.  ``leaving``: its node is about to end.  ``claiming`` are the targets that EC2 has accepted for its
+    node but does not show there yet, and those that EC2 is being asked for.
     """
 
     instance_id: str

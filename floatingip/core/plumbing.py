@@ -12,8 +12,8 @@ class Extent(StrEnum):
     """How much of its plumbing a node should have.
 
     ``AHEAD``: all that can be there before the address comes.  ``AS_FOUND``: ``ALL`` if the address is on the link,
-    otherwise ``AHEAD``.  ``AS_LEFT``: the same where an observer before has plumbed the link; any other one may be
-    somebody else's, and nothing of it is touched.
+    otherwise ``AHEAD``.  ``AS_LEFT``: the same, but only if an earlier observer has plumbed the link; any other link
+    may be somebody else's, and is not touched.
     """
 
     NOTHING = "nothing"
@@ -27,10 +27,10 @@ class Extent(StrEnum):
 class Plumbing:
     """Everything a node needs so that connections to ``address`` arrive, and their replies leave by the same ENI.
 
-    ``mac`` is the ENI's, and ``gateway`` the VPC router in its subnet.  ``primary_mac`` is the interface whose MTU is
-    copied.  ``table`` is the routing table for the way back.  ``priority`` is that of the rule ``from address``; the
-    mark's rule has the next one.  ``mark`` is what connections by the ENI and their replies are marked with, within the
-    bits of ``mark_mask``.
+    ``mac`` is the ENI's, and ``gateway`` the VPC router in its subnet.  ``primary_mac`` is the MAC of the primary
+    interface, whose MTU is copied.  ``table`` is the routing table for replies.  ``priority`` is that of the rule
+    ``from address``; the rule for the mark has the next number.  Connections that come in by the ENI, and their
+    replies, are marked with ``mark``, within the bits of ``mark_mask``.
     """
 
     address: Address
@@ -46,9 +46,9 @@ class Plumbing:
 class PlumbingState(StrEnum):
     """How much of a :class:`Plumbing` the kernel has.
 
-    ``NO_LINK``: there is no link with its MAC, or none is wanted.  ``UNCERTAIN``: nothing is known to be missing, but
-    nft has not said yet whether the marks are there, or the kernel whether all that was there still is; after a while
-    that is ``UNSOUND``.
+    ``NO_LINK``: there is no link with its MAC, or none is wanted.  ``SOUND``: all of it is there.  ``UNSOUND``:
+    something is missing or wrong.  ``UNCERTAIN``: nothing is known to be missing, but nft has not said yet whether the
+    marks are there, or the kernel whether all that was there still is; after a while that becomes ``UNSOUND``.
     """
 
     NO_LINK = "no-link"
@@ -62,10 +62,10 @@ class PlumbingReport:
     """What was found after plumbing and reading back.
 
     ``repaired`` names what was missing and is there now, ``removed`` what was too much.  ``problem`` is what the user
-    should know to be wrong, even of sound plumbing; empty for nothing.  ``extent`` is how much there should be, never
-    ``AS_FOUND``, if there is a link; ``NOTHING`` for one left alone.  ``kept_off`` is why no NodePort can answer
-    at the address although it is plumbed, empty where one can.  ``blind`` is why the address cannot be probed from this
-    node, where that does not carry it; empty where it can.
+    should know to be wrong, even if the plumbing is sound; empty if nothing is.  ``extent`` is how much there should
+    be: if there is a link never ``AS_FOUND``, and ``NOTHING`` for a link that is not touched.  ``kept_off`` is why no
+    NodePort can answer at the address although it is plumbed, empty if one can.  ``blind`` is why a node that does not
+    carry the address cannot probe it, empty if it can.
     """
 
     state: PlumbingState
@@ -78,5 +78,5 @@ class PlumbingReport:
 
     @property
     def carries(self) -> bool:
-        """The link is there, and the address should be on it."""
+        """The link is there, and has, or should have, the address."""
         return self.state is not PlumbingState.NO_LINK and self.extent is Extent.ALL

@@ -23,7 +23,7 @@ class Cloud(Protocol):
     """EC2, as far as floating addresses need it.
 
     Every method makes only the calls to EC2 that its name says, and repeats no write.  It raises a ``CloudError``:
-    ``CloudUnavailable`` when nothing is known afterwards, ``Denied`` when IAM says no, ``LookAgain`` when the state is
+    ``CloudUnavailable`` if EC2's state is unknown afterwards, ``Denied`` if IAM says no, ``LookAgain`` if the state is
     not what the caller believed.
     """
 
@@ -37,7 +37,7 @@ class Cloud(Protocol):
         """What an Elastic IP is and what it is associated with; None when there is no such allocation."""
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
-        """The instances that EC2 knows of these, by id."""
+        """Those of these instances that EC2 knows, by id."""
 
     def find_instance(self, name: str) -> Instance | None:
         """The instance of this VPC with this primary address or private DNS name, None when there is none."""
@@ -46,18 +46,18 @@ class Cloud(Protocol):
         """All subnets of this VPC."""
 
     def describe_reservations(self, subnet_id: str) -> tuple[Network, ...]:
-        """The reserved ranges of the subnet: EC2 gives their addresses only to whoever asks for one of them."""
+        """The reserved ranges of the subnet: EC2 gives an address of these only to a call that names it."""
 
     def describe_slots(self, instance_type: str) -> int:
         """How many ENIs an instance of this type can have on its first network card."""
 
     def create_eni(self, target: Target | None, subnet: Subnet, tags: Mapping[str, str], token: str) -> Eni:
-        """Create the ENI for ``target``, or, for None, one with any address of the subnet.
+        """Create the ENI for ``target``; if that is None, an ENI with any address of the subnet.
 
-        Raises ``LookAgain`` when the target's address is in use.
+        Raises ``LookAgain`` if the target's address is in use.
 
-        The same client ``token`` never makes a second ENI; the answer may show one that was deleted meanwhile.  Without
-        a token (empty) each call makes a new one.
+        The same client ``token`` never makes a second ENI; the answer may show one that was deleted meanwhile.  With an
+        empty token each call makes a new one.
         """
 
     def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
@@ -83,7 +83,7 @@ class Cloud(Protocol):
         """Begin to detach exactly this attachment."""
 
     def delete_eni(self, eni_id: str) -> None:
-        """Delete a free ENI; does nothing where it is gone already."""
+        """Delete a free ENI; does nothing if it is gone already."""
 
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """Add or overwrite tags of the ENI."""
@@ -112,34 +112,36 @@ class Cloud(Protocol):
         targets: Collection[Target],
         needed: frozenset[str],
     ) -> tuple[str, ...]:
-        """The IAM actions of takeovers that are denied, found out by dry runs: nothing is changed.
+        """The IAM actions of a takeover that are denied, found out by dry runs: nothing is changed.
 
-        ``tags`` are those that our ENIs have, since a policy may depend on them; ``eni`` is the one by which this node,
-        the instance ``me``, would take one of ``targets``, None while there is none; ``needed`` are the actions without
-        which there is no takeover.
+        ``tags`` are those that our ENIs have, since a policy may depend on them.  ``eni`` is the ENI by which this
+        node, the instance ``me``, would take one of ``targets``, None while there is none.  ``needed`` are the actions
+        without which no takeover is possible.
         """
 
 
 class Host(Protocol):
     """The node's kernel networking.  All methods are idempotent; use one object from one thread.
 
-    What belongs to others is never replaced nor removed; where it is in the way, the problem names it.  Methods raise
-    nothing but ``HostError``, and none hangs: the kernel gets some seconds to answer, and nobody waits long for nft.
+    What belongs to others is never replaced or removed; if it is in the way, the report's problem names it.  Methods
+    raise nothing but ``HostError``, and none hangs: the kernel gets some seconds to answer, and no method waits for nft
+    for long.
     """
 
     def plumb(self, plumbing: Plumbing, extent: Extent) -> PlumbingReport:
-        """Have so much (``extent``) of ``plumbing``: add what is missing, remove what is too much, read all of it back.
+        """Have the part ``extent`` of ``plumbing``: add what is missing, remove what is too much, read all of it back.
 
-        Never raises: what the kernel refuses, or what others have in the way, makes an UNSOUND report.  While nft has
-        not told the report is UNCERTAIN; once it has, the callback of ``watch`` is called.  While the kernel does not
-        answer, the report of what was complete is UNCERTAIN as well.  A SOUND report may have a problem, too, which the
-        user should mend although the address is carried.
+        Never raises: if the kernel refuses something, or if others have something in the way, the report is UNSOUND.
+        The report is UNCERTAIN until nft has told its part; then the callback of ``watch`` is called.  It is also
+        UNCERTAIN while the kernel does not answer, if the plumbing was complete before.  A SOUND report may have a
+        problem, too, which the user should mend although the address is carried.
         """
 
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """Remove all that is there of ``plumbing``, with or without its link; return the names of what was removed.
 
-        Raises ``HostError`` after all of it was tried, also when nft has not told yet that the marks are gone.
+        Tries everything before it raises ``HostError``, which it also does if nft has not confirmed yet that the marks
+        are gone.
         """
 
     def announce(self, plumbing: Plumbing) -> None:
@@ -148,14 +150,14 @@ class Host(Protocol):
     def route_probes(self, plumbing: Plumbing) -> None:
         """On a standby: route packets to the floating address via the gateway of the primary link.
 
-        So no stale neighbour entry can mislead the probes.  Raises ``HostError``, also when others have a route to the
+        Then no stale neighbour entry can mislead the probes.  Raises ``HostError``, also if others have a route to the
         address, or routes in the plumbing's table: a standby should say so before it gets the address.
         """
 
     def blind(self, plumbing: Plumbing) -> str:
-        """Why a probe of the floating address would not leave this node by its primary link; empty where it would.
+        """Why a probe of the floating address would not leave this node by its primary link; empty if it would.
 
-        Such a probe would be answered by this node itself, or by nobody.  Raises ``HostError``.
+        A probe that does not would be answered by this node itself, or by nobody.  Raises ``HostError``.
         """
 
     def unroute_probes(self, plumbing: Plumbing) -> None:
@@ -176,21 +178,21 @@ class Prober(Protocol):
     """
 
     def send(self) -> None:
-        """Send one probe now; ``collect`` says what came of it, also if it could not be sent."""
+        """Send one probe now; ``collect`` returns its result, also if it could not be sent."""
 
     def collect(self) -> list[ProbeResult]:
         """The results that are known by now, and were not returned before; never waits.
 
         Each probe gets exactly one result, in the order of sending: a result is kept back while an earlier probe may
-        still be answered.  No probe counts as lost before everything was read that has arrived meanwhile, so a stall of
-        this process loses none.
+        still be answered.  A probe counts as lost only after everything that has arrived was read, so a stall of this
+        process loses none.
         """
 
     def due_at(self) -> float:
         """When ``collect`` should be called at the latest; infinite while no probe is under way."""
 
     def files(self) -> Iterable[tuple[int, int]]:
-        """When to call ``collect`` sooner: file descriptors, each with the events of `select.poll` to wait for."""
+        """When to call ``collect`` sooner: at these events (of `select.poll`) of these file descriptors."""
 
 
 class Metadata(Protocol):
@@ -209,7 +211,7 @@ class Metadata(Protocol):
         """
 
     def notice(self) -> Notice | None:
-        """What announces this node's end, None where nothing does.  Raises ``MetadataError`` after one short try."""
+        """The announcement of this node's end, None if there is none.  Raises ``MetadataError`` after one short try."""
 
 
 class Orders(Protocol):
@@ -227,7 +229,7 @@ class Services(Protocol):
 
 
 class Board(Protocol):
-    """Where people find what Kubernetes shows of this observer; for one thread at a time."""
+    """What Kubernetes shows people of this observer (label, Events, history); for one thread at a time."""
 
     def put_up(self, news: News) -> None:
         """Show the news, within some seconds; the same news may be put up again.  Raises ``KubernetesError``."""

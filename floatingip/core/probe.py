@@ -33,10 +33,11 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class NodePort:
-    """A port at which every node leads to a Kubernetes Service.
+    """A port at which every node forwards connections to a Kubernetes Service.
 
-    ``path`` is what a check gets there by HTTP; without a path, a TCP connection that is established is an answer.
-    ``service`` is the Service's name, empty where the settings name the port; ``versions`` are its IP versions.
+    ``path`` is what a check requests there by HTTP; if it is empty, a check only makes a TCP connection, which counts
+    as an answer.  ``service`` is the Service's name, empty if the settings name the port.  ``versions`` are the
+    Service's IP versions.
     """
 
     port: int
@@ -46,6 +47,6 @@ class NodePort:
 
 
 Served = Mapping[str, Mapping[int, bool]]
-"""Whether NodePorts answered one observer lately, by place and port.  What is not in it was not asked.
+"""Whether NodePorts answered one observer lately, by place and port.  A port that is missing was not checked.
 
 A place is an instance's id, for its primary address, or a sighting (`Way.of_one`), for a floating address."""

@@ -16,34 +16,34 @@ from typing import Any, NamedTuple
 from floatingip.core.model import Carry, Target
 
 CONVICTION_SPAN = 1.1
-"""Seconds.  One lost SYN is sent again after one: fewer lost probes prove nothing."""
+"""Seconds.  TCP sends a lost SYN again after one second: losses over a shorter time prove nothing."""
 
 LONGEST_STALL = 1.0
-"""Seconds.  A stall of a busy hypervisor loses all that is sent in it, so what convicts must be sent over a longer
-time."""
+"""Seconds.  All probes that are sent during a stall of a busy hypervisor are lost, so the losses that convict a holder
+must be sent over a longer time."""
 
 KERNELS_TABLES = (253, 254, 255)
-"""Routing tables that are not for others: default, main and local."""
+"""The kernel's own routing tables: default, main and local."""
 
 FIRST_CNI_PRIORITY = 1024
-"""The VPC CNI's rules between 512 and this one are nobody's."""
+"""The priorities between 512 and this one are free: the VPC CNI has rules at both, and none in between."""
 
 MOST_ADDRESSES = (FIRST_CNI_PRIORITY - 513) // 2
-"""Each address has two rules, and 513 is the lowest priority that the first one can have."""
+"""How many addresses have room for their rules: two for each, from priority 513 on."""
 
 LONGEST_SHOWN = 150
-"""Characters of a value in a message."""
+"""Characters of a value in a message, at most."""
 
 WILDCARDS = frozenset("*?\\")
-"""What EC2 takes for a pattern in the value of a filter ("Filtering", EC2 API Reference)."""
+"""Characters that make the value of a filter a pattern for EC2 ("Filtering", EC2 API Reference)."""
 
 MOST_GROUPS = 16
-"""Security groups of one interface, by the highest quota that AWS grants."""
+"""Security groups of one interface, at most, by the highest quota that AWS grants."""
 
 _SECURITY_GROUP = re.compile(r"sg-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 
 AUTO = "auto"
-"""The value of `service` for: the NodePorts of the pod's own namespace."""
+"""The value of `service` that stands for the NodePorts of the pod's own namespace."""
 
 LOGFMT, JSON = "logfmt", "json"
 """The values of `log`."""
@@ -51,7 +51,7 @@ LOGFMT, JSON = "logfmt", "json"
 _SERVICE = re.compile(r"(?P<kind>tcp|http):(?P<port>[1-9][0-9]{0,4})(?P<path>/[!-~]*)?")
 
 Check = Callable[[Any], str]
-"""Says what a value should have been: an empty text where it is fine."""
+"""A function that checks a value: it returns what the value should have been, or an empty text if it is fine."""
 
 
 def _seconds(low: float, high: float) -> Check:
@@ -121,7 +121,7 @@ def _setting(default: Any, check: Check) -> Any:
 
 
 class ServiceCheck(NamedTuple):
-    """What the setting ``service`` names: a NodePort, and how it is checked, by ``tcp`` or ``http``."""
+    """The NodePort that the setting ``service`` names; ``kind`` is how it is checked, ``tcp`` or ``http``."""
 
     kind: str
     port: int
@@ -231,7 +231,7 @@ class Settings:
 
     @property
     def service_check(self) -> ServiceCheck | None:
-        """The one check that ``service`` names; None where it names none."""
+        """The one check that ``service`` names; None if it names none."""
         found = _SERVICE.fullmatch(self.service)
         return ServiceCheck(found["kind"], int(found["port"]), found["path"] or "/") if found else None
 
@@ -265,7 +265,9 @@ def mark_room(mask: int) -> int:
 
 
 def mark_values(mask: int) -> tuple[int, ...]:
-    """The values of the mask's bits but zero, beginning with the highest bit alone: as many as addresses can need."""
+    """The values that the mask's bits can have, without zero, beginning with the highest bit alone; no more than there
+    can be addresses.
+    """
     bits = [1 << bit for bit in range(32) if mask >> bit & 1][::-1]
     numbers = range(1, min(mark_room(mask), MOST_ADDRESSES) + 1)
     return tuple(sum(bit for place, bit in enumerate(bits) if number >> place & 1) for number in numbers)
@@ -286,8 +288,8 @@ LIVE = (
     "patience",
     "force_after",
 )
-"""The settings that may change while an agent runs: each decision reads them anew, and what was made by them does not
-outlive it.
+"""The settings that may change while an agent runs: each decision reads them anew, and nothing that lasts was made by
+their old values.
 """
 
 
@@ -299,17 +301,17 @@ def differences(one: Settings, other: Settings) -> dict[str, tuple[object, objec
 
 
 def shown(value: object) -> str:
-    """A value for a message, not longer than a reader likes."""
+    """A value for a message, shortened if it is long."""
     return shortened(repr(value))
 
 
 def shortened(text: str) -> str:
-    """A text for a message, with its length where it is cut off."""
+    """A text for a message; if it is too long it is cut off, and its length is added."""
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text)} characters)"
 
 
 def contradictions(settings: Settings) -> Iterator[str]:
-    """What each setting allows, but all of them together do not."""
+    """A sentence for each combination of values that each setting allows, but all of them together do not."""
     if settings.probe_fast_interval > settings.probe_interval:
         yield (
             f"probe_fast_interval: {settings.probe_fast_interval:g} s is longer than probe_interval,"

@@ -1,7 +1,8 @@
 """
 What the agent publishes: all that others may know of this observer, at one moment, as a value that never changes.
 
-The word, readiness, liveness, metrics, status and page are views of it, so no reader sees a decision half made.
+The word, readiness, liveness, metrics, status and page are all made from one snapshot, so no reader sees a decision
+half made.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from floatingip.core.word import Status
 
 
 class Lack(StrEnum):
-    """Why a node could neither serve an address nor take it over, where the decision's own reason does not say it."""
+    """Why a node could neither serve an address nor take it over, if the decision's own reason does not say it."""
 
     SUBNET_UNKNOWN = "SUBNET_UNKNOWN"
     IMPOSSIBLE = "IMPOSSIBLE"
@@ -36,7 +37,9 @@ class Lack(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProbeSpan:
-    """What came of the probes of a few seconds from ``began_at`` on; ``slowest`` is the longest round-trip."""
+    """The results of the probes in the few seconds from ``began_at`` on; ``slowest`` is the longest round-trip, in
+    seconds.
+    """
 
     began_at: float
     answered: int = 0
@@ -49,21 +52,21 @@ class AddressSnapshot:
     """One floating address on this node.
 
     ``target`` is the settings' text; ``source`` is the address that a node carries for it, None while that is unknown.
-    ``not_ready`` is why this node could neither serve it nor take it over, in words, and ``lack`` the same by the name
-    of a decision's reason or of a `Lack`: both are empty where it could.  ``mac_at_risk`` is the MAC of the interface
-    on which it is here, but from which it could be taken away silently; empty where it is not.
+    ``not_ready`` is why this node could neither serve the address nor take it over, in words, and ``lack`` the same as
+    the name of a decision's reason or of a `Lack`; both are empty if it could.  ``mac_at_risk`` is the MAC of the
+    interface on which this node carries the address, if EC2 could take it away silently; otherwise empty.
 
     ``state``, ``rule``, ``reason`` and ``sentence`` are the last decision's.  ``holder`` is the instance that EC2
-    showed last, asked at ``asked_at``; it has had the address since ``since_wall`` (Unix seconds), or earlier, where
-    that is only when it was first seen (``since_at_least``).
+    showed last, asked at ``asked_at``.  It has had the address since ``since_wall`` (Unix seconds); or for longer, if
+    that is only when this node first saw it (``since_at_least``).
 
-    It has not answered since ``down_since_wall``, None unless it did before; this node has lacked something
-    (``not_ready``) since ``unready_since_wall``, whatever that was at first.
+    The address has not answered since ``down_since_wall``, None if it answers or never did.  This node has lacked
+    something (``not_ready``) since ``unready_since_wall``, even if it was something else at first.
 
-    ``blind`` is why this node cannot probe it, empty where it can.  ``up_as`` is the sighting by which observers tell
-    that they see it UP with its present holder.  ``round_trip`` is that of the last answered probe, in seconds.
-    ``probes`` are those of the last minutes; ``moves`` the last ones, oldest first.  From ``rationed_until_wall`` on
-    (Unix seconds) a rationed move may be made; from ``paused_until_wall`` on any move that nobody asked for.
+    ``blind`` is why this node cannot probe the address, empty if it can.  ``up_as`` is the sighting by which observers
+    tell that they see it UP with its present holder.  ``round_trip`` is that of the last answered probe, in seconds.
+    ``probes`` are those of the last minutes; ``moves`` are the last moves, oldest first.  From ``rationed_until_wall``
+    on (Unix seconds) a rationed move may be made; from ``paused_until_wall`` on any move that nobody asked for.
     """
 
     target: str
@@ -99,10 +102,10 @@ class AddressSnapshot:
 class PeerSnapshot:
     """Another observer.
 
-    ``address`` is where it is asked.  ``heard_at`` is when it answered last, None for never; ``is_silent``: it did not
-    answer the last question.  ``status`` is its last word.  ``report`` is its last report, without its own peers: it
-    came at ``reported_at``, None where that is not known, and its own times are by its node's clock.  ``node`` is its
-    node's name by EC2, empty where that is not known: for as long as it has not told its own.
+    ``address`` is where it is asked.  ``heard_at`` is when it answered last, None if it never did; ``is_silent``: it
+    did not answer the last question.  ``status`` is its last word.  ``report`` is its last report, without its own
+    peers, which came at ``reported_at`` (None if not known); the times in it are by its node's clock.  ``node`` is its
+    node's name by EC2, empty if that is not known; it is used until the observer has told the name itself.
     """
 
     instance_id: str
@@ -117,17 +120,17 @@ class PeerSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that others may know, at ``alive_at``: the deciding thread was alive then.
+    """All that others may know, at the time ``alive_at``, when the deciding thread made it.
 
     ``status`` is the word, without peers and sights.  ``starting``: there was no decision yet.  ``note`` is what
     somebody should know although this observer is ready.  ``are_others_short``: if this node were lost, the others
     would lack room for an address that it holds.  ``is_imds_well``: nothing has gone wrong with IMDS lately.
-    ``denied`` are the IAM actions that the last rehearsal, or the last question, showed denied.
+    ``denied`` are the IAM actions that the last rehearsal, or the last question to EC2, showed as denied.
 
     ``began_at`` is when this process began; ``wall`` is ``alive_at`` in Unix seconds.  ``node`` is this node's name,
     ``address`` its primary address, and ``leaving`` why it is about to end, empty while it is not.  ``answered_at`` is
-    when EC2 was asked the last question that it answered, and ``unanswered`` why it has not answered since, empty where
-    it has.  ``unknown`` says in sentences what else could not be learned.
+    when EC2 was asked the last question that it answered, and ``unanswered`` why it has not answered since, empty if it
+    has.  ``unknown`` says in sentences what else could not be found out.
     """
 
     alive_at: float
@@ -155,19 +158,20 @@ class Snapshot:
         return f"the deciding thread was last seen {silent_for:.0f} s ago" if silent_for > timing.LIVE_WITHIN else ""
 
     def not_ready(self) -> str:
-        """Why it could neither serve some address nor take it over; empty when it could."""
+        """Why this node could neither serve nor take over one address or several; empty if it could for all."""
         reasons = (f"{each.target}: {each.not_ready}" for each in self.addresses if each.not_ready)
         return "starting" if self.starting else "; ".join(reasons)
 
     def free_slots(self) -> int | None:
-        """How many more ENIs this node could take; None where it is not told, or EC2 has not answered yet.
+        """How many more ENIs this node could take; None if it does not tell, or EC2 has not answered yet.
 
-        The word tells peers 0 until then, where it needs a standing ENI that nobody has seen: they had better not wait.
+        Before EC2's first answer the word may tell peers 0, since this node's standing ENI is not known yet: they must
+        not wait for this node.
         """
         return None if self.answered_at is None else self.status.free_slots
 
     def sources(self) -> Mapping[str, Address]:
-        """The addresses that a node carries for the targets, by the targets' texts."""
+        """The address that a node carries for each target, by the target's text."""
         return {each.target: each.source for each in self.addresses if each.source is not None}
 
     def macs_at_risk(self) -> frozenset[str]:

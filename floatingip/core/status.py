@@ -1,9 +1,9 @@
 """
 `/v1/status`: make a report (report.py) of an observer's snapshot, and convert it to JSON and back.
 
-What comes from elsewhere is a valid report or none: an answer of another form, length or depth says nothing.  A report
-names its instance; the asker has to make sure that it comes from there.  Texts that are too long are cut before they
-are sent, so that no report is refused for its length.
+What comes from another node is a valid report or counts as none: an answer of another form, length or depth says
+nothing.  A report names its instance; the asker has to make sure that it comes from there.  Texts that are too long are
+cut before they are sent, so that no report is refused for its length.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ LONGEST = 1_048_576
 
 ADDRESSES_AT_MOST = 256
 FEW = 16
-"""Entries, at most, of lists that are short: NodePorts, phases, sentences."""
+"""Entries, at most, of the short lists: NodePorts, phases, sentences."""
 
 WHY_LONGEST = 200
-"""Characters of a reason that is told for somebody else."""
+"""Characters, at most, of a reason that a peer gave and this observer passes on."""
 
 DEEPEST = 12
-"""Levels of a report, more than ours has, since that of a newer version may have more.  Ours has six: itself, its
-addresses, one of these, its moves, one of these, its seconds.
+"""Levels of nesting in a report, at most.  Ours has six (report, addresses, address, moves, move, seconds); a newer
+version's may have more.
 """
 
 RECENT = 600.0
-"""Seconds in which moves are counted."""
+"""Seconds up to now in which moves are counted."""
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ _ANSWERS = {HealthState.UP: True, HealthState.DOWN: False, HealthState.INIT: Non
 
 
 def of(snapshot: Snapshot, now: float) -> Report:
-    """What the observer reports at ``now``, on its own clock."""
+    """What the observer reports at ``now``, which is by its own clock."""
     wall = snapshot.wall + now - snapshot.alive_at
     stalled = snapshot.not_live(now)
     unknown = [problem for problem in (stalled, *snapshot.unknown) if problem]
@@ -163,7 +163,7 @@ def move_document(move: Move) -> dict[str, object]:
 
 
 def parse(body: bytes) -> Report | None:
-    """The report in an answer's body; None where that is no report."""
+    """The report in an answer's body; None if the body is no valid report."""
     try:
         return _report(_object(read_json(body, depth=DEEPEST)))
     except (ValueError, KeyError):
@@ -228,13 +228,13 @@ def _read_order(value: object) -> OrderReport:
 
 
 def _read_health(value: object) -> HealthReport:
-    """What a newer version alone can say of it is not known here."""
+    """The health; UNKNOWN for a value that only a newer version has."""
     said = _name(value)
     return HealthReport(said) if said in tuple(HealthReport) else HealthReport.UNKNOWN
 
 
 def _read_move(address: str, value: object) -> Move | None:
-    """None for one that ended in a way that a newer version alone knows."""
+    """The move; None for a result that only a newer version has."""
     told = _object(value)
     result = _RESULTS_READ.get(_name(told["result"]))
     if result is None:

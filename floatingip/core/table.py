@@ -12,7 +12,7 @@ from floatingip.core.wording import clock, milliseconds, printable, span
 HEAD = ("ADDRESS", "ROLE", "NODE", "INSTANCE", "SINCE", "HEALTH", "RTT", "CAN TAKE OVER")
 
 NARROWEST_LAST = 16
-"""Characters that the last column needs at least; where there are fewer, each cell gets a line of its own."""
+"""Characters that the last column needs at least; if there is less room, each cell gets a line of its own."""
 
 _GAP = "  "
 
@@ -62,7 +62,7 @@ def _row(*cells: str) -> tuple[str, ...]:
 
 
 def _seen(by: Picture | Standby) -> tuple[str, str]:
-    """Whether the address answers, and within which time."""
+    """Whether the address answers, and the round-trip time."""
     return _HEALTH[by.health], milliseconds(by.round_trip) if by.round_trip is not None else "-"
 
 
@@ -81,7 +81,7 @@ def _able(standby: Standby, time: float) -> str:
 
 
 def lacking(standby: Standby, time: float) -> str:
-    """Why it could not take over, and for how long that has been so."""
+    """Why the standby could not take over, and for how long that has been so."""
     since = standby.unready_since
     return standby.why_not if since is None else f"{standby.why_not} (for {span(time - since)})"
 
@@ -100,7 +100,7 @@ def details(each: Picture, shown: Overview) -> Iterator[tuple[str, str]]:
     move, is_told = each.last_move, any(not observer.problem for observer in shown.observers)
     none = "none that anybody saw since it started" if is_told else "not known: no observer told anything"
     yield "last move", moved(move, shown) if move is not None else none
-    at_least = "" if is_told else "at least "  # EC2's tags have those only that counted for the ration
+    at_least = "" if is_told else "at least "  # EC2's tags have only the moves that counted for the ration.
     wait = each.rationed_until - shown.time if each.rationed_until is not None else 0.0
     rationed = f"not before {span(wait)} from now" if wait > 0 else "could be at once"
     yield "moves", f"{at_least}{each.moves_in_ten_minutes} in the last ten minutes; the next rationed one {rationed}"
@@ -136,7 +136,7 @@ def called(shown: Overview, instance: str) -> str:
 
 
 def remarks(observer: Observer) -> Iterator[str]:
-    """What is worth saying of an observer."""
+    """Sentences on what is wrong with an observer."""
     if observer.problem:
         yield f"told nothing: {observer.problem}"
     if observer.leaving:
@@ -180,7 +180,7 @@ def _stacked(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
 
 
 def _hanging(begin: str, text: str, width: int | None) -> Iterator[str]:
-    """The text behind ``begin``, wrapped, its further lines indented below the first."""
+    """The text after ``begin``, wrapped; its further lines are indented to stand below the first."""
     words, room = printable(text).split(" "), max(1, width - len(begin)) if width is not None else None
     line = ""
     for word in words:

@@ -1,4 +1,4 @@
-"""What ``FLOATING_IP`` may reserve: addresses that a subnet can have, and allocation ids; and what to give instead."""
+"""Read ``FLOATING_IP``: addresses that a subnet can have, and allocation ids; say what is wrong with anything else."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from floatingip.core.model import Allocation, Target
 from floatingip.core.settings import LONGEST_SHOWN, shortened, shown
 
 VPC_IPV6 = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
-"""What a subnet can have: global unicast addresses, and unique local ones."""
+"""The IPv6 addresses that a subnet can have: global unicast addresses, and unique local ones."""
 
 AWS_LOCAL_IPV6 = IPv6Network("fd00:ec2::/32")
-"""Where instances find IMDS, the resolver and the time: no subnet has these."""
+"""The addresses of IMDS, the resolver and the time service: no subnet has these."""
 
 _ALLOCATION = re.compile(r"eipalloc-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 
 
 def floating_ips(listed: str, problems: list[str]) -> tuple[Target, ...]:
-    """What a list with commas reserves; each of its problems is added to ``problems``."""
+    """The targets in a list with commas; a sentence for each problem of the list is added to ``problems``."""
     texts = [text.strip() for text in listed.split(",")]
     if not any(texts):
         problems.append(
@@ -44,7 +44,7 @@ def floating_ips(listed: str, problems: list[str]) -> tuple[Target, ...]:
 
 
 def _target(text: str) -> Target | str:
-    """What the text reserves, or why it cannot be that, and what to give instead."""
+    """The target that the text names; or a sentence (str) why it names none, and what to give instead."""
     if _ALLOCATION.fullmatch(text):
         return Allocation(text)
     try:
@@ -57,7 +57,7 @@ def _target(text: str) -> Target | str:
 
 
 def _subnets_can_have(address: IPv4Address | IPv6Address) -> bool:
-    """By what a VPC may be made of ("VPC CIDR blocks", VPC User Guide); its public IPv4 ranges may be anything else."""
+    """Whether a VPC can have the address ("VPC CIDR blocks", VPC User Guide); it may use any public IPv4 range."""
     if isinstance(address, IPv6Address):
         return address not in AWS_LOCAL_IPV6 and any(address in network for network in VPC_IPV6)
     return not (
@@ -70,8 +70,8 @@ def _subnets_can_have(address: IPv4Address | IPv6Address) -> bool:
 
 
 def _instead_of(text: str) -> str:
-    """What to do about a text that is no address: what people have at hand instead of one."""
-    # With every further colon one that is long would take longer, up to minutes.
+    """What to do about a text that is no address, for each kind of mistake that people make."""
+    # Only short texts are matched: with every further colon a long one would take longer, up to minutes.
     alone = len(text) <= LONGEST_SHOWN and re.match(
         r"\[?(?P<ipv6>[0-9a-fA-F:]*:[0-9a-fA-F:.]*)\]|(?P<ipv4>[0-9]+(?:\.[0-9]+)+):[0-9]*|(?P<cidr>[0-9a-fA-F:.]+)/",
         text,

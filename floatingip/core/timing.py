@@ -1,9 +1,9 @@
 """
 How long everything waits, and for what: all seconds of the agent, and of the runtime that serves it, on one page.
 
-Each of these is a compromise between an outage and a move that was not needed; those of the pace at which EC2 is asked
-are in pace.py, those that a user may choose in settings.py, and how long one library or program may take for an answer
-is said by its edge.
+Each is a compromise between an outage and a move that was not needed.  Seconds that are not here: the pace at which EC2
+is asked (pace.py), what a user may choose (settings.py), and how long one library or program may take for an answer
+(the module in edges/ that uses it).
 """
 
 from __future__ import annotations
@@ -14,43 +14,45 @@ PEER_HEARD = 2.0
 """Seconds for which an observer's answer shows that this node reaches it."""
 
 SPREAD_STEP = 2.0
-"""Seconds that a node waits with a free ENI for each address it has already, so that the others get some."""
+"""Seconds that a node waits before it claims a free ENI, for each address that it has already, so that the other nodes
+get some."""
 
 MOST_SPREAD = 3
-"""So many addresses of a node count for that, at most."""
+"""At most this many addresses of a node count for `SPREAD_STEP`."""
 
 RANK_STEP = 2.0
 """Seconds that each living observer before this one in rank gets to claim a free ENI (R1)."""
 
 TAKING_STEP = 4.0
-"""The same for taking an address from the judged standing ENI, where EC2 cannot tell the first of two: longer than an
-observer pauses whose call EC2 has just failed."""
+"""The same for taking an address from the judged standing ENI, where EC2 would not refuse the second of two: longer
+than an observer pauses after EC2 failed its call."""
 
 LEFT_TO_SUCCESSOR = 10.0
 """Seconds for which a free ENI is left to the node that an order names."""
 
 PEER_EXISTS = 10.0
-"""Seconds after which a peer that was not heard of is taken for gone, and not waited for."""
+"""Seconds without an answer after which a peer counts as gone, and is not waited for."""
 
 TOLD_WITHIN = 3.0
 """Seconds within which an observer that has just begun to look should be able to tell whether the address answers."""
 
 WITNESS_HEARD, WITNESS_EXISTS = 3.0, 30.0
-"""The same two for the Kubernetes API server, which may take a second to answer: from when it was asked."""
+"""The same as PEER_HEARD and PEER_EXISTS for the Kubernetes API server, which may take a second to answer: counted from
+when it was asked."""
 
 ALONE_FOR = 4.0
-"""Seconds of lost probes that convict where nobody within the VPC can be asked, or only the API server answers, but
-none of the other observers: longer than most trouble of a network, and short enough to be worth a takeover."""
+"""Seconds of lost probes that convict a holder if nobody within the VPC can be asked, or if only the API server answers
+and none of the other observers: longer than most network trouble, and short enough to be worth a takeover."""
 
 CUT_OFF_FOR = 10.0
-"""Seconds of lost probes that convict where all fell silent at once who answered before: most likely it is this node
-that is cut off."""
+"""Seconds of lost probes that convict a holder if all that answered before fell silent at once: most likely this node
+is the one that is cut off."""
 
 UNREACHED_TOLD = 10.0
-"""Seconds after which it is told that neither the address nor its holder's observer ever answered this node."""
+"""Seconds after which this node says that neither the address nor its holder's observer ever answered it."""
 
 REACHED_FOR = 5.0
-"""Seconds of UP after which it is written to a tag that the address was reached (evidence.py)."""
+"""Seconds of UP after which a tag is written that says that the address was reached (evidence.py)."""
 
 LOOK_IN_PEACE = 60.0
 LOOK_IN_DOUBT = 1.0
@@ -66,63 +68,66 @@ UNSOUND_FOR = 3.0
 """Seconds for which a holder must call itself unsound before it is relieved (R5): a flushed rule is back within one."""
 
 UNSOUND_KEPT = 3600.0
-"""Seconds for which a node that was unsound when it held the address takes it from no holder for being so (R5): what is
-broken everywhere moves it as seldom as the longest pause of the ration allows, and what was mended is not for ever."""
+"""Seconds for which a node that was unsound when it held the address does not take it from another unsound holder (R5).
+So if every node is broken, the address moves no more often than the ration's longest pause allows; and a node that was
+mended may take it again some time."""
 
 DEVICE_FOR = 22.0
-"""Seconds for which EC2 may show the ENI attached while its device is not there; a slow one takes 20 s (R14)."""
+"""Seconds for which EC2 may show the ENI attached while its device is not there; a slow device takes 20 s (R14)."""
 
 LEFT_TO_OTHERS = 5.0
-"""Seconds for which a node that is about to end leaves to others what nobody has."""
+"""Seconds for which a node that is about to end leaves an address that nobody has to the others."""
 
 GIVEN_UP_FOR = pace.SLOWEST + RANK_STEP
-"""Seconds for which a node leaves to others the ENI that it has detached from itself for want of its device (R14): they
-may have seen no change for long, and so be told of it at their next question only."""
+"""Seconds for which a node leaves an ENI to the others after it detached the ENI from itself because its device did not
+come (R14).  If the others have seen no change for long, they learn of the free ENI only by their next question."""
 
 TAKEN_AFTER = 20.0
-"""Seconds for which EC2 must refuse the address while it shows nobody who has it, until that is believed: a lost race
-is shown sooner."""
+"""Seconds for which EC2 must refuse the address while it shows nobody who has it, before the address counts as taken by
+something that is not shown: if a race was lost, EC2 shows the winner sooner."""
 
 ATTACHING_FOR = 60.0
-"""Seconds in ``attaching``, which mostly takes a few, after which EC2 is taken not to finish: a silent holder is then
-judged as a dead one (R3), and one that lives gives the ENI up (R14)."""
+"""Seconds in ``attaching``, which mostly takes a few, after which EC2 is not expected to finish: then a silent holder
+is judged like a dead one (R3), and a holder that is alive gives the ENI up (R14)."""
 
 PATIENT_FORCE = 4
 """While the holder's word is heard, a detach is given this many times ``force_after`` (R13)."""
 
 ANSWER_KEPT = 5.0
-"""Seconds for which an answer of EC2 shows that this node's own network is sound, where no probe was lost since."""
+"""Seconds for which an answer of EC2 shows that this node's own network is sound, if no probe was lost since."""
 
 REPEAT_AFTER = 1.0
 """Seconds until the same EC2 write is made again: Describes lag, so the last one's effect may not be visible yet."""
 
 CLAIM_SHOWN = 8.0
-"""Seconds within which Describes show an address on the ENI that EC2 accepted it for; after them it is claimed anew."""
+"""Seconds within which Describes show an address on the ENI that EC2 accepted it for; later it is claimed again."""
 
 NEW_OWNER = 5.0
 """Seconds for which a standing ENI that has just got the address is not judged (A3)."""
 
 FRESH_ANSWER = 1.0
-"""Seconds for which an answer of EC2 allows to take an address from the standing ENI that it shows (A1): since it was
-asked for or, where EC2 is slow, since it came."""
+"""Seconds for which an answer of EC2 is fresh enough to take an address from the standing ENI that it shows (A1),
+counted from its question or, if EC2 is slow, from its arrival."""
 
 DECIDED_FOR = 2.0
-"""Seconds for which a write may be made after it was decided: three tries of one that EC2 throttles take 1.5.  A node
-that stood still in between decides anew, since another one may have the address by then."""
+"""Seconds after a write was decided within which it may be made: three tries of a write that EC2 throttles take 1.5.  A
+node that stood still in between decides anew, since another one may have the address by then."""
 
 LOOK_BEFORE_TAKING = 0.5
-"""Seconds between two questions in doubt: so the answer is fresh when it is needed."""
+"""Seconds between two questions to EC2 in doubt, so that the answer is fresh when it is needed."""
 
 SAME_MOVE = 10.0
-"""Seconds for which a record in the ration is of the move that is being made: a standing ENI's attachment stays."""
+"""Seconds for which a record in the ration counts as one of the move that is being made: a standing ENI's attachment
+stays, so its id does not tell."""
 
 QUIET_FOR = 2.0
-"""Seconds of a silent word after which EC2 is asked what became of the holder, though its address answers: a node that
-shuts down ends its pods first.  Where the holder vouched for an address that does not answer, its silence alone
-convicts it, and must last as long: four questions."""
+"""Seconds without the holder's word after which EC2 is asked what became of the holder, though its address answers: a
+node that shuts down ends its pods first.  If the holder vouched for an address that does not answer, its silence alone
+convicts it, and must last as long, which is four questions."""
 
 QUIET_PAUSE = 1.0
-"""Seconds between two such questions, at least: half as long as the silence lasts, up to the slowest pace."""
+"""Seconds, at least, between two such questions to EC2; the pause is half as long as the silence has lasted, up to the
+slowest pace."""
 
 READY_KNOWN = 10.0
 """Seconds for which it counts that the Kubernetes API server called this observer's pod Ready (R5)."""
@@ -132,7 +137,8 @@ END_TOLD_WITHIN = 3.0
 relieves a leaving holder (R5): three questions; the holder serves meanwhile."""
 
 CALLED_READY_FOR = 15.0
-"""Seconds for which that must have been so all the time: kubelets tell of themselves every ten."""
+"""Seconds for which the API server must have called this observer's pod Ready without a break (R5): kubelets report
+every ten."""
 
 # The agent.
 
@@ -140,17 +146,18 @@ TICK = 0.25
 """Seconds after which a view is judged again even when nothing happened: time itself decides some rules."""
 
 CALM_TICK = 1.0
-"""The same for an address that is held and answers: whatever ends that is news, and is judged at once."""
+"""The same for an address that is held and answers: any end of that is news, and is judged at once."""
 
 POD_EVERY, POD_IN_DOUBT, POD_AWAITED = 2.0, 0.5, 0.25
 """Seconds between two questions to the API server about the own pod: in peace; while an address is in doubt or the node
 is written off; and when the next answer decides something."""
 
 METADATA_CALM = 12.0
-"""Seconds without an error after which IMDS counts as well: it was asked for notices twice."""
+"""Seconds without an error after which IMDS counts as working: in that time it was asked for notices twice."""
 
 SHORT_FOR = 30.0
-"""Seconds for which the others must have lacked room before that is told: an observer that starts has none at first."""
+"""Seconds for which the others must have lacked room before that is logged: an observer that starts has none at
+first."""
 
 # Asking EC2.
 
@@ -164,20 +171,21 @@ BACKOFF_DENIED = 60.0
 """Seconds to wait in peace after IAM denied what is asked for."""
 
 BACKOFF_FIRST, BACKOFF_LAST, BACKOFF_MOVING = 0.5, 15.0, 2.0
-"""Seconds to wait after EC2 failed: at first, at most, and at most while something is wrong that EC2 did not refuse."""
+"""Seconds to wait after EC2 failed: at first; at most; and at most while an address may have to move."""
 
 CLAIMS_IN_VAIN = 3
-"""Claims in a row that EC2 accepts, and that come to nothing, which are no accident."""
+"""This many claims in a row that EC2 accepts without any effect are no accident."""
 
 REFUSED_AGAIN = 90.0
-"""Seconds within which two refusals of one kind of write are no two accidents: longer than the pause between two looks
-in peace, after which the same write may be tried again."""
+"""Seconds within which two refusals of one kind of write are no coincidence: longer than the pause between two looks in
+peace, after which the same write may be tried again."""
 
 FORGOTTEN_AFTER = 10.0
 """Seconds after which an ENI that was created but is still not shown must have been deleted: Describes lag less."""
 
 GONE_AFTER = 2.0
-"""The same between the first two answers that lack an ENI that was first shown longer ago than Describes lag."""
+"""Seconds for which answers must lack an ENI that was shown before for longer than Describes lag, until it counts as
+deleted."""
 
 TAGGED_WITHIN = 10.0
 """Seconds within which EC2 shows the tags of an ENI that has just been created: Describes lag less."""
@@ -188,13 +196,13 @@ FULL_FOR = 15.0
 # What is probed, and what others say.
 
 STALL = 0.3
-"""Seconds.  A loss that becomes known this much later than its timeout was not waited for: the observer was stalled."""
+"""Seconds.  If a loss becomes known this much later than its timeout, the observer itself was stalled."""
 
 UNSENT_FOR = 5.0
 """Seconds for which no probe could be sent, after which this node counts as blind: a full buffer is over by then."""
 
 HEARD_KEPT = 60.0
-"""Seconds for which an observer that answered is asked on, whether or not anybody tells of it."""
+"""Seconds for which an observer that has answered is asked again, even if no other observer names it."""
 
 ASK_EVERY = 0.5
 """Seconds between two questions to one observer."""
@@ -203,23 +211,23 @@ ASK_TIMEOUT = 0.5
 """Seconds for a question, from the connection to the last byte of the answer."""
 
 WORD_KEPT = 3.0
-"""Seconds from a question for which its answer says how the holder is: asked twice a second, an answer gets older than
-that only where this node stood still, and the holder may be well again by then."""
+"""Seconds, from its question on, for which an answer says how the holder is.  The holder is asked twice a second, so an
+answer gets older only if this node stood still, and the holder may be well again by then."""
 
 REPORT_EVERY = 10.0
-"""Seconds between two questions to one observer for its whole report, which people read; in doubt there is none."""
+"""Seconds between two questions to one observer for its whole report, which people read; in doubt none is asked."""
 
 REPORT_TIMEOUT = 0.25
-"""Seconds for such a question: the next one for its word waits for it."""
+"""Seconds for such a question: the next question for the observer's word waits for it."""
 
 PEER_ASKED_FOR = 60.0
-"""Seconds after its last question for which a peer is named to others."""
+"""Seconds for which a peer is named to others after it last asked."""
 
 PEER_CONFIRMED_FOR = 300.0
 """Seconds after which EC2 is asked anew about a peer: its address may be a pod's by then."""
 
 PEER_REFUSED_FOR = 60.0
-"""Seconds for which a source, or an instance known by hearsay, that EC2 did not show is not asked about again."""
+"""Seconds for which EC2 is not asked again about a source, or an instance known by hearsay, that it did not confirm."""
 
 PEERS_CONFIRMED_EVERY = 5.0
 """Seconds between two questions to EC2 about peers, on average, and after a failure."""
@@ -228,7 +236,7 @@ SIGHT_CHECKED_EVERY = 5.0
 """Seconds after which a holder checks anew whether it reaches an observer in doubt from the address."""
 
 SIGHT_TOLD_FOR = 15.0
-"""Seconds for which that observer is told what came of a check."""
+"""Seconds for which that observer is told the result of a check."""
 
 SERVED_CHECK_EVERY = 3.0
 """Seconds between two checks of one NodePort at a node's primary address."""
@@ -240,42 +248,43 @@ SERVED_HEARD_FOR = 10.0
 """Seconds for which an observer's word on where NodePorts answer is believed."""
 
 SETTINGS_EVERY = 10.0
-"""Seconds between two looks whether the ConfigMap's files have changed, which kubelet sees to once a minute."""
+"""Seconds between two checks whether the ConfigMap's files have changed; kubelet updates them once a minute."""
 
 LIST_EVERY = 60.0
-"""Seconds between two questions which NodePorts there are."""
+"""Seconds between two lists of the NodePorts."""
 
 LIST_AGAIN = 5.0
-"""Seconds until that is asked again which was not told: on a node that has just booted nothing leads to the API server
-before kube-proxy runs, which is a pod as this one.
+"""Seconds until the NodePorts are listed again after that failed: on a node that has just booted the API server cannot
+be reached before kube-proxy runs, which is a pod like this one.
 """
 
 # IMDS and Kubernetes.
 
 IMDS_LATE = 30.0
-"""Seconds after which IMDS shows surely what EC2 has given to this node."""
+"""Seconds after which IMDS surely shows an address that EC2 has given to this node."""
 
 IMDS_SILENT_FOR = 4.0
 """Seconds without an answer of IMDS on an address that is here, after which EC2 is asked instead."""
 
 LOOK_UNWITNESSED = 4.0
-"""Seconds between two questions to EC2 while IMDS does not tell."""
+"""Seconds between two questions to EC2 while IMDS does not answer."""
 
 METADATA_EVERY = 1.0
 """Seconds between two questions to IMDS whether the address is still here."""
 
 NOTICE_EVERY = 5.0
-"""Seconds between two questions to IMDS for notices; the shortest of them, spot's, comes two minutes ahead."""
+"""Seconds between two questions to IMDS for notices; the latest of them, for spot instances, comes two minutes
+ahead."""
 
 POD_FRESH = 10.0
 """Seconds for which an answer of the API server on the own pod is believed."""
 
 EVICTED_AFTER = 60.0
-"""Seconds after which the control plane evicts the pods of a node that it does not hear of, at least: 40 until the node
-is not ready, and the manifest's toleration of 30, with ten for what differs."""
+"""Seconds after which, at the earliest, the control plane evicts the pods of a node that it does not hear: 40 until the
+node is not ready, plus the manifest's toleration of 30, less ten as a margin."""
 
 POD_READY_FOR = 15.0
-"""Seconds for which this observer must have been ready by its own account before Kubernetes is wrong to call it not
+"""Seconds for which this observer must have called itself ready before it counts that Kubernetes does not call it
 Ready: kubelet's readiness probe needs a few."""
 
 # The ration of moves.
@@ -298,7 +307,8 @@ STANDING_LOOK_SOON = pace.QUICK
 """Seconds between two questions to EC2 while the ENI is on its way, as far as the pace (pace.py) allows them."""
 
 STANDING_LOOK_IN_PEACE = 66.0
-"""Seconds, longer than those of the addresses, which look for all: what they see is enough."""
+"""Seconds between two questions to EC2 in peace: longer than for addresses, whose questions also show the standing
+ENIs."""
 
 STANDING_DEVICE_FOR = DEVICE_FOR
 """Seconds for which the ENI may be attached while its device is not there.  Each further try is given twice as long."""
@@ -310,7 +320,7 @@ STANDING_DEVICE_FOR_AT_MOST = 3600.0
 """Seconds.  Doubling of both ends here."""
 
 STANDING_UNSHOWN_FOR = 60.0
-"""Seconds for which no answer may show the ENI, though its device is here, until another one is made."""
+"""Seconds for which EC2 must not have shown the ENI, though its device is here, before another one is created."""
 
 STANDING_FORCE_AFTER = 20.0
 """Seconds after which a detach is forced, whoever began it: a guest that never got the device cannot let go of it."""
@@ -322,22 +332,22 @@ STANDING_REPEAT_AFTER = 3.0
 """Seconds until the same write is made again: Describes lag, so the last one's effect may not be visible yet."""
 
 INSTANCE_KEPT = 3600.0
-"""Seconds for which an instance is known that EC2 neither describes again nor shows as a holder."""
+"""Seconds after which an instance is forgotten that EC2 neither described again nor showed as a holder."""
 
 REHEARSE_EVERY = 600.0
 """Seconds between two checks whether a takeover would be possible: free slots and permissions."""
 
 REHEARSE_AGAIN = 60.0
-"""Seconds until that is tried again which failed, or which IAM denied."""
+"""Seconds until a check is made again that failed, or in which IAM denied something."""
 
 # The kernel.
 
 HOST_CHECK = 15.0
-"""Seconds after which the next address' plumbing is checked without any event: at each one, of netlink or nft, all of
-them are, so this is for what events do not tell.  A check costs 1 ms, and nft 5 ms of another thread."""
+"""Seconds after which the next address' plumbing is checked without any event.  Each event of netlink or nft has all
+addresses checked, so this is for changes that make no event.  A check costs 1 ms, and nft 5 ms of another thread."""
 
 HOST_RETRY = 1.0
-"""Seconds until what could not be repaired is tried again."""
+"""Seconds until a failed repair is tried again."""
 
 HOST_SETTLE = 0.02
 """Seconds between two checks at least, so that a burst of netlink events costs one or two of them."""
@@ -347,11 +357,11 @@ STORM_SHARE, STORM_BURST = 0.1, 1.0
 that applies: a move is a burst of events, and must not be delayed."""
 
 ANNOUNCED_FOR = 5.0
-"""Seconds for which an address that came is announced; MetalLB does it as long."""
+"""Seconds for which an address is announced after it came; MetalLB does so for as long."""
 
 ANNOUNCE_EVERY = 0.2
-"""Seconds between two announcements: EC2 moves the address a moment after it accepted the call, and drops what is
-announced too early."""
+"""Seconds between two announcements: EC2 moves the address a moment after it accepted the call, and drops announcements
+that come too early."""
 
 # The beginning and the end.
 
@@ -359,7 +369,8 @@ ATTACH_GIVES_UP = 20.0
 """Seconds without any answer of EC2 after which ``attach`` leaves the rest to ``observe``."""
 
 AHEAD_GIVES_UP = 60.0
-"""Seconds after which ``attach`` leaves it to ``observe`` to prepare this node for what another one holds."""
+"""Seconds after which ``attach`` leaves it to ``observe`` to prepare this node for an address that another one
+holds."""
 
 ATTACH_AT_MOST = 120.0
 """Seconds after which ``attach`` leaves whatever is not done to ``observe``: EC2 takes a minute for a move at most."""
@@ -374,56 +385,58 @@ EVICTED_AT_MOST = 10.0
 """Seconds for which a holder whose node ends stays until it is relieved; the manifest's grace period is longer."""
 
 ENDS_UNTOLD, ENDS_HALF_TOLD = 1.0, 3.0
-"""Seconds after SIGTERM after which a holder ends that does not know why: the API server is silent; or it has answered,
-but told too little, as where it is overloaded, or about to end itself, and wants to be asked again in a second."""
+"""Seconds after SIGTERM after which a holder ends that does not know why SIGTERM came: if the API server is silent; and
+if it has answered, but told too little, as when it is overloaded or about to end itself."""
 
 KERNEL_ENDS_WITHIN = 0.5
-"""Seconds that the keeper of the kernel gets at the end."""
+"""Seconds that the thread which keeps the kernel gets to finish at the end."""
 
 NEWS_END_WITHIN = 1.0
-"""Seconds for which ``attach`` waits at its end until the API server has been told of its moves: nobody else tells of
-them."""
+"""Seconds, at most, for which ``attach`` waits at its end until its moves have been told to the API server: nobody else
+would tell of them."""
 
 # Telling.
 
 UNANSWERED_FOR = 180.0
-"""Seconds, three questions in peace, after which a standby that EC2 has not told who has the address counts as one that
-could not take it over: calls that fail now and then are no news."""
+"""Seconds after which a standby counts as one that could not take the address over, if EC2 has not told it who has
+that: three questions in peace, since calls that fail now and then are no news."""
 
 NOT_READY_FOR = 30.0
-"""Seconds for which a node must have been unable to serve or take over until that is warned of: at its start it is."""
+"""Seconds for which a node must have been unable to serve or take over before that is logged: at its start it is."""
 
 ASTRAY_FOR = 10.0
-"""Seconds for which NodePorts must not have answered at the address, though they do at its holder's own, until that is
-warned of: what is known of the nodes is a few seconds old."""
+"""Seconds for which NodePorts must not have answered at the address, though they do at its holder's own address, before
+that is logged: what is known of the nodes is a few seconds old."""
 
 KERNEL_CALM = 60.0
-"""Seconds without a fault in the kernel after which another one is news: what somebody makes again and again is not."""
+"""Seconds without a fault in the kernel after which another fault is news: one that keeps coming back is not."""
 
 REPAIRS_TOLD = 5
-"""How many repairs of an address' plumbing are told within `KERNEL_CALM`: a move takes two, tampering by hand a few."""
+"""How many repairs of an address' plumbing are logged within `KERNEL_CALM`: a move takes two, tampering by hand a
+few."""
 
 SAID_AGAIN = 600.0
-"""Seconds after which trouble that lasts is told again."""
+"""Seconds after which trouble that lasts is logged again."""
 
 NEWS_WAIT = 30.0
-"""Seconds for which what Kubernetes is told waits for the end of a move to this node, which it must not hold up."""
+"""Seconds, at most, for which news for Kubernetes wait for the end of a move to this node, which they must not
+delay."""
 
 NEWS_AGAIN = 3660.0
 """Seconds after which Kubernetes is told the same again: it forgets an Event after an hour."""
 
 NEWS_AGAIN_FIRST, NEWS_AGAIN_LAST = 5.0, 60.0
-"""Seconds until Kubernetes is told again what did not reach it: at first, and at most."""
+"""Seconds until news that did not reach Kubernetes are told again: at first, and at most."""
 
 NEWS_REFUSED_AGAIN = 600.0
-"""Seconds until the role is told again after it was refused: what allows it may have been applied meanwhile."""
+"""Seconds until the role is told again after it was refused: the missing permission may have been granted meanwhile."""
 
 STANDBY_FOR = 2.0
 """Seconds for which a node must have held no address until its pod's label says so."""
 
 LIVE_WITHIN = 10.0
-"""Seconds within which the deciding thread must have come by, or the agent is not alive and nothing that it said counts
-any more; and within which the thread that probes must be done with what it does."""
+"""Seconds within which the deciding thread must have come by, or the agent counts as not alive, and nothing that it
+published counts any more; and within which the probing thread must be done with what it does."""
 
 KEEPER_LIVE_WITHIN = 60.0
-"""The same for the keeper of the kernel and what it does for one address: longer than the kernel may be silent."""
+"""The same for the keeper of the kernel, and what it does for one address: longer than the kernel may be silent."""

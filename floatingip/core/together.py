@@ -1,4 +1,4 @@
-"""What several observers' views of one address come to: pure, and each of one thing only."""
+"""Combine several observers' reports of one address: each function combines one fact.  Pure."""
 
 from __future__ import annotations
 
@@ -8,34 +8,35 @@ from floatingip.core.move import SHOWN_AT_MOST, Move, Result
 from floatingip.core.report import AddressReport, HealthReport
 
 TOLD_APART = 120.0
-"""Seconds by which the beginnings of two moves to one node differ, or they are one move that two observers tell of: EC2
-takes a minute for a move at most, and clocks differ."""
+"""Two moves to one node that begin less than this many seconds apart are one move that two observers tell of: EC2 takes
+a minute for a move at most, and clocks differ."""
 
 OLD = 120.0
-"""Seconds from which on an answer of EC2 is older than any in peace, twice over."""
+"""Seconds from which on an answer of EC2 counts as old: twice the age that it may have in peace."""
 
 
 def since(holder: str, everybody: Sequence[AddressReport]) -> AddressReport | None:
-    """Whoever saw it first on its holder: others noticed later.  One whose answer of EC2 is old may not know that it
-    was elsewhere meanwhile.
+    """The report of the observer that first saw the address on its ``holder``; the others noticed later.
+
+    Observers whose answer of EC2 is old do not count: the address may have been elsewhere meanwhile.
     """
     seen = [each for each in everybody if each.holder == holder and each.since is not None and age(each) < OLD]
     return min(seen, key=lambda each: each.since or 0.0, default=None)
 
 
 def age(each: AddressReport) -> float:
-    """How old its answer of EC2 is; infinite where there is none."""
+    """How old the observer's answer of EC2 is, in seconds; infinite if it has none."""
     return float("inf") if each.answer_age is None else each.answer_age
 
 
 def health(seen: Collection[HealthReport]) -> HealthReport:
-    """UP if anybody sees it UP, and UNPROBED if there is nobody to see it."""
+    """UP if any observer sees the address UP; UNPROBED if there is no observer to see it."""
     told = (each for each in (HealthReport.UP, HealthReport.DOWN, HealthReport.UNKNOWN) if each in seen)
     return next(told, HealthReport.UNPROBED)
 
 
 def wrong_since(own: AddressReport | None, others: Sequence[AddressReport]) -> float | None:
-    """See `overview.Picture`: one who lost the address before others did was cut off by itself then."""
+    """See `overview.Picture`.  The observer that lost the address last counts: the others were only cut off before."""
     if health([each.health for each in others]) is HealthReport.DOWN and (
         lost := [each.down_since for each in others if each.down_since is not None]
     ):
@@ -46,9 +47,9 @@ def wrong_since(own: AddressReport | None, others: Sequence[AddressReport]) -> f
 
 
 def node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
-    """Whether NodePorts answer any observer at the address; None where that is not known.
+    """For each NodePort, whether it answers any observer at the address; None if that is not known.
 
-    An observer that the address itself does not answer heard them before that: its answer does not count.
+    If the address itself does not answer an observer, what that one says of NodePorts is older, and does not count.
     """
     found: dict[str, bool | None] = {}
     told = ((port, answers, each.health) for each in others for port, answers in each.node_ports.items())
@@ -59,7 +60,7 @@ def node_ports(others: Iterable[AddressReport]) -> dict[str, bool | None]:
 
 
 def moves(views: Iterable[AddressReport]) -> tuple[Move, ...]:
-    """All moves that any observer tells of, each once: as its maker tells it, rather than as others saw it."""
+    """All moves that any observer tells of, each once: as told by the node that made it, or else as others saw it."""
     told = sorted((move for each in views for move in each.moves), key=lambda move: move.began_at)
     made = [move for move in told if move.result is not Result.SEEN]
     seen: list[Move] = []

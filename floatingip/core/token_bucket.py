@@ -1,7 +1,7 @@
 """
-A token bucket: what may be done so often on average, and for a while at once.
+A token bucket: it limits how often something may be done on average, and how often at once.
 
-Pure: the time is an argument.  What a token stands for is its user's: a call to EC2, a question, a second of work.
+Pure: the time is an argument.  Its user says what a token stands for: a call to EC2, a question, a second of work.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class TokenBucket:
-    """``most`` tokens fit in it, and ``a_second`` are added each second; ``left`` were in it at the time ``at``, fewer
-    than none if more were taken than there were.  A new one is full.
+    """A bucket that holds ``most`` tokens, and gets ``a_second`` more each second.
+
+    ``left`` tokens were in it at the time ``at``; the number is negative if more were taken than there were.  A new
+    bucket is full.
     """
 
     most: float
@@ -21,13 +23,13 @@ class TokenBucket:
     at: float = float("-inf")
 
     def held(self, now: float) -> float:
-        """So many are in it now."""
+        """How many tokens are in it now."""
         return min(self.most, self.left + self.a_second * (now - self.at))
 
     def take(self, tokens: float, now: float) -> TokenBucket:
-        """The bucket after so many were taken, whether or not they were there."""
+        """The bucket after ``tokens`` were taken, whether or not there were as many."""
         return replace(self, left=self.held(now) - tokens, at=now)
 
     def due(self, tokens: float) -> float:
-        """When so many are in it."""
+        """When ``tokens`` will be in it."""
         return self.at + max(0.0, tokens - self.left) / self.a_second

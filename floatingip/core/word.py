@@ -1,13 +1,13 @@
 """
-The word, which is what an observer says of itself: to JSON and back, and what follows of it for one attachment.
+The word, which is what an observer says of itself: to JSON and back, and what it means for one attachment.
 
-What comes from elsewhere is a valid word or silence: an answer of another form, length or depth says nothing of the
-node.  A word names its instance; the asker makes sure that it comes from there, by asking at the address that EC2 shows
-for that instance.  To a stranger an observer tells only whether it is ready.  That is a word, too: an observer is
-there, but vouches for nothing.
+What comes from another node is a valid word or counts as silence: an answer of another form, length or depth says
+nothing of the node.  A word names its instance.  The asker makes sure that it comes from there, by asking at the
+address that EC2 shows for that instance.  To a stranger an observer tells only whether it is ready.  That is a word,
+too: an observer is there, but vouches for nothing.
 
-Two versions are there during a rollout.  What only a newer one says is passed over, as if it had not been said, and so
-counts neither for nor against anybody; what an older one does not say yet has a default.
+During a rollout two versions run.  What only a newer version says is ignored, so that it counts neither for nor against
+anybody; what an older version does not say yet has a default.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.probe import Served
 
 LONGEST = 131_072
-"""Bytes of a word, at most: four times what 127 addresses need, and the firewall's mark has no values for more."""
+"""Bytes of a word, at most: four times what 127 addresses need, and there are no more values of the firewall mark."""
 
 MOST = 256
 """Entries of each kind in a word, at most."""
 
 PEERS_AT_MOST = 16
-"""Observers that are asked, and named to others, at most; a Deployment has two to a handful."""
+"""At most this many observers are asked, and named to others; a Deployment has two to a handful."""
 
 DEEPEST = 10
-"""Levels of a word.  Ours has three (the status, what it holds, how it holds that); a newer version's may have more."""
+"""Levels of nesting in a word, at most.  Ours has three (the status, what it holds, how it holds that); a newer
+version's may have more."""
 
 NAME_LONGEST = 128
-"""Characters of a cluster's name (EKS allows 100), an id, an attachment with an address, an address."""
+"""Characters, at most, of a cluster's name (EKS allows 100), an id, an attachment with an address, an address."""
 
 SENTENCE_LONGEST = 300
 """Characters of a problem; what is longer is cut."""
@@ -48,10 +49,10 @@ _PORT = re.compile(r"[1-9][0-9]{0,4}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How a node holds one floating address: by which ``attachment``.
+    """How a node holds one floating address, and by which ``attachment``.
 
-    ``problem`` is why it does not carry the address, empty where it does; ``leaving`` is why it asks to be relieved,
-    empty where it does not; ``written_off``: it does only because Kubernetes has given its node up.
+    ``problem`` is why it does not carry the address, empty if it does.  ``leaving`` is why it asks to be relieved,
+    empty if it does not.  ``written_off``: it asks only because Kubernetes has given its node up.
     """
 
     attachment: str
@@ -64,12 +65,13 @@ class Held:
 class Status:
     """What an observer says of itself.
 
-    ``holds`` are the addresses that its node holds, by the settings' text.  ``sees_up`` are sightings of addresses that
-    its own probes see UP (`Way.of_one`), ``unsure`` those of which it cannot tell yet.  ``free_slots`` is how many more
-    ENIs its node could take, None while it does not know.  ``served`` says where NodePorts answered it lately.
-    ``leaving``: its node is about to end.  ``claiming`` are addresses that EC2 has accepted for it, but does not show
-    there yet, or is asked for just now.  ``peers`` are the instances of those who asked it lately; only EC2 is believed
-    about their addresses.  ``sights`` say, by address, whether the asker is reached from there.  ``ending``: this
+    ``name`` is its deployment's name, ``instance_id`` its node's instance.  ``holds`` has the addresses that its node
+    holds, by the settings' text.  ``sees_up`` are sightings of addresses that its own probes see UP (`Way.of_one`),
+    ``unsure`` those of which it cannot tell yet.  ``free_slots`` is how many more ENIs its node could take, None while
+    it does not know.  ``served`` says where NodePorts answered it lately.  ``leaving``: its node is about to end.
+    ``claiming`` are addresses that EC2 has accepted for its node but does not show there yet, and those that EC2 is
+    being asked for.  ``peers`` are the instances of the observers that asked it lately; their addresses are taken from
+    EC2 only.  ``sights`` says, by floating address, whether the holder reaches the asker from it.  ``ending``: this
     observer is about to end.
     """
 
@@ -93,8 +95,10 @@ RESERVED = Status("", "")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one question: ``status`` is None when there was no answer; ``refused``: the node refused the
-    connection, so it lives, and no observer is there.
+    """What came of one question, asked at ``asked_at`` and known at ``known_at``.
+
+    ``status`` is None if there was no answer.  ``refused``: the node refused the connection, so it is alive, but has no
+    observer.
     """
 
     asked_at: float
@@ -104,7 +108,7 @@ class Answer:
 
 
 def shortened(sentence: str, longest: int = SENTENCE_LONGEST) -> str:
-    """The sentence in so many characters at most; where it goes on that is shown, as the remedy stands at its end."""
+    """The sentence, cut to ``longest`` characters; dots show the cut, as the remedy that stands at its end is lost."""
     return sentence if len(sentence) <= longest else f"{sentence[: longest - 4]} ..."
 
 
@@ -114,7 +118,7 @@ def is_instance_id(text: str) -> bool:
 
 
 def to_peer(status: Status, peers: Mapping[str, Address], sights: Mapping[str, Sight]) -> str:
-    """The word as JSON, for a peer; ``peers`` are primary addresses by instance id."""
+    """The word as JSON, for a peer; ``peers`` has primary addresses by instance id."""
     told = {each.name: getattr(status, each.name) for each in fields(status)}
     told |= {"peers": {peer: str(at) for peer, at in peers.items()}, "sights": {**sights}}
     return json.dumps(told, default=asdict)
@@ -126,7 +130,7 @@ def to_stranger(*, ready: bool) -> str:
 
 
 def parse(body: bytes) -> Status | None:
-    """The word in an answer's body; None where that is no word."""
+    """The word in an answer's body; None if the body is no valid word."""
     try:
         document = _entries(read_json(body, depth=DEEPEST))
         if "ready" in document and "instance_id" not in document:
@@ -137,10 +141,10 @@ def parse(body: bytes) -> Status | None:
 
 
 def word_on(answer: Answer | None, name: str, target: str, attachment: Attachment | None, *, unreachable: bool) -> Word:
-    """What an answer is as the holder's word on one attachment; ``since`` is left open.
+    """The holder's word on one attachment, made from its observer's answer; ``since`` is left for the caller to fill.
 
-    It counts only with our name, the holder's instance and the judged attachment.  ``unreachable``: EC2 shows no
-    address at which the holder could be asked.
+    The answer counts only with our name, the holder's instance and the judged attachment.  ``unreachable``: EC2 shows
+    no address at which the holder could be asked.
     """
     status = answer.status if answer is not None else None
     if attachment is None or (answer is None and not unreachable):

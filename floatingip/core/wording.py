@@ -1,4 +1,4 @@
-"""Times and durations in words, for people; and texts of others, without characters that control a terminal."""
+"""Times and durations in words, for people; and make texts from others safe for a terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def span(seconds: float) -> str:
-    """Two units at most: ``41 s``, ``3 min 12 s``, ``2 d 4 h``."""
+    """A duration, in two units at most: ``41 s``, ``3 min 12 s``, ``2 d 4 h``."""
     left, words = max(0, int(seconds)), list[str]()
     for size, unit in _UNITS:
         count, left = divmod(left, size)
@@ -32,7 +32,7 @@ def clock(wall: float) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """A round-trip: ``0.4 ms``, ``12 ms``."""
+    """A round-trip time, given in seconds: ``0.4 ms``, ``12 ms``."""
     told = seconds * 1000
     return f"{told:.1f} ms" if told < 9.95 else f"{told:.0f} ms"
 

@@ -1,8 +1,7 @@
 """
-What can be written to EC2, as values: a decision names one of them, the runtime (performing.py) makes it.
+The writes to EC2, as values: a decision names one of them, and the runtime (performing.py) makes it.
 
-They are named by EC2's own verbs.  Each is safe to repeat: EC2 refuses it when things are no longer as they were
-judged.
+They have EC2's own verbs as names.  Each is safe to repeat: EC2 refuses it if things are no longer as they were judged.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from floatingip.core.model import Address
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Create the ENI for the target, or the standing one.
+    """Create the ENI for the target, or the standing ENI.
 
-    For each ``generation`` of the client token EC2 creates only one, however many observers ask, and however often.
+    For each ``generation`` of the client token EC2 creates only one ENI, however many observers ask and how often.
     """
 
     generation: int = 0
@@ -49,7 +48,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """Give the ENI the address as a secondary one; ``reassign``: also if another ENI has it, which IPv6 cannot."""
+    """Give the ENI the address as a secondary one; ``reassign``: even if another ENI has it, not possible for IPv6."""
 
     eni_id: str
     address: Address
@@ -73,7 +72,7 @@ class Unassign:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """Write what the observers must remember together."""
+    """Write a tag of the ENI: what all observers must remember."""
 
     eni_id: str
     key: str
@@ -129,14 +128,14 @@ Write = (
 
 
 def is_upkeep(write: Write) -> bool:
-    """Whether the write only keeps an ENI as it should be, or what is remembered there: no move waits until EC2 has
-    answered such a one, which changes nothing that a move goes by.
+    """Whether the write is upkeep: it only keeps an ENI, or a tag on it, as it should be.  It changes nothing that a
+    move depends on, so no move waits for EC2's answer to it.
     """
     return isinstance(write, Tag | SetGroups | KeepAfterTermination | CheckSource)
 
 
 def aim(write: Write) -> object:
-    """What a write is for: two writes with the same aim are one made twice, although a time in them may differ."""
+    """What a write is for: two writes with the same aim count as the same write, even if a time in them differs."""
     match write:
         case Create():
             return Create
@@ -150,8 +149,8 @@ def aim(write: Write) -> object:
 class Token:
     """The ``generation`` of the client token by which an ENI is created.
 
-    For a token that was used EC2 answers for ever that it has created the ENI, even if that was deleted.  So after two
-    things a generation is spent, and the next one is used:
+    If a token is used again, EC2 answers for ever that it has created the ENI, even if that was deleted.  So a
+    generation is spent, and the next one is used, in two cases:
 
     - EC2 said yes to a creation, and no answer has shown the ENI for a while since.  Only the first yes counts: a
       refusal created nothing, and after a timeout the same token may safely be used again.
@@ -201,9 +200,9 @@ class Token:
 
 
 def mended(eni: Eni, groups: tuple[str, ...]) -> Write | None:
-    """The write that mends an attached ENI of ours, None where nothing is wrong.
+    """The write that mends an attached ENI of ours; None if nothing is wrong with it.
 
-    It may lack its security groups or its source check, or would be deleted with its instance.
+    The ENI may lack its security groups (``groups``) or its source check, or would be deleted with its instance.
     """
     if eni.delete_on_termination and eni.attachment is not None:
         return KeepAfterTermination(eni.id, eni.attachment.id)
