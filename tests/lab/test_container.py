@@ -17,8 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 BOTH = pytest.mark.parametrize("command", ["attach", "observe"])
 
 
-def refusal(region: Region, settings: Path, confinement: Sequence[str], command: str) -> str:
-    """What the command says of its end, which has the exit code 6; EC2 was asked nothing but by the doctor."""
+def refusal(region: Region, settings: Path, confinement: Sequence[str], command: str) -> tuple[str, list[str]]:
+    """What the command says of its end, which has the exit code 6, and what the doctor finds; EC2 was asked nothing but
+    by the doctor.
+    """
     settings.write_text("port: 20998\n", encoding="utf-8")
     environment = {
         "PATH": os.environ["PATH"],
@@ -39,8 +41,9 @@ def refusal(region: Region, settings: Path, confinement: Sequence[str], command:
     calls = [event for event in region.history.events("ec2")[seen:] if event["event"] == "call"]
     assert all(call["action"].startswith("Describe") for call in calls)
     line, *others = said.splitlines()
-    assert all(other.startswith(f"floatingip {command}: doctor: fail") for other in others)
-    return str(line)
+    begin = f"floatingip {command}: doctor: fail  "
+    assert all(other.startswith(begin) for other in others)
+    return str(line), [other.removeprefix(begin) for other in others]
 
 
 @BOTH
@@ -50,7 +53,8 @@ def test_without_one_of_its_two_rights_it_touches_nothing(
 ) -> None:
     """As where an admission policy takes it away: neither can be done without, and no third one is needed."""
     confinement = ["setpriv", "--no-new-privs", "--inh-caps", "-all", "--bounding-set", f"-all,{left}"]
-    assert refusal(region, tmp_path / "settings.yaml", confinement, command) == (
+    said, _ = refusal(region, tmp_path / "settings.yaml", confinement, command)
+    assert said == (
         f"floatingip {command}: this container lacks {lacking}; give it user 0 with NET_ADMIN and NET_RAW,"
         " as floating-ip.yaml does; what has changed it on its way?"
     )
@@ -94,10 +98,15 @@ def test_without_the_nodes_network_it_touches_nothing(
     region: Region, tmp_path: Path, pod_network: list[str], command: str
 ) -> None:
     """It would bring the address to a node on which it cannot serve it, or take one off that its predecessor left."""
-    said = refusal(region, tmp_path / "settings.yaml", pod_network, command)
+    said, found = refusal(region, tmp_path / "settings.yaml", pod_network, command)
     assert said.startswith(
         f"floatingip {command}: this container has no link with the MAC of the node's primary interface"
     )
     assert said.endswith(
         "; give the pod `hostNetwork: true`, as floating-ip.yaml does; what has changed it on its way?"
     )
+    assert [line.partition(", 02:")[0] for line in found] == (
+        ["capabilities: this container has no link with the MAC of the node's primary interface"]
+        if command == "attach"
+        else []
+    ), "nothing that the node's own kernel is blamed for"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as Late
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -15,7 +17,7 @@ from floatingip.commands.doctor import finding
 from floatingip.commands.doctor.checks import LOOKS
 from floatingip.commands.doctor.facts import Facts, NotKnown, NoWorker
 from floatingip.commands.doctor.finding import Check, Finding
-from floatingip.core.errors import CloudUnavailable, FloatingIPError, NoCredentials
+from floatingip.core.errors import CloudUnavailable, FloatingIPError, HostError, NoCredentials
 from floatingip.edges import background
 
 FOR_ATTACH = (
@@ -40,6 +42,13 @@ BY_A_WORKER = (
 )  # fmt: skip
 """The checks of the very machine and container that the doctor runs in: elsewhere they say nothing of any node."""
 
+BY_ITS_NETWORK = (
+    finding.WORKERS, finding.PORT, finding.ICMP, finding.OBSERVER, finding.NFT, finding.FORWARDING, finding.RP_FILTER,
+    finding.LINKS, finding.ROUTING, finding.MARKS, finding.FIREWALL, finding.CONNTRACK, finding.KUBE_PROXY,
+    finding.NODE_PORT,
+)  # fmt: skip
+"""The checks that a container without its node's network would answer by its own."""
+
 LATE = "run the doctor again with `--within 15`: what does not answer is named then"
 """What to do about one of these that has not come in time, though EC2 answers: one call hangs, which is given up by
 itself a second after the doctor ends.
@@ -53,6 +62,7 @@ def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within:
     asked = [check for check in checks if check.name in LOOKS]
     for check in asked:
         background.start(f"doctor-{check.name}", partial(_tell, told, check, facts))
+    network = background.begin("doctor-network", lambda: facts.network)
     while len(found) < len(asked):
         try:
             name, findings = told.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -60,7 +70,23 @@ def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within:
             break
         found[name] = findings
     missing = [check for check in asked if check.name not in found]
+    found |= _by_another_network(asked, network, deadline)
     return [each for check in asked for each in found.get(check.name, [_late(check, missing, within)])]
+
+
+def _by_another_network(
+    asked: Collection[Check], network: Future[HostError | None], deadline: float
+) -> dict[str, list[Finding]]:
+    """What counts in place of what was found, where that is of another network than the node's; by the check's name."""
+    try:
+        error = network.result(timeout=max(0.0, deadline - time.monotonic()))
+    except Late:
+        return {}
+    if error is None:
+        return {}
+    found = {each.name: [each.unknown(error.args[0], f"see {finding.CAPABILITIES.name}")] for each in BY_ITS_NETWORK}
+    found[finding.CAPABILITIES.name] = [finding.CAPABILITIES.fail(error.args[0], error.hint)]
+    return {check.name: found[check.name] for check in asked if check.name in found}
 
 
 def _late(check: Check, missing: Collection[Check], within: float) -> Finding:

@@ -19,7 +19,7 @@ from floatingip.commands.doctor.fleet import Met, Reached
 from floatingip.commands.doctor.once import once
 from floatingip.commands.doctor.trying import begin, beside, meet, reach, tried
 from floatingip.core.ec2 import Attachment, Eni, Instance, Owner
-from floatingip.core.errors import FloatingIPError
+from floatingip.core.errors import FloatingIPError, HostError
 from floatingip.core.groups import Worker
 from floatingip.core.model import Address, Allocation, Network, Target
 from floatingip.core.node import Identity, OwnPod
@@ -31,6 +31,7 @@ from floatingip.core.word import PEERS_AT_MOST, Answer
 from floatingip.edges.ec2.cloud import Ec2Cloud, client
 from floatingip.edges.ec2.inspection import PATIENCE, Inspection
 from floatingip.edges.imds import Imds
+from floatingip.edges.kernel.container import check_network
 from floatingip.edges.kubernetes.api_server import ApiServer
 from floatingip.edges.kubernetes.node_ports import PodsServices
 from floatingip.edges.kubernetes.own_pod import PodsOrders
@@ -104,6 +105,17 @@ class Facts:
         laptop is silent for longer than anybody waits.
         """
         return bool(self._region and self._vpc_id and self.settings.name)
+
+    @once
+    def network(self) -> HostError | None:
+        """That this container has not its node's network; None where it has, or that is not known."""
+        try:
+            check_network(self.me.mac)
+        except HostError as error:
+            return error
+        except (NotKnown, OSError):
+            return None
+        return None
 
     # What EC2 shows.
 

@@ -36,6 +36,11 @@ def check(primary_mac: str) -> None:
     """Raise HostError where nothing could be plumbed from here, on the node whose primary interface has this MAC."""
     if missing := lacking():
         raise HostError(f"this container lacks {', '.join(missing)}", RIGHTS_HINT)
+    check_network(primary_mac)
+
+
+def check_network(primary_mac: str) -> None:
+    """Raise HostError where this is not the network of the node whose primary interface has this MAC."""
     with closing(Netlink()) as netlink:
         try:
             with mapped("link"):
