@@ -14,6 +14,8 @@ VPC_IPV6 = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))
 AWS_LOCAL_IPV6 = IPv6Network("fd00:ec2::/32")
 """The addresses of IMDS, the resolver and the time service: no subnet has these."""
 
+_EXAMPLES = {4: "10.0.0.100", 6: "2001:db8:0:1::100"}
+
 _ALLOCATION = re.compile(r"eipalloc-(?:[0-9a-f]{8}|[0-9a-f]{17})")
 
 
@@ -51,9 +53,13 @@ def _target(text: str) -> Target | str:
         address = ip_address(text)
     except ValueError:
         return f"is neither an address nor an allocation id; {_instead_of(text)}"
-    if isinstance(address, IPv6Address) and (address.ipv4_mapped is not None or address.scope_id is not None):
-        return "is no address of a subnet; give one such as 2001:db8:0:1::100"
-    return address if _subnets_can_have(address) else "cannot be in a subnet; give one such as 10.0.0.100"
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return f"is an IPv4 address in IPv6's form; give {address.ipv4_mapped}"
+    if not _subnets_can_have(address):
+        return f"cannot be in a subnet; give one such as {_EXAMPLES[address.version]}"
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return f"names a link of one machine; give {IPv6Address(int(address))}"
+    return address
 
 
 def _subnets_can_have(address: IPv4Address | IPv6Address) -> bool:

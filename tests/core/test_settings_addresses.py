@@ -20,8 +20,9 @@ REFUSED = {
         *("255.255.255.255", "::1", "ff02::1", "::", "fe80::1", "fe80:ec2::1", "::10.0.0.1", "fec0::1", "64:ff9b::1"),
         *("fd00:ec2::254", "100::1"),
     ),
-    # An IPv4 address in disguise, an address with a zone.
-    "is no address of a subnet": ("::ffff:10.0.0.100", "2001:db8::64%eth0"),
+    "cannot be in a subnet; give one such as 2001:db8:0:1::100": ("fe80::1%eth0", "fd00:ec2::254", "::1"),
+    "is an IPv4 address in IPv6's form; give 10.0.0.100": ("::ffff:10.0.0.100", "::FFFF:a00:64"),
+    "names a link of one machine; give 2001:db8::64": ("2001:db8::64%eth0", "2001:DB8:0::64%2"),
 }
 
 
