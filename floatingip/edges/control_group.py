@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from floatingip.core.errors import HostError
+from floatingip.edges import clock
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 """Where a container finds its own."""
@@ -93,12 +94,12 @@ def take_room(groups: Path, lock: Path = LOCK) -> None:
 
 def _lock(file: int) -> None:
     """Have it for this process alone, until it is closed.  Raises HostError where others have it for too long."""
-    deadline = time.monotonic() + LOADING_AT_MOST
+    deadline = clock.now() + LOADING_AT_MOST
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            if time.monotonic() >= deadline:
+            if clock.now() >= deadline:
                 raise HostError("other commands are about to begin in this container", "run it again") from error
             time.sleep(0.05)
         except OSError:  # this file system has no locks

@@ -5,10 +5,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
@@ -158,32 +156,6 @@ def test_sigterm_while_ec2_hangs_ends_pid_1(command: str, code: int, run: Run, r
         container.says("event=node")
         soon(lambda: fault.hits > 0)
         assert container.ends_by_sigterm() == code
-
-
-def test_an_observer_whose_log_nobody_reads_serves_says_so_and_ends(
-    region: Region, machine: Machine, tmp_path: Path
-) -> None:
-    """As on a node whose container runtime has died; its standard output was full before it began."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(writer, bytes(65536))
-    os.set_blocking(writer, True)
-    settings = tmp_path / "unread.yaml"
-    settings.write_text("port: 20998\n")
-    ready = f"http://{machine.worker.address}:20998/readyz"
-
-    def says() -> str:
-        with suppress(OSError), machine.worker.namespace.call(partial(urlopen, ready, timeout=2)) as answer:
-            return str(answer.read().decode())
-        return ""
-
-    with closing(Container(region, machine, "observe", settings, stdout=writer)) as container:
-        soon(lambda: says().startswith("ok; ") and "log is not kept: nobody reads it" in says(), 30)
-        assert container.ends_by_sigterm() == 0
-    for end in (reader, writer):
-        os.close(end)
 
 
 def test_a_denied_attach_exits_with_4_and_names_the_action(run: Run, region: Region) -> None:
