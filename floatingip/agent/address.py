@@ -319,6 +319,7 @@ class FloatingAddress:
             burden=burden,
             informed_at=self._shared.informed_at,
             neighbours=self._shared.neighbours,
+            reached_by_tags=self._shared.reached_by_tags,
             writing=self._writing.writing,
             wrote_at=self._writing.wrote_at,
             accepted=self._writing.accepted,

@@ -73,6 +73,7 @@ from floatingip.core import timing
 from floatingip.core.decision import ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import State
+from floatingip.core.decision.evidence import reached_by_tag
 from floatingip.core.ec2 import Owner
 from floatingip.core.errors import Denied, FloatingIPError
 from floatingip.core.model import Address, Target
@@ -276,6 +277,7 @@ class Agent:
         shared.orphans, shared.mixed, shared.ours = seen.orphans, seen.mixed, seen.ours
         attachments = (eni.attachment for eni in seen.standing if eni.attachment is not None)
         shared.neighbours = frozenset(attachment.instance_id for attachment in attachments) - {me}
+        shared.reached_by_tags = max((reached_by_tag(eni) for eni in seen.standing), default=float("-inf"))
         shared.informed_at = now if shared.informed_at == float("-inf") else shared.informed_at
         way = way_to(self._settings.carry)
         for target, address in self._addresses.items():

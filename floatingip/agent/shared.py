@@ -75,6 +75,9 @@ class Shared:
     informed_at: float = float("-inf")
     """When EC2 first told ``neighbours``; minus infinity before it did."""
 
+    reached_by_tags: float = float("-inf")
+    """When an observer last wrote to any of the standing ENIs that an address answered there, in Unix seconds."""
+
     denied: tuple[str, ...] = ()
     """The IAM actions that dry runs showed denied."""
 

@@ -344,7 +344,7 @@ def test_a_blocked_probe_does_not_move_the_address_while_the_holder_checks_anew(
         assert decision.write is None, shown(decision)
 
 
-# R6: it never answered.
+# R3 and R6: it never answered.
 
 
 test_a_holder_that_never_answered = scenes(
@@ -367,7 +367,14 @@ test_a_holder_that_never_answered = scenes(
         10.0  word:silent probe:LLLLL peer:i-c
         13.9  ec2:a2@i-c word:silent                               -> standby SETTLING R6
         15.0  ec2:a2@i-c/attached/running probe:LLLLL              -> no write
-        19.1  ec2:a2@i-c/attached/running probe:L                  -> tag:R6@19/a2; reason NEVER_ANSWERED
+        19.1  ec2:a2@i-c/attached/running probe:L                  -> takeover NEVER_ANSWERED R3 detach:a2
+
+    nor does the ration hold that up, whatever it took the address for: it has died
+        0.0   ec2:a1@i-a word:sound probe:AA peer:i-c
+        10.0  word:sound probe:LLLLL peer:i-c
+        13.9  ec2:a2@i-c tag:R4@13/a1 word:silent                  -> standby SETTLING R6
+        15.0  ec2:a2@i-c/attached/running tag:R4@13/a1 probe:LLLLL  -> no write
+        19.1  ec2:a2@i-c/attached/running tag:R4@13/a1 probe:L      -> takeover NEVER_ANSWERED R3 detach:a2
 
     and not one that was silent for longer before: if it took the address as it was cut off, it waited
         0.0   ec2:a1@i-a word:sound probe:AA peer:i-c

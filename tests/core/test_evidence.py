@@ -113,7 +113,7 @@ def test_a_node_that_is_cut_off_for_eight_seconds_convicts_nobody(seconds: float
         assert observer.see(10.1 + seconds, "probe:AA word:sound").write is None
 
 
-# R6: what is known of an attachment that this observer never saw answer.
+# R3 and R6: what is known of an attachment that this observer never saw answer.
 
 
 def young(age: float, *, reached: str, moves: str = "") -> Observer:
@@ -135,11 +135,21 @@ def at(observer: Observer, now: float) -> Decision:
 
 test_an_attachment_that_this_observer_never_saw_answer = scenes(
     f"""
-    a holder that was dead before is convicted by one that has just begun: it had its time, and a move is recorded first
+    a holder that was dead before is convicted by one that has just begun: by the tag it has answered there
         0.0  ec2:a1@i-a age:3600 reached:-60 word:silent
         0.5  probe:LLLLL
-        1.0  ec2:a1@i-a age:3600 reached:-60 probe:L             -> tag:R6@1/a1; reason NEVER_ANSWERED
-        2.0  ec2:a1@i-a age:3600 reached:-60 probe:L tag:R6@1/a1  -> detach:a1
+        1.0  ec2:a1@i-a age:3600 reached:-60 probe:L             -> takeover SILENT_HOLDER R3 detach:a1
+
+    so it is right after a move that is rationed
+        0.0  ec2:a1@i-a age:30 reached:-20 tag:R4@-30/a0 word:silent
+        0.5  probe:LLLLL
+        1.0  ec2:a1@i-a age:30 reached:-20 tag:R4@-30/a0 probe:L  -> takeover SILENT_HOLDER R3 detach:a1
+
+    one that had time enough to answer, by EC2's word, is convicted as well, but such a move is recorded first
+        0.0  ec2:a1@i-a age:120 reached:-180 word:silent
+        0.5  probe:LLLLL
+        1.0  ec2:a1@i-a age:120 reached:-180 probe:L             -> tag:R6@1/a1; reason NEVER_ANSWERED
+        2.0  ec2:a1@i-a age:120 reached:-180 probe:L tag:R6@1/a1  -> detach:a1
 
     one that is young is given its time: its node may be plumbing it, or booting
         0.0   ec2:a1@i-a age:3 reached:-60 word:silent
@@ -150,17 +160,17 @@ test_an_attachment_that_this_observer_never_saw_answer = scenes(
     a young one that has answered somebody since it came is not waited for: it was UP for another one, as the tag tells
         0.0  ec2:a1@i-a age:3 reached:-2 word:silent
         0.5  probe:LLLLL
-        2.0  ec2:a1@i-a age:3 reached:-2 probe:L                 -> ; reason NEVER_ANSWERED
+        2.0  ec2:a1@i-a age:3 reached:-2 probe:L                 -> ; reason SILENT_HOLDER
 
     a young one that answered only before it came is waited for
         0.0  ec2:a1@i-a age:3 reached:-4 word:silent
         0.5  probe:LLLLL
-        2.0  ec2:a1@i-a age:3 reached:-4 probe:L                 -> not NEVER_ANSWERED
+        2.0  ec2:a1@i-a age:3 reached:-4 probe:L                 -> SETTLING
 
     a young one that answered only before the last move is waited for
         0.0  ec2:a1@i-a age:3 reached:-2 tag:R3@-1/a0 word:silent
         0.5  probe:LLLLL
-        2.0  ec2:a1@i-a age:3 reached:-2 tag:R3@-1/a0 probe:L    -> not NEVER_ANSWERED
+        2.0  ec2:a1@i-a age:3 reached:-2 tag:R3@-1/a0 probe:L    -> SETTLING
 
     one lost probe convicts nobody that was not watched before: its network may have stood still for a moment
         0.0  ec2:a1@i-a age:3600 reached:-60 word:silent

@@ -5,6 +5,7 @@ import pytest
 from floatingip.core import timing
 from floatingip.core.model import Carry
 from tests.sim.fleet import ADDRESS, INSTANT, Fleet
+from tests.sim.worker import Worker
 
 TAGGED_AFTER = timing.REACHED_FOR + 5.0
 """Seconds after which the address' tag tells that observers reach each other."""
@@ -13,8 +14,12 @@ LATER = 300.0
 """Seconds after which all that is ever tried has been: another move would come after three minutes."""
 
 
-def moved_in_vain(carry: Carry) -> Fleet:
-    """Three workers: the holder reaches nobody any more, nor does the one that takes the address from it (R4)."""
+FOLLOWED_WITHIN = 20.0
+"""Seconds within which an address is somewhere else whose holder has died: where addresses move, some wait."""
+
+
+def moved(carry: Carry) -> tuple[Fleet, Worker, Worker]:
+    """Three workers: the first one reached nobody any more from the address, so the second has just taken it (R4)."""
     fleet = Fleet(1, workers=3, profile=INSTANT, carry=carry)
     fleet.observers()
     fleet.run(fleet.now + TAGGED_AFTER)
@@ -23,6 +28,12 @@ def moved_in_vain(carry: Carry) -> Fleet:
     fleet.wait(lambda: fleet.at(ADDRESS) in others, fleet.settings.patience + 10.0, "another one takes it")
     second = fleet.at(ADDRESS)
     assert second is not None
+    return fleet, first, second
+
+
+def moved_in_vain(carry: Carry) -> Fleet:
+    """The second one reaches nobody either."""
+    fleet, _, second = moved(carry)
     second.is_mute = True
     return fleet
 
@@ -48,9 +59,10 @@ def test_where_it_reaches_nobody_anywhere_it_is_not_moved_for_ever(carry: Carry)
     assert len(fleet.stays(ADDRESS)) == 3
 
 
-def test_it_is_moved_once_more_where_all_observers_are_restarted_meanwhile() -> None:
+@pytest.mark.parametrize("carry", Carry)
+def test_it_is_moved_once_more_where_all_observers_are_restarted_meanwhile(carry: Carry) -> None:
     """As whoever is called does first: nobody has seen it answer any more, but the tags tell that it did."""
-    fleet = moved_in_vain(Carry.ENI)
+    fleet = moved_in_vain(carry)
     fleet.workers[0].is_mute = False
     fleet.run(fleet.now + 5.0)
     for worker in fleet.workers:
@@ -58,3 +70,26 @@ def test_it_is_moved_once_more_where_all_observers_are_restarted_meanwhile() -> 
         worker.start()
     fleet.holds_for(lambda: len(fleet.stays()) == 2, fleet.settings.settle, "no move")
     fleet.wait(lambda: fleet.serving() is not None, 30.0, "one of the others takes it")
+
+
+@pytest.mark.parametrize("dies_after", [0.0, 3.0])
+@pytest.mark.parametrize("carry", Carry)
+def test_a_successor_that_dies_is_followed_whatever_it_took_the_address_for(carry: Carry, dies_after: float) -> None:
+    """Moves for that cause are a minute apart at least, but this one is for another: it was heard, and fell silent."""
+    fleet, first, second = moved(carry)
+    first.is_mute = False
+    fleet.run(fleet.now + dies_after)
+    second.cut_power()
+    fleet.wait(lambda: fleet.serving() is not None, FOLLOWED_WITHIN, "another one has it")
+
+
+@pytest.mark.parametrize("dies_after", [0.0, 1.0])
+@pytest.mark.parametrize("carry", Carry)
+def test_a_move_to_a_node_that_dies_at_once_was_not_in_vain(carry: Carry, dies_after: float) -> None:
+    """The first one may get it back, and still reaches nobody: then the third one does, which has never been tried."""
+    fleet, first, second = moved(carry)
+    fleet.run(fleet.now + dies_after)
+    second.cut_power()
+    (third,) = (worker for worker in fleet.workers if worker not in (first, second))
+    within = FOLLOWED_WITHIN + fleet.settings.settle + timing.RATION_FIRST_WAIT
+    fleet.wait(lambda: fleet.serving() is third, within, "the third worker takes it")

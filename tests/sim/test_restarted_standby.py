@@ -66,7 +66,7 @@ def test_a_dead_node_is_still_taken_for_one(restarted: Restarted) -> None:
     restarted.holder.worker.cut_power()
     restarted.keeps(timing.QUIET_FOR - 0.5)
     restarted.moves(timing.QUIET_FOR + timing.ALONE_FOR + 5.0)
-    assert {line.fields["rule"] for line in restarted.standby.logged("takeover")} == {"R6"}
+    assert {line.fields["rule"] for line in restarted.standby.logged("takeover")} == {"R3"}
 
 
 def test_a_holder_that_reaches_nobody_any_more_is_left_after_patience(restarted: Restarted) -> None:

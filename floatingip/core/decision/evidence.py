@@ -82,7 +82,9 @@ def should_answer(situation: Situation) -> bool:
     seen_at, reached_at = view.wall - (view.now - memory.moved_at), reached_by_tag(situation.eni)
     if answered_by_tag(situation) and reached_at > seen_at:
         return True
-    # The observers that saw it answer elsewhere may have been restarted since; the tags of the ENI remain.
+    # The observers that saw it answer elsewhere may have been restarted since; tags remain.  Those of standing ENIs do
+    # not move along with the address, so all of them are looked at.
+    reached_at = max(reached_at, view.reached_by_tags)
     is_old = view.now - memory.attachment_since >= settle + timing.PEER_EXISTS and not situation.is_silent
     return is_old and reached_at > -inf and situation.moves_since(reached_at) <= 1
 

@@ -174,7 +174,7 @@ def _remember_nobody(memory: Memory, view: View, owner: Owner, way: Way) -> Memo
 def _begin_attachment(memory: Memory, view: View, attachment: Attachment) -> Memory:
     """EC2 shows another attachment than before: forget what was seen of the last one."""
     here = attachment.instance_id == view.me
-    moves, unseen = memory.moves_since_up, memory.moves_since_seen
+    heard = _was_heard(memory.last_holder, view)
     return _with(
         memory,
         attachment_id=attachment.id,
@@ -183,8 +183,8 @@ def _begin_attachment(memory: Memory, view: View, attachment: Attachment) -> Mem
         gave_up=False,
         # The holder that an observer finds at its start may have had the address for long: that is no move.
         moved_at=view.now if memory.last_holder else memory.moved_at,
-        moves_since_up=None if moves is None else moves + 1,
-        moves_since_seen=None if unseen is None else unseen + 1,
+        moves_since_up=_one_more(memory.moves_since_up, heard=heard),
+        moves_since_seen=_one_more(memory.moves_since_seen, heard=heard),
         last_holder=attachment.instance_id,
         came_from=memory.last_holder,
         dead_answers=0,
@@ -199,6 +199,21 @@ def _begin_attachment(memory: Memory, view: View, attachment: Attachment) -> Mem
         unrecorded=memory.unrecorded if here else "",
         unsound_here="" if here else memory.unsound_here,
     )
+
+
+def _was_heard(holder: str, view: View) -> bool:
+    """The holder that has just lost the address lives: it is this node, or its observer answers."""
+    heard = (peer.instance_id for peer in view.peers if view.now - peer.heard_at <= timing.PEER_HEARD)
+    return holder == view.me or holder in heard
+
+
+def _one_more(moves: int | None, *, heard: bool) -> int | None:
+    """So many changes of holder since the address answered, with one more; None while it never did.
+
+    Where it did not answer, and its holder is silent, that one has died, most likely: so nobody knows whether it would
+    have answered there, and that move was not in vain.
+    """
+    return moves + 1 if moves is not None and (heard or moves == 0) else moves
 
 
 def _remember_status(memory: Memory, view: View, owner: Owner, attachment: Attachment) -> Memory:

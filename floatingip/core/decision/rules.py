@@ -80,10 +80,16 @@ def r5_the_holder_is_written_off(situation: Situation) -> Charge | None:
 
 
 def r3_down_and_silent(situation: Situation) -> Charge | None:
-    """The address answered under this attachment and no longer does, and the holder's observer is silent."""
+    """The address is down, and the holder's observer is silent, one of whom was well where the address is now: that has
+    answered this observer there, or another one, or the holder was heard.
+    """
     health = situation.view.health
-    if is_down(health) and health.ever_up and _tells_by_silence(situation):
+    if not is_down(health) or not _tells_by_silence(situation):
+        return None
+    if health.ever_up or answered_by_tag(situation):
         return Charge(Rule.R3, Reason.SILENT_HOLDER, situation.who)
+    if was_reached(situation) and _fell_silent_here(situation):
+        return Charge(Rule.R3, Reason.NEVER_ANSWERED, situation.who)
     return None
 
 
@@ -106,7 +112,7 @@ def r4_down_though_it_calls_itself_sound(situation: Situation) -> Charge | None:
 
 
 def r6_never_answered(situation: Situation) -> Charge | None:
-    """The address never answered under this attachment, and the holder's observer is silent."""
+    """The address never answered under this attachment, and the holder's observer is silent, and was all the time."""
     health = situation.view.health
     if is_down(health) and not health.ever_up and _tells_by_silence(situation) and _has_settled(situation):
         return Charge(Rule.R6, Reason.NEVER_ANSWERED, situation.who)
@@ -227,7 +233,7 @@ def _is_ready(situation: Situation) -> bool:
 
 
 def _fell_silent_here(situation: Situation) -> bool:
-    """R6: the holder's observer was heard under this attachment, or right before it, and is not any more.
+    """R3: the holder's observer was heard under this attachment, or right before it, and is not any more.
 
     Right before it counts, since the holder was alive when it took the address from another node, and not cut off, or
     it would have waited longer.  That does not hold in a fleet of two, where this node is the one that just lost the
@@ -240,7 +246,7 @@ def _fell_silent_here(situation: Situation) -> bool:
 
 
 def _has_settled(situation: Situation) -> bool:
-    """R6: the address has had time enough to answer, or its node fell silent before it did.
+    """R6: the address has had time enough to answer.
 
     An attachment that is older than this observer has had that time already.  If nobody was reached since the last
     move, another move would most likely not help either; one is tried.
@@ -249,10 +255,6 @@ def _has_settled(situation: Situation) -> bool:
     unseen_for = view.now - max(memory.attachment_since, view.word.since)
     if not was_reached(situation):
         return unseen_for >= settings.settle and is_untried(situation)
-    if answered_by_tag(situation):
-        return True
-    if _fell_silent_here(situation):
-        return True
     if view.now - memory.moved_at < settings.settle:
         return False
     since_wall = situation.attachment.since_wall

@@ -126,6 +126,9 @@ class View:
     neighbours: frozenset[str] = frozenset()
     """The other instances to which EC2 last showed standing ENIs attached: they may have observers."""
 
+    reached_by_tags: float = float("-inf")
+    """When an observer last wrote to any of the standing ENIs that an address answered there, in Unix seconds."""
+
     mine: Eni | None = None
     """This node's standing ENI, once it is attached."""
 
@@ -179,7 +182,8 @@ class Memory:
     """When this observer last saw the address change its holder; what it found at its start was no change."""
 
     moves_since_up: int | None = None
-    """How many such changes this observer has seen since it last saw the address UP; None if it never did."""
+    """How many such changes this observer has seen since it last saw the address UP, but for those from holders that
+    fell silent before the address could answer there; None if it never saw it UP."""
 
     moves_since_seen: int | None = None
     """The same since another observer last told that it sees the address UP, which counts also while this node is the
