@@ -272,7 +272,9 @@ class Agent:
         if seen.orphans - shared.orphans:
             left = ", ".join(sorted(seen.orphans))
             self._out.warning(
-                "orphans", f"ours, but not in FLOATING_IP: {left}; `floatingip release --unused` ends them"
+                "orphans",
+                f"ours, but not in FLOATING_IP: {left}; has another deployment this `name`? give it one of its own;"
+                " else `floatingip release --unused` ends them",
             )
         shared.orphans, shared.mixed, shared.ours = seen.orphans, seen.mixed, seen.ours
         attachments = (eni.attachment for eni in seen.standing if eni.attachment is not None)
