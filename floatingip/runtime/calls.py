@@ -1,7 +1,7 @@
 """
-How the calls to EC2 of one look, or of one write, are made: with a little patience where EC2 refuses for the moment.
+How the calls to EC2 of one look or one write are made: they are repeated if EC2 refuses them only for the moment.
 
-What a job learns or does by them is in look.py and performing.py.
+Which calls are made is in look.py and performing.py.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from floatingip.core.errors import CloudError, CloudUnavailable, Throttled
 from floatingip.edges import background, clock
 
 RETRY_AFTER = (0.1, 0.3)
-"""Seconds, at random between these, after which a question that EC2 refused for the moment is put once more: the
-questions of one look are put side by side, and one that is throttled must not spoil what the others learned.
+"""Seconds, at random between these, after which a question that EC2 refused for the moment is asked once more.  The
+questions of one look are asked side by side, and one that is throttled must not make the others' answers useless.
 """
 
 REFUSED_WITHIN = 1.0
-"""Seconds within which a question must have failed to be put once more: what took longer is left to the next look."""
+"""Seconds within which a question must have failed to be asked once more; if it took longer, the next look asks it."""
 
 WRITES_AGAIN_AFTER = ((0.03, 0.1), (0.2, 0.4))
 """Seconds, at random between these, after which a write that EC2 throttled is made a second and a third time.  The
-first pause is short, so that no question comes between: where EC2 throttles every second call, the write would be
+first pause is short, so that no question comes in between: if EC2 throttles every second call, the write would be
 throttled again.
 """
 
 THROTTLED_WITHIN = 0.5
-"""Seconds within which EC2 must have throttled a write for it to be made again: what it was decided by gets old."""
+"""Seconds within which EC2 must have throttled a write for it to be made again: what it was decided on gets old."""
 
 T = TypeVar("T")
 
@@ -39,8 +39,8 @@ T = TypeVar("T")
 class Calls:
     """Makes the calls of one look, or of one write.
 
-    A question that EC2 refuses at once and for the moment, as it does when it throttles, is put a second time soon.
-    ``made`` has one entry for each call that was made: a list, since calls are made from several threads.
+    A question that EC2 refuses at once and for the moment, as when it throttles, is asked a second time soon.  ``made``
+    has one entry for each call that was made: a list, since several threads add to it.
     """
 
     def __init__(self) -> None:
@@ -52,15 +52,17 @@ class Calls:
 
     def insist(self, write: Callable[[], None]) -> None:
         """Make a write, and make it again only while EC2 throttles it: after any other failure it may have been done
-        (R8).  It is tried more than once since, where EC2 throttles every second call, a look ends with one that was
-        not throttled, and the write that follows is.
+        (R8).
+
+        One try is not enough.  If EC2 throttles every second call, each look ends with a call that was not throttled,
+        and so the write that follows is throttled.
         """
         self._make(write, WRITES_AGAIN_AFTER, Throttled, THROTTLED_WITHIN)
 
     def _make(
         self, call: Callable[[], T], pauses: Iterable[tuple[float, float]], passing: type[CloudError], within: float
     ) -> T:
-        """Make the call, and make it again after each of these pauses while it fails like that, and so soon."""
+        """Make the call; after each of the ``pauses`` make it again if it failed with ``passing``, soon enough."""
         for pause in pauses:
             began = clock.now()
             self.made.append(None)

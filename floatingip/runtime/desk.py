@@ -2,8 +2,8 @@
 What this observer answers, and to whom: peers and this node itself are told everything, anybody else only whether it is
 well.  Connections from the node's own addresses or from loopback are this node's, or come by `kubectl port-forward`.
 
-Nothing can be commanded here: IAM says who may move the address.  A question names its asker, who becomes a peer once
-EC2 has confirmed that (roster.py).
+Nothing can be commanded here: IAM says who may move the address.  A question names its asker, which becomes a peer once
+EC2 has confirmed who it is (roster.py).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from floatingip.runtime.roster import Roster
 from floatingip.runtime.status_server import Html, Json
 
 FIELDS_AT_MOST = word.MOST
-"""Parameters of a question, at most: the asker, and the addresses that it doubts."""
+"""Parameters of a question, at most: the asker, and the addresses in doubt."""
 
 LOOPBACK = "127.0.0.1"
 """Where `kubectl port-forward` connects to, and from."""
 
 METRICS_KEPT = 1.0
-"""Seconds for which gathered metrics are given again: nobody can have them gathered more often."""
+"""Seconds for which gathered metrics are given again, so that nobody can have them gathered more often."""
 
 Told = tuple[Status, dict[str, Address], dict[str, Sight]]
 
@@ -37,13 +37,12 @@ Told = tuple[Status, dict[str, Address], dict[str, Sight]]
 class Desk:
     """Gives the answers of the observer at ``address``, all in one thread.
 
-    ``published`` gives the newest snapshot, and ``metrics`` makes its view for Prometheus.  ``look`` is called when a
-    peer says that EC2 has news.  ``sight`` tells whether an observer's address is reached from a floating one
-    (sight.py).
-    ``hangs`` tells, in a sentence, which thread of this observer hangs beside the deciding one.  ``kubernetes`` is the
-    node's address in Kubernetes, where that is another one: from there the kubelet asks.
+    ``published`` gives the newest snapshot, and ``metrics`` makes Prometheus' text of it.  ``look`` is called when a
+    peer says that EC2 has news.  ``sight`` tells whether an observer's address is reached from a floating address
+    (sight.py).  ``hangs`` says, in a sentence, which thread of this observer hangs beside the deciding one; empty if
+    none does.  ``kubernetes`` is the node's address in Kubernetes, from which the kubelet asks, if that is another one.
 
-    Where the deciding thread hangs, what it has published says nothing of now: then this observer is not ready, and as
+    While the deciding thread hangs, what it has published says nothing of now: then this observer is not ready, and as
     silent to those who ask for its word as if it had died.
     """
 
@@ -72,8 +71,8 @@ class Desk:
         self._gathered, self._gathered_at = "", float("-inf")
 
     def knows(self, source: str) -> bool:
-        """Whether a connection from this address is this node's own (the kubelet's above all) or a peer's, or is from
-        a floating address, by which a holder checks whether it reaches this node.
+        """Whether the source of a connection is known: this node itself (mostly its kubelet), a peer, or a floating
+        address, from which a holder checks whether it reaches this node.
         """
         if self._is_friend(source):
             return True
@@ -120,7 +119,7 @@ class Desk:
         return source in self._own or self._roster.has(source)
 
     def _may_read(self, query: Mapping[str, list[str]], source: str) -> bool:
-        """Whether the status may be read from there; a peer that is not known yet names itself, and EC2 is asked."""
+        """Whether ``source`` may read the status.  A peer that is not known yet names itself, and EC2 is asked."""
         return self._is_friend(source) or self._roster.is_peer(query.get("asker", [""])[0], source, self._now())
 
     def _health(self, wrong: str, in_short: str, note: str, source: str) -> tuple[HTTPStatus, str]:
@@ -149,8 +148,8 @@ class Desk:
     def told(self, asker: str, source: str, doubted: Iterable[str]) -> Told | None:
         """What a peer, or this node itself, is told; None for anybody else.
 
-        The word, the other peers' addresses, and, for the addresses that the asker doubts and this node holds, whether
-        they reach the asker.
+        This is the word, the other peers' addresses, and the sights: for each address in doubt that this node holds,
+        whether it reaches the asker from it.
         """
         published, now = self._published(), self._now()
         is_peer = self._roster.is_peer(asker, source, now)
@@ -163,6 +162,6 @@ class Desk:
 
     def _sight(self, published: Snapshot, target: str, asker: str) -> Sight:
         source = published.sources().get(target)
-        # Peers ask each other by IPv4, which no IPv6 address reaches.
+        # Peers ask each other by IPv4; from an IPv6 floating address only the asker's IPv6 address can be reached.
         at = self._roster.address_of(asker, source.version) if source is not None else None
         return self._sight_of(at, source) if source is not None and at is not None else Sight.UNTRIED

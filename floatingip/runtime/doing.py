@@ -1,7 +1,7 @@
 """
-Do what the agent asks for: here is what each effect means.
+Do what the agent asks for: this module says what each effect means.
 
-What takes time is done by a :class:`Crew`: on a node by threads (loop.py), in a test in simulated time.
+Jobs that take time are done by a :class:`Crew`: on a node by threads (loop.py), in a simulation in simulated time.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ from floatingip.runtime.roster import Roster
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """The world, as an agent needs it.
+    """The edges that an agent needs (core/ports.py).
 
-    ``prober`` makes a prober for an address, ``service`` one for a NodePort at an address, None where none is checked.
-    ``services`` lists NodePorts.  ``tally`` counts what is done here and by the edges.  ``settings`` returns the
-    ConfigMap's settings when they have changed, otherwise None, and raises ``ConfigurationError`` for what a start
-    would refuse.  ``board`` is where news for Kubernetes go, None for nowhere.  ``outlet`` is where the log goes, None
-    where nobody asks how it fares.
+    ``prober`` makes a prober for an address, ``service`` one for a NodePort at an address; it is None if no NodePort is
+    checked.  ``services`` lists NodePorts.  ``tally`` counts what is done here and by the edges.  ``settings`` returns
+    the ConfigMap's settings if they have changed, otherwise None, and raises ``ConfigurationError`` for settings that a
+    start would refuse.  ``board`` is where news for Kubernetes go; None if they go nowhere.  ``outlet`` is where the
+    log goes; None if nobody asks whether it is kept.
     """
 
     cloud: Cloud
@@ -84,10 +84,10 @@ class Edges:
 
 
 class Crew(Protocol):
-    """Does what takes time, and posts events of what comes of it; none of its methods blocks."""
+    """Does what takes time, and posts events of what came of it; none of its methods blocks."""
 
     def now(self) -> float:
-        """Seconds, on the clock by which the agent is told the time."""
+        """The time in seconds, by the clock by which the agent is told the time."""
 
     def post(self, event: Event) -> None:
         """Bring the event to the agent; may be called from any thread."""
@@ -99,19 +99,19 @@ class Crew(Protocol):
         """Probe these, and nothing else, from now on."""
 
     def keep(self, target: Target, wanted: Wanted) -> None:
-        """Keep the kernel like this from now on."""
+        """Keep the kernel for the target as ``wanted`` from now on."""
 
     def clear(self, plumbing: Plumbing) -> None:
-        """Take this off the kernel, unless its address is one that is kept."""
+        """Remove this plumbing from the kernel, unless its address is being kept."""
 
     def announce(self, target: Target) -> None:
         """Tell the neighbours, for a while, where the target is now."""
 
     def ask_peers(self, addresses: Mapping[str, Address], doubted: frozenset[str]) -> None:
-        """Ask these observers, and nobody else, from now on; primary addresses by instance id."""
+        """Ask these observers from now on, and no others; ``addresses`` has primary addresses by instance id."""
 
     def ask_pod(self, every: float) -> None:
-        """Ask the API server about the own pod each ``every`` seconds."""
+        """Ask the API server about this pod every ``every`` seconds."""
 
     def ask_notice(self) -> None:
         """Ask IMDS for notices now."""
@@ -127,8 +127,8 @@ class Doer:
     """
     Does what the agent on the node ``me`` asks for.
 
-    ``published`` is what others may know, ``end`` how the agent ended, None while it goes on.  ``new_calls`` is called
-    for each look and each write, and gives what makes their calls.
+    ``published`` is the newest snapshot, ``end`` says how the agent ended, None while it runs.  ``new_calls`` gives the
+    `Calls` for each look and each write.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Doer:
         return self.published.macs_at_risk()
 
     def do(self, effect: Effect) -> None:
-        """Do it, or begin to."""
+        """Do what the effect asks for, or begin it."""
         crew, cloud, services = self._crew, self._edges.cloud, self._edges.services
         match effect:
             case Tell():
@@ -224,7 +224,7 @@ class Doer:
         calls, shown = self._new_calls(), self._shown_by_metadata
         crew.begin("look", lambda: crew.post(performing.looked(cloud, settings, asked, shown, calls)))
         if asked.metadata:
-            # An address that is still on a link here must be dropped when IMDS lacks it.  That cannot wait for EC2: its
+            # An address that is still on a link here must be dropped if IMDS lacks it.  That cannot wait for EC2, whose
             # answer may take longer than another node takes to get the address.
             crew.begin("look-metadata", lambda: crew.post(ShownByMetadata(self._shown_by_metadata())))
 
@@ -260,7 +260,7 @@ class Doer:
         self._ask_about_peers()
 
     def _ask_about_peers(self) -> None:
-        """Ask EC2 about those who call themselves peers, if it may be asked now; may be called from any thread."""
+        """Ask EC2 about observers that claim to be peers, if it may be asked now; may be called from any thread."""
         asked_at = self._crew.now()
         asked = self.roster.question(asked_at)
         if asked:

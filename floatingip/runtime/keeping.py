@@ -1,4 +1,4 @@
-"""Keeps the kernel as the agent wants it, from a thread of its own: a slow nft never delays a decision."""
+"""Keep the kernel as the agent wants it, from a thread of its own, so that a slow nft never delays a decision."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from floatingip.runtime.pulse import Pulse
 
 @dataclass
 class _Kept:
-    """One address: how its kernel should be, what was found last, whether there may be a route for its probes
-    (``routed``), and until when it is announced.
+    """What is kept for one address: how the kernel should be (``wanted``), and the last report on it.
+
+    ``routed``: there may be a route for the address' probes.  It is announced until ``announced_until``.
     """
 
     wanted: Wanted
@@ -32,10 +33,11 @@ class _Kept:
 
 
 class Keeper:
-    """Keeps the kernel as it should be for every address; ``reconciled`` is called with what was found, when that is
-    news, and ``begins`` before each piece of the work.
+    """Keeps the kernel as it should be for every address.
 
-    A node that does not carry an address has a route for its probes; where the link is gone nothing else is left.
+    ``reconciled`` is called with each report that is news, and ``begins`` before each piece of the work.
+
+    A node that does not carry an address has a route for its probes.  If the link is gone, that route is all there is.
     """
 
     def __init__(
@@ -55,15 +57,15 @@ class Keeper:
         self._check_at = self._announce_at = float("-inf")
 
     def want(self, target: Target, wanted: Wanted) -> None:
-        """From now on, keep the kernel like this for the target."""
+        """From now on keep the kernel for the target as ``wanted``."""
         self._wanted[target] = wanted
 
     def clear(self, plumbing: Plumbing) -> None:
-        """Take this off the kernel, however often that has to be tried, unless its address is one that is kept."""
+        """Remove this plumbing from the kernel, with as many tries as it takes, unless its address is being kept."""
         self._given_back.add(plumbing)
 
     def announce(self, target: Target) -> None:
-        """Tell the neighbours for some seconds which MAC the address has now, if it is here."""
+        """For some seconds tell the neighbours which MAC the address has now, if it is here."""
         self._announce_anew.add(target)
 
     def due(self, now: float) -> float:
@@ -72,7 +74,7 @@ class Keeper:
         return min(self._check_at, self._announce_at) if announcing else self._check_at
 
     def turn(self, now: float, *, changed: bool) -> None:
-        """Check what is due, and announce; ``changed``: check all of it, since the kernel or what is wanted changed."""
+        """Check what is due, and announce; ``changed``: the kernel or a wish has changed, so check all addresses."""
         for plumbing in list(self._given_back):
             self._begins()
             is_kept = any(wanted.plumbing.address == plumbing.address for wanted in list(self._wanted.values()))
@@ -96,7 +98,7 @@ class Keeper:
             self._unroute(target, kept.wanted.plumbing)
 
     def _due(self, *, everything: bool) -> list[tuple[Target, Wanted]]:
-        """What to check: everything, and first what is wanted anew; or the next address, and those with a problem."""
+        """The addresses to check: either all, those with a new wish first; or the next one and those with a problem."""
         wanted = list(self._wanted.items())
         if everything:
             return sorted(wanted, key=lambda item: item[0] in self._kept and self._kept[item[0]].wanted == item[1])
@@ -119,7 +121,7 @@ class Keeper:
         kept = self._kept.get(target)
         if kept is None or kept.wanted != wanted:
             if kept is not None and kept.wanted.plumbing != wanted.plumbing:
-                # What is left of it is found with what is wanted now.
+                # Anything that could not be removed is found later, with the plumbing that is wanted now.
                 self._clear(kept.wanted.plumbing)
             kept = self._kept[target] = _Kept(wanted)
         report = self._reconcile(kept)
@@ -130,7 +132,7 @@ class Keeper:
             self._reconciled(target, report)
 
     def _reconcile(self, kept: _Kept) -> PlumbingReport:
-        """Bring the kernel to what is wanted; the report of what was found."""
+        """Bring the kernel to what is wanted, and report what was found."""
         plumbing, extent = kept.wanted.plumbing, kept.wanted.extent
         report = PlumbingReport(PlumbingState.NO_LINK, extent=extent)
         try:
@@ -152,8 +154,9 @@ class Keeper:
         return report if report.carries else self._see(kept, report)
 
     def _see(self, kept: _Kept, report: PlumbingReport) -> PlumbingReport:
-        """The report, with why probes of the address would not leave this node in spite of their route, if so; where
-        the kernel does not tell, as it was said last.
+        """The report with ``blind``: why probes of the address would not leave this node in spite of their route.
+
+        If the kernel does not tell, the last report's value stays.
         """
         try:
             return replace(report, blind=self._host.blind(kept.wanted.plumbing))
@@ -162,16 +165,14 @@ class Keeper:
             return replace(report, problem=report.problem or str(error), blind=blind)
 
     def _unplumb(self, plumbing: Plumbing, report: PlumbingReport) -> PlumbingReport:
-        """Remove what a link that is gone has left behind; if that fails the probes are routed all the same."""
+        """Remove what a link that is gone has left behind; a failure is only reported, so probes are still routed."""
         try:
             return replace(report, removed=self._host.unplumb(plumbing))
         except HostError as error:
             return replace(report, problem=str(error))
 
     def _clear(self, plumbing: Plumbing) -> bool:
-        """Remove what was wanted before, as far as the kernel lets it be: the address, its link or its numbers have
-        changed.  Return whether all of it is gone.
-        """
+        """Remove plumbing that is not wanted any more, as far as the kernel allows; return whether all is gone."""
         with contextlib.suppress(HostError):
             self._host.unplumb(plumbing)
             self._host.unroute_probes(plumbing)
@@ -186,16 +187,17 @@ class Keeper:
 
 
 def rest(allowed: TokenBucket) -> float:
-    """Seconds to rest after work, which has taken its seconds out of what is ``allowed``: hardly any after a short
-    burst, most of the time in a storm of events.
+    """Seconds to rest after work; the seconds of work were taken out of the bucket ``allowed``.
+
+    After a short burst they are few; in a storm of events the keeper rests most of the time.
     """
     return min(timing.HOST_RETRY, max(timing.HOST_SETTLE, allowed.due(0) - allowed.at))
 
 
 class HostKeeper:
-    """A `Keeper` in a thread of its own: it takes a turn at once when the kernel has an event, and now and then anyway.
+    """A `Keeper` in a thread of its own: it takes a turn at each event of the kernel, and now and then without one.
 
-    What the agent wants does not wait, even during a storm of events.  ``pulse`` tells whether the thread goes on.
+    A new wish of the agent is done at once, even during a storm of events.  ``pulse`` tells whether the thread goes on.
     """
 
     def __init__(self, host: Host, reconciled: Callable[[Target, PlumbingReport], None]) -> None:
@@ -229,7 +231,7 @@ class HostKeeper:
         self._order()
 
     def end(self, within: float) -> None:
-        """Stop keeping, and wait for that so many seconds."""
+        """Stop keeping; wait at most ``within`` seconds until that is done."""
         self._ending = True
         self._order()
         self._ended.wait(within)
@@ -242,7 +244,7 @@ class HostKeeper:
         while not self._ending:
             now = clock.now()
             self._wake.wait(max(0.0, self._keeper.due(now) - now))
-            # Cleared only if it is seen to be set: an event that comes right after this is left for the next turn.
+            # `_wake` is cleared only if it is seen to be set: an event that comes after that is left for the next turn.
             self._ordered.clear()
             changed = self._wake.is_set()
             if changed:

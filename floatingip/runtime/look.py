@@ -5,8 +5,8 @@ A node that is about to convict a holder waits for two answers: where the addres
 So the instances that are known to matter are asked about at the same time as the ENIs.  Any call may hang, so a look
 belongs in a thread of its own.
 
-Where a part of one interface cannot be read, only what depends on it remains unknown; above all, the address does not
-count as nobody's for that, nor the interface as free.
+If a part of one interface cannot be read, only what depends on that part remains unknown.  Above all, an address that
+may be on it does not count as free, nor does the interface itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from floatingip.core.settings import Settings
 from floatingip.runtime.calls import Calls
 
 WANTED_WITHIN = 1.0
-"""Seconds for which subnets that are only wanted are waited for, once all else is known: that gets old meanwhile."""
+"""Seconds to wait for subnets that are only wanted, once all else is known: the answer gets old meanwhile."""
 
 
 Described = Future[Mapping[str, Instance]]
@@ -34,9 +34,9 @@ Described = Future[Mapping[str, Instance]]
 def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | None = None) -> Seen:
     """Ask EC2; tests pass ``calls`` that need no threads.
 
-    Raises CloudError for the first call that fails, but where EC2 cannot answer one that only some of this depends on,
-    or does not let that of an Elastic IP be made: where an address is can be known without what is told of its holder's
-    instance, of an Elastic IP, or of others.
+    Raises the CloudError of the first call that fails, with these exceptions: EC2 fails a call on which only a part of
+    the answer depends, or IAM denies a call about an Elastic IP.  Where an address is can be known without knowing its
+    holder's instance, an Elastic IP, or other addresses.
     """
     calls, me = calls or Calls(), question.me
     foreseen = question.judged | (frozenset((me,)) - question.known)
@@ -79,7 +79,7 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
 
 
 def _name_of(me: str, described: Described) -> str:
-    """The cluster that this node's instance names, empty where it names none.  Raises ``CloudError``."""
+    """The cluster that this node's instance names, empty if it names none.  Raises ``CloudError``."""
     mine = described.result().get(me)
     if mine is None or mine.state is InstanceState.UNREAD:
         raise CloudUnavailable(f"DescribeInstances: {me}, this node's instance, is not shown, or cannot be read")
@@ -89,8 +89,8 @@ def _name_of(me: str, described: Described) -> str:
 def _describe(
     cloud: Cloud, calls: Calls, described: Described | None, lacking: Collection[str]
 ) -> tuple[dict[str, Instance], list[str]]:
-    """The instances that EC2 has been asked to describe, and those that are ``lacking``; and why not all of them are
-    told.  Raises ``Denied``.
+    """The instances that EC2 was asked to describe already, and those that are ``lacking``; and why some could not be
+    described, if so.  Raises ``Denied``.
     """
     instances: dict[str, Instance] = {}
     try:
@@ -119,7 +119,7 @@ def _ask_of_elastic(
 def _told_of_elastic(
     asked: Mapping[Target, Future[AllocationFacts | None]],
 ) -> tuple[dict[Target, AllocationFacts | None], dict[Target, CloudError]]:
-    """What EC2 answered, and for which of them it did not, or does not let that be asked."""
+    """What EC2 answered of Elastic IPs, and the errors of those for which it did not answer or IAM denied the call."""
     told: dict[Target, AllocationFacts | None] = {}
     failed: dict[Target, CloudError] = {}
     for target, answer in asked.items():
@@ -131,7 +131,7 @@ def _told_of_elastic(
 
 
 def _perhaps_on(settings: Settings, unread: Iterable[Eni]) -> dict[Target, str]:
-    """The targets that an ENI may have which cannot be read."""
+    """The targets that may be on an ENI which cannot be read, each with the reason."""
     return {
         target: cannot_be_read(eni)
         for eni in unread
@@ -141,9 +141,9 @@ def _perhaps_on(settings: Settings, unread: Iterable[Eni]) -> dict[Target, str]:
 
 
 def _shown_twice(settings: Settings, ours: tuple[Eni, ...]) -> dict[Target, str]:
-    """The targets that several of our ENIs have, which cannot be: EC2 may show both while it moves one.
+    """The targets that EC2 shows on several of our ENIs, each with a sentence: EC2 may show both while it moves one.
 
-    Not where each ENI has an Elastic IP by our tag: of those all observers choose the same one.
+    ENIs that are only tagged for the same Elastic IP do not count: all observers choose the same one of them.
     """
     found: dict[Target, str] = {}
     for target in settings.floating_ips:
@@ -155,7 +155,7 @@ def _shown_twice(settings: Settings, ours: tuple[Eni, ...]) -> dict[Target, str]
 
 
 def read_in_full(enis: Iterable[Eni]) -> tuple[Eni, ...]:
-    """The same ENIs, for those who need all of them.  Raises ``CloudUnavailable``, which names one that is unread."""
+    """The same ENIs, for callers that need all of them.  Raises ``CloudUnavailable`` if one could not be read."""
     enis = tuple(enis)
     for eni in enis:
         if eni.unread:
@@ -164,12 +164,12 @@ def read_in_full(enis: Iterable[Eni]) -> tuple[Eni, ...]:
 
 
 def cannot_be_read(eni: Eni) -> str:
-    """The sentence about an ENI of ours that is unread."""
+    """A sentence that this ENI of ours could not be read."""
     return f"{eni.id or 'an interface of ours'} cannot be read: {eni.unread}"
 
 
 def _all_known(settings: Settings, question: Question, answer: Future[tuple[Subnet, ...]]) -> tuple[Subnet, ...] | None:
-    """`_read_subnets`; None where they are only wanted, and not told, or not soon.  Raises ``CloudError``."""
+    """`_read_subnets`; None if they are only wanted, and EC2 does not tell them soon.  Raises ``CloudError``."""
     try:
         return _read_subnets(settings, answer.result(None if question.need_subnets else WANTED_WITHIN))
     except (CloudError, TimeoutError):
@@ -179,7 +179,7 @@ def _all_known(settings: Settings, question: Question, answer: Future[tuple[Subn
 
 
 def _read_subnets(settings: Settings, subnets: tuple[Subnet, ...]) -> tuple[Subnet, ...]:
-    """The subnets that can be read.  Raises ``CloudUnavailable`` when an address may belong to one of the others."""
+    """The subnets that can be read.  Raises ``CloudUnavailable`` if an address may belong to one of the others."""
     read = tuple(subnet for subnet in subnets if not subnet.unread)
     addresses = [target for target in settings.floating_ips if not isinstance(target, Allocation)]
     if len(read) < len(subnets) and not all(any(s.network_of(address) for s in read) for address in addresses):
@@ -189,8 +189,8 @@ def _read_subnets(settings: Settings, subnets: tuple[Subnet, ...]) -> tuple[Subn
 
 
 def _by_target(settings: Settings, usable: tuple[Eni, ...], unknown: Mapping[Target, str]) -> dict[Target, Eni]:
-    """The ENI of ours by which each target is carried, for those that have one, and of which that is known."""
-    # Should an allocation have two, all observers choose the same one.
+    """The ENI of ours by which each target is carried, without targets that have none or whose ENI is unknown."""
+    # If an allocation has two ENIs, all observers choose the same one.
     ranked = sorted(usable, key=lambda eni: (not eni.elastic, eni.attachment is None, eni.id), reverse=True)
     known = [target for target in settings.floating_ips if target not in unknown]
     return {target: eni for target in known for eni in ranked if eni.carries(target)}
@@ -199,7 +199,7 @@ def _by_target(settings: Settings, usable: tuple[Eni, ...], unknown: Mapping[Tar
 def _occupants(
     cloud: Cloud, calls: Calls, settings: Settings, enis: Mapping[Target, Eni], unknown: dict[Target, str]
 ) -> dict[Target, Eni]:
-    """The ENI that has each address which none of ours carries.  Adds to ``unknown``."""
+    """For each address that none of our ENIs carries: the ENI that has it, if any.  Adds to ``unknown``."""
     found: dict[Target, Eni] = {}
     absent = [target for target in settings.floating_ips if target not in enis and target not in unknown]
     addresses = frozenset(target for target in absent if not isinstance(target, Allocation))
@@ -210,12 +210,12 @@ def _occupants(
     except CloudUnavailable as error:
         unknown.update(dict.fromkeys(addresses, str(error)))
         return found
-    # Whatever has such an address is not ours, or is ours with a tag that EC2 does not show yet.
+    # An ENI that has such an address is not ours, or is ours with a tag that EC2 does not show yet.
     for eni in occupants:
         has = {target for target in addresses if eni.occupies(target)}
         found.update(dict.fromkeys(has, eni))
         if not has or (eni.unread and OWNER_TAG in eni.tags):
-            # EC2 shows this one because it has one of the addresses: only which one, and whose it is, matter here.
+            # EC2 shows this ENI because it has one of the addresses: what matters is which one, and whose the ENI is.
             unread = eni.unread or "no address that it is shown for"
             said = f"{eni.id or 'the interface that has it'} cannot be read: {unread}"
             unknown.update(dict.fromkeys(has or addresses, said))

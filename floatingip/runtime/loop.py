@@ -1,8 +1,8 @@
 """
-An agent on a real node: one thread lets it decide, and does or begins what follows.
+Run an agent on a real node: one thread, the deciding thread, lets it decide and does or begins what it asks for.
 
-Whatever may block has a thread of its own, and puts what it found into the inbox: so an EC2 call that hangs never
-delays a probe, and a slow nft never delays a decision.
+Everything that may block has a thread of its own, which puts its results into the inbox.  So an EC2 call that hangs
+never delays a probe, and a slow nft never delays a decision.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ LISTENING_HINTS = {
 
 
 class Loop:
-    """Runs one agent, as ``attach`` or as ``observe``; for its doer it is the crew."""
+    """Runs one agent, as ``attach`` or (``observes``) as ``observe``.  It is the `Crew` of its `Doer` (doing.py)."""
 
     def __init__(self, settings: Settings, me: Identity, edges: Edges, log: Log, *, observes: bool) -> None:
         self._settings = settings
@@ -95,9 +95,9 @@ class Loop:
         """
         Run until the agent has ended; return the exit code.
 
-        `attach` raises what waiting cannot mend: ``AddressTaken``, ``ConfigurationError``, ``Denied``, or
-        ``CloudError`` for a write that EC2 refuses for good.  `observe` raises ``HostError`` when it cannot listen on
-        its port.
+        `attach` raises errors that waiting cannot mend: ``AddressTaken``, ``ConfigurationError``, ``Denied``, or
+        ``CloudError`` for a write that EC2 refuses for good.  `observe` raises ``HostError`` if it cannot listen on its
+        port.
         """
         if self._observes:
             self._server = self._serve()
@@ -129,7 +129,7 @@ class Loop:
         return doer.end.code
 
     def do(self, effect: Effect) -> None:
-        """Do what the agent asks for, or begin to."""
+        """Do what the agent asks for, or begin it."""
         self._doer.do(effect)
 
     def stop(self) -> None:
@@ -154,7 +154,7 @@ class Loop:
             yield LogTroubled(trouble, outlet.lost)
 
     def _serve(self) -> StatusServer | None:
-        """The server, which has begun; None where SIGTERM came while its port was in use.  Raises ``HostError``."""
+        """The running server; None if SIGTERM came while its port was in use.  Raises ``HostError``."""
         # Imported late: `attach` does not need it, and it takes most of the time to load.
         from floatingip.edges.prometheus import Metrics  # noqa: PLC0415
 
@@ -182,7 +182,7 @@ class Loop:
             self._log.warning("port", said, seconds=IN_USE_AT_MOST)
 
         try:
-            # Before the threads begin only SIGTERM brings an event.
+            # No other thread runs yet, so an event in the inbox can only be SIGTERM.
             server = once_free(server_at_once, told, lambda: not self._inbox.empty())
         except OSError as error:
             said = f"cannot listen on port {port} of {where}: {error.strerror}"

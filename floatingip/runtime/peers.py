@@ -1,9 +1,9 @@
 """
 Ask the other observers: each twice a second over HTTP, at the primary address that EC2 shows for it.
 
-A question names its asker, so that the one who is asked can ask back (roster.py).  It also names the floating addresses
-that do not answer, so that their holder checks whether they reach the asker (sight.py).  While no address is in doubt,
-each observer is asked for its report now and then, for people to read.
+A question names its asker, so that the observer that is asked can ask back (roster.py).  It also names the floating
+addresses in doubt, so that their holder checks whether it reaches the asker from them (sight.py).  While no address is
+in doubt, each observer is also asked now and then for its report, for people to read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from floatingip.edges.http_client import Connection, NoAnswer
 
 @dataclass(frozen=True, slots=True)
 class NoReport:
-    """``why`` an observer did not report; ``later``: it will once it has learned from EC2 who asks."""
+    """There is no report, and ``why``; ``later``: there will be one once the observer knows from EC2 who asks."""
 
     why: str
     later: bool = False
@@ -43,10 +43,10 @@ def ask_once(
 ) -> Answer:
     """Ask one observer once; the answer tells a node without an observer from one that cannot be reached.
 
-    ``me`` is the asker's instance, empty where that is none, but a person's machine, from which the way may be a tunnel
-    that has everything answered by the loopback.  ``source`` is that instance's primary address, by which alone it is
-    known; None for whichever the kernel chooses.  ``look``: the observer is to ask EC2 soon.  If it holds
-    some of the ``doubted`` floating addresses it checks whether it reaches the asker from them.
+    ``me`` is the asker's instance.  It is empty if a person's machine asks, which may reach the observer through a
+    tunnel, so that its own loopback answers.  ``source`` is that instance's primary address, by which alone peers know
+    it; None leaves the choice to the kernel.  ``look``: the observer is to ask EC2 soon.  If the observer holds some of
+    the ``doubted`` floating addresses, it checks whether it reaches the asker from them.
     """
     asked_at = clock.now()
     connection = Connection(
@@ -81,7 +81,7 @@ def report_of(
 
 
 def not_ready(address: Address | str, port: int, *, me: str, source: Address | None = None) -> str:
-    """Why one observer calls itself not ready, as far as it tells that to the asker; empty where it is ready.
+    """Why one observer calls itself not ready, as far as it tells that to the asker; empty if it is ready.
 
     ``me`` and ``source`` are as for `ask_once`.
     """
@@ -95,9 +95,9 @@ def not_ready(address: Address | str, port: int, *, me: str, source: Address | N
 
 
 def reaches(address: Address, port: int, source: Address) -> bool:
-    """Whether an observer answers at all when it is asked from this address of ours.
+    """Whether an observer can be reached from ``source``, an address of this node.
 
-    By IPv6 its node alone may answer, which refuses the connection: observers listen there in clusters of IPv6 only.
+    For IPv6 a refused connection counts as an answer: only in IPv6 clusters do observers listen on IPv6 addresses.
     """
     connection = Connection(address, port, only_others=True, seconds=2 * timing.ASK_TIMEOUT, source=source)
     try:
@@ -109,16 +109,16 @@ def reaches(address: Address, port: int, source: Address) -> bool:
 
 
 def _question(connection: Connection, query: Mapping[str, str | list[str]]) -> Status | None:
-    """The word that is answered, None when it is none.  Raises NoAnswer."""
+    """The word in the answer; None if the answer is no word.  Raises NoAnswer."""
     response = connection.get(f"/v1/word?{urlencode(query, doseq=True)}")
     return parse(response.body) if response.status == HTTPStatus.OK else None
 
 
 class Asker:
-    """Asks one observer for its word, again and again, from a daemon thread of its own, as the instance ``me`` and from
-    that one's primary address ``own``: by another one, which the kernel may prefer, nobody is known.
+    """Asks one observer for its word, again and again, from a daemon thread of its own.
 
-    ``heard`` is called from that thread with each answer, ``reported`` with each report.
+    It asks as the instance ``me`` and from that instance's primary address ``own``: peers know it by no other address,
+    which the kernel might choose.  ``heard`` is called from the thread with each answer, ``reported`` with each report.
     """
 
     def __init__(
@@ -147,12 +147,12 @@ class Asker:
         return background.starts("asker", self._run)
 
     def stop(self) -> None:
-        """Ask no more; an answer under way is not told."""
+        """Ask no more; an answer that is under way is dropped."""
         self._stopped = True
         self._hurry.set()
 
     def doubt(self, targets: frozenset[str]) -> None:
-        """From now on name these floating addresses as not answering; ask at once when there is one more."""
+        """From now on name these floating addresses as in doubt; ask at once if there is a new one among them."""
         if targets - self._doubted:
             self._hurry.set()
         self._doubted = targets
@@ -206,7 +206,7 @@ class Askers:
         self._askers: dict[str, tuple[Address, Asker]] = {}
 
     def follow(self, wanted: Mapping[str, Address], doubted: frozenset[str]) -> None:
-        """From now on ask these, at their primary addresses, and nobody else; ``doubted`` addresses do not answer."""
+        """From now on ask these observers, and no others; ``doubted`` are the floating addresses in doubt."""
         for instance_id, (address, asker) in list(self._askers.items()):
             if wanted.get(instance_id) != address:
                 asker.stop()

@@ -1,4 +1,4 @@
-"""What the agent has done once by EC2 and the API server: jobs that may block, and return events of what came of it."""
+"""Jobs that are done once, by EC2 and the API server: they may block, and return events of what came of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Shown = Callable[[], Mapping[Target, Interface]]
 
 
 def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, calls: Calls) -> Event:
-    """What EC2 answered; where it did not, and never has before, also what IMDS shows of our addresses."""
+    """The event of a look: what EC2 answered; or why it did not, with IMDS' view if EC2 has never answered before."""
     try:
         return Looked(look(cloud, settings, asked.question, calls))
     except CloudError as error:
@@ -56,7 +56,7 @@ def looked(cloud: Cloud, settings: Settings, asked: Look, shown: Shown, calls: C
 
 
 def wrote(cloud: Cloud, me: str, asked: Perform, calls: Calls, now: Callable[[], float]) -> Wrote:
-    """What came of a write for the instance ``me``; ``now`` is the clock by which it was decided."""
+    """The event of a write for the instance ``me``; ``now`` is the clock by which the write was decided."""
 
     def make() -> None:
         late = now() - asked.decided_at
@@ -131,7 +131,7 @@ def _reservations(cloud: Cloud, asked: Rehearse) -> Event:
 
 
 def listed(services: Services) -> Event:
-    """Which NodePorts there are."""
+    """The event of a list of the NodePorts."""
     try:
         return NodePortsListed(services.node_ports())
     except ServicesUnknown as error:

@@ -42,24 +42,26 @@ class Probes:
     def collect(self) -> None:
         """Pass on what came of the probes, in the order of sending."""
         for result in self.prober.collect():
-            # The pace is set here by the result itself.  If the agent set it, the next probe would be sent too late,
-            # since the agent hears of the result only after a while.  What could not be sent changes no pace.
+            # The result itself sets the pace here.  If the agent set it, the next probe would be sent too late, since
+            # the agent hears of the result only after a while.  A probe that could not be sent changes no pace.
             if result.outcome is not ProbeOutcome.FAILED_HERE:
                 self._calm = result.outcome is ProbeOutcome.ANSWERED
             self._told(Probed(self._probing, result))
 
 
 def next_in_peace(sent_at: float, interval: float) -> float:
-    """When to send the next probe after one of ``sent_at``: ``interval`` seconds later, or up to a quarter less.
+    """When to send the next probe after one sent at ``sent_at``: ``interval`` seconds later, or up to a quarter less.
 
-    Rounded, so that the probes of many addresses are soon sent together: to wake up costs ten times what sending does.
+    The time is rounded, so that the probes of many addresses are soon sent together: waking up costs ten times what
+    sending does.
     """
     step = interval / 4
     return (sent_at + interval) // step * step
 
 
 class ProbeLoop:
-    """Probes with what ``prober`` makes; ``told`` is called with what came of each probe, in the loop's thread.
+    """Sends the probes; ``prober`` makes a prober for each probing, ``told`` is called in the loop's thread with each
+    result.
 
     ``pulse`` tells whether that goes on.
     """
@@ -83,7 +85,7 @@ class ProbeLoop:
         self._followed = {
             probing: followed.get(probing) or Probes(probing, self._prober(probing), self._told) for probing in probings
         }
-        with contextlib.suppress(BlockingIOError):  # then it is about to wake up anyway
+        with contextlib.suppress(BlockingIOError):  # The socket is full, so the loop is about to wake up anyway.
             self._bell.send(b"!")
 
     def _run(self) -> None:

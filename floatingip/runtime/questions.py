@@ -1,4 +1,4 @@
-"""Asks IMDS, the API server and the ConfigMap's files again and again, each from a thread of its own."""
+"""Ask IMDS, the API server and the ConfigMap's files again and again, each from a thread of its own."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from floatingip.edges import background, clock
 
 
 class MetadataLoop:
-    """Asks IMDS: every second for the addresses of the interfaces with the MACs ``macs()``, now and then for notices.
+    """Asks IMDS: every second for the addresses of the interfaces whose MACs are ``macs()``, now and then for notices.
 
-    ``found`` is called with the MAC, the answer (None for an interface that IMDS does not show) and the time of the
-    question; ``noticed`` with what AWS announces, and that time; ``failed`` with errors, of which none stops the other
-    questions.
+    ``found`` is called with the MAC, the answer (None if IMDS does not show the interface) and the time of the
+    question; ``noticed`` with what AWS announces, and the time of the question; ``failed`` with each error.  An error
+    does not stop the other questions.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class MetadataLoop:
     def ask(self, now: float) -> None:
         """Ask everything that is due now."""
         if self._hurried.is_set():
-            # Cleared before any question, as in `PodLoop`: their time is when they began.
+            # Cleared before any question, as in `PodLoop`: a wish that comes meanwhile needs a later question.
             self._hurried.clear()
             self._notice_at = float("-inf")
         for mac in self._macs():
@@ -82,7 +82,7 @@ class PodLoop:
         self._wake = threading.Event()
 
     def ask(self, *, every: float) -> None:
-        """From now on ask every so many seconds, and at once when that is more often; called by the deciding thread."""
+        """From now on ask every ``every`` seconds, and at once if that is more often; called by the deciding thread."""
         before, self._every = self._every, every
         if before == float("inf"):
             background.start("pod", self._run)
@@ -99,8 +99,9 @@ class PodLoop:
 
 
 class SettingsLoop:
-    """Looks now and then whether the settings have changed; then ``found`` is called with them, or with None and why a
-    start would refuse them.
+    """Looks now and then whether the settings have changed (``changed``).
+
+    If so, ``found`` is called with the new ones; or with None, and why a start would refuse them.
     """
 
     def __init__(self, changed: Callable[[], Settings | None], found: Callable[[Settings | None, str], None]) -> None:

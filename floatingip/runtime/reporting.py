@@ -1,4 +1,4 @@
-"""Tell the API server the news, one after the other, from a thread of its own: nothing else ever waits for it."""
+"""Tell the API server the news, one after the other, from a thread of its own, so that nothing else waits for it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from floatingip.core.ports import Board
 from floatingip.edges import background, clock
 
 NEWS_AT_MOST = 64
-"""News that wait, at most, for an API server that does not answer; the oldest are dropped first."""
+"""At most this many news wait for an API server that does not answer; the oldest are dropped first."""
 
 
 class Reporter:
     """Puts news on the ``board``; ``told`` is called with what came of each, in the reporter's thread.
 
-    A role that waits is replaced by the next one; all other news are kept in their order.  What is refused is not tried
-    again, except the role.
+    A role that waits is replaced by the next one; all other news are kept in their order.  News that are refused are
+    not tried again, except the role.
     """
 
     def __init__(self, board: Board, told: Callable[[NewsTold], None], now: Callable[[], float] = clock.now) -> None:
@@ -96,7 +96,7 @@ class Reporter:
         self._told(NewsTold(type(news), problem, refused, dropped))
 
     def _settle(self, news: News, *, refused: bool) -> None:
-        """Take the news off the list: they were told, or never will be.  They may have been replaced, or dropped."""
+        """Take the news off the list: they were told or refused.  They may have been replaced or dropped already."""
         if isinstance(news, Role):
             if news is self._role:
                 self._role_at = self._now() + timing.NEWS_REFUSED_AGAIN

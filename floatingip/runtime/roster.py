@@ -1,10 +1,10 @@
 """
 Who is a peer: only an observer that EC2 has confirmed.
 
-An observer that asks names its instance.  It is believed when EC2 shows that instance alive, in our cluster, and with
-the question's source as its primary address.  EC2 is also asked about instances that peers name: an address is believed
-only if EC2 says it.  However many claims come, EC2 is asked at a bounded rate: each source has at most one waiting
-claim, and a source that was refused is not asked about again for a while.
+An observer that asks names its instance; that is a claim.  It is believed if EC2 shows that instance alive, in our
+cluster, and with the question's source as its primary address.  EC2 is also asked about instances that peers name
+(hearsay), since addresses are taken from EC2 only.  However many claims come, EC2 is asked at a bounded rate: each
+source has at most one waiting claim, and EC2 is not asked again for a while about a source that was refused.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ from floatingip.core.token_bucket import TokenBucket
 from floatingip.core.word import PEERS_AT_MOST, is_instance_id
 
 WAITING_AT_MOST = 16
-"""Claims that wait for EC2's answer at a time, at most, and as many instances that are known by hearsay."""
+"""At most this many claims wait for EC2's answer at a time, and as many instances that are known by hearsay."""
 
 REFUSED_AT_MOST = 256
-"""Refusals that are remembered."""
+"""At most this many refusals are remembered."""
 
 QUESTIONS_AT_ONCE = 4
-"""Questions that may follow each other at once after a pause: so a new observer does not wait for one before it."""
+"""Questions to EC2 that may follow each other at once after a pause, so that a new observer need not wait for another.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Peer:
-    """What EC2 said of a peer when it was asked: its primary address; ``source`` is the same as a text, and ``ipv6`` is
-    its primary interface's IPv6 address, None where it has none.
+    """A peer as EC2 described it, asked at ``asked_at``.
+
+    ``address`` is its primary address, ``source`` the same as a text; ``ipv6`` is the IPv6 address of its primary
+    interface, None if it has none.
     """
 
     address: Address
@@ -66,7 +69,7 @@ class Roster:
     # For the server's thread.
 
     def is_peer(self, instance_id: str, source: str, now: float) -> bool:
-        """Whether a question from this source comes from this instance; where that is unknown EC2 will be asked."""
+        """Whether a question from this source comes from this instance; if that is not known yet, EC2 will be asked."""
         if not is_instance_id(instance_id) or instance_id == self._me:
             return False
         with self._lock:
@@ -84,18 +87,18 @@ class Roster:
         return False
 
     def has(self, source: str) -> bool:
-        """Whether this is a peer's primary address; cheap, since it is asked for every connection."""
+        """Whether this is a peer's primary address; takes no lock, since it is asked for every connection."""
         return source in self._addresses
 
     def address_of(self, instance_id: str, version: int) -> Address | None:
-        """The peer's address of this IP version, by EC2; None where it has none, or is no peer any more."""
+        """The peer's address of this IP version, by EC2; None if it has none, or is no peer any more."""
         with self._lock:
             peer = self._peers.get(instance_id)
         found = (peer.address, peer.ipv6) if peer is not None else ()
         return next((address for address in found if address is not None and address.version == version), None)
 
     def askers(self, now: float) -> dict[str, Address]:
-        """The peers that asked lately: primary addresses by instance id."""
+        """The peers that asked lately: their primary addresses by instance id."""
         with self._lock:
             recent = now - timing.PEER_ASKED_FOR
             return {i: peer.address for i, peer in self._peers.items() if self._asked_us_at.get(i, recent) > recent}
@@ -103,9 +106,9 @@ class Roster:
     # For the deciding thread.
 
     def follow(self, known: Iterable[str], now: float) -> dict[str, Address]:
-        """The peers that asked lately, or are ``known`` from elsewhere: primary addresses by instance id.
+        """The peers that asked lately, or are ``known`` from elsewhere: their primary addresses by instance id.
 
-        Other peers are forgotten.  EC2 will be asked about instances that are known and no peers yet.
+        Other peers are forgotten.  EC2 will be asked about instances that are ``known`` but not peers yet.
         """
         asked = self.askers(now)
         with self._lock:
@@ -117,7 +120,7 @@ class Roster:
             return {instance_id: peer.address for instance_id, peer in self._peers.items()}
 
     def question(self, now: float) -> frozenset[str]:
-        """The instances to ask EC2 about now, or none; one question at a time, until `answered` or `unanswered`."""
+        """The instances to ask EC2 about now, empty if none; then `answered` or `unanswered` must be called first."""
         with self._lock:
             ids = {*self._claims.values(), *self._hearsay}
             ids.update(i for i, peer in self._peers.items() if now - peer.asked_at > timing.PEER_CONFIRMED_FOR)
@@ -154,13 +157,13 @@ class Roster:
                 self._drop(instance_id)
 
     def unanswered(self, now: float) -> None:
-        """EC2 did not answer the question: everything stays as it is, and is asked again after a while."""
+        """EC2 did not answer the question: everything stays as it is, and EC2 is asked again after a while."""
         with self._lock:
             self._asking = False
             self._not_before = now + timing.PEERS_CONFIRMED_EVERY
 
     def shown(self, asked_at: float, instances: Mapping[str, Instance]) -> None:
-        """Any answer of EC2 that describes instances: a peer whose instance has ended is none any more."""
+        """Take up any answer of EC2 that describes instances: a peer whose instance has ended is dropped."""
         with self._lock:
             if self._me in instances:
                 self._cluster = cluster_name(instances[self._me].tags)
@@ -174,9 +177,9 @@ class Roster:
     # With the lock.
 
     def _one_of_us(self, instance: Instance | None) -> Instance | None:
-        """The instance, if it lives and is of our cluster.
+        """The instance, if it is alive and of our cluster; otherwise None.
 
-        Where ours names none, since the settings' `name` was set by hand, there is nothing to compare.
+        If this node's own instance names no cluster (the setting `name` was set by hand), clusters are not compared.
         """
         if instance is None or instance.address is None or instance.state.announces_death:
             return None
@@ -191,7 +194,7 @@ class Roster:
         return True
 
     def _make_room(self) -> None:
-        """If there is no room, drop a peer that is known by hearsay only: one that asked this node counts more."""
+        """If there is no room, drop a peer that is known by hearsay only: a peer that asked this node counts more."""
         told_of = self._peers.keys() - self._asked_us_at.keys()
         if len(self._peers) >= PEERS_AT_MOST and told_of:
             self._drop(min(told_of))

@@ -1,7 +1,7 @@
 """
 Whether a floating address works between two nodes: its holder asks the other node's observer from that very address.
 
-An asker in doubt is told what came of the last check; if that is old a new check is begun meanwhile.
+An observer in doubt asks for the result of the last check; if that is old, a new check begins in the background.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from floatingip.edges import background, clock
 from floatingip.runtime.peers import reaches
 
 CHECKS_AT_MOST = 64
-"""Checks under way at a time, at most."""
+"""At most this many checks are under way at a time."""
 
 
 class Sights:
-    """The checks made from this node, of the observers that listen on ``port``."""
+    """The checks made from this node: it asks observers, which listen on ``port``."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -29,8 +29,9 @@ class Sights:
         self._lock = threading.Lock()
 
     def of(self, asker: Address, source: Address) -> Sight:
-        """What is known of whether the node of the observer at ``asker`` can be reached from the floating address
-        ``source``, which is of the same IP version.
+        """Whether the observer at ``asker`` can be reached from the floating address ``source``, as far as is known.
+
+        Both are of the same IP version.
         """
         key, now = (source, asker), clock.now()
         with self._lock:

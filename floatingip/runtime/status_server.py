@@ -1,10 +1,10 @@
 """
-The observer's HTTP server: it knows few questions, and bounds what each costs, whoever asks.
+The observer's HTTP server: it answers few questions, and bounds what each of them costs, whoever asks.
 
-One thread serves all connections.  A request may have so many bytes and lines, and takes so many seconds in all, not
-for each read; its answer gets the same time.  Each address may have a few connections, and all strangers together a
-bounded number.  Those who are known, the kubelet and the peers, have places of their own that no stranger can take.
-Connections beyond that are closed at once.
+One thread serves all connections.  A request has a limit of bytes and lines, and of seconds in all, not for each read;
+its answer gets the same time.  Each address may have a few connections, and all strangers together a bounded number.
+Known clients, which are the kubelet and the peers, have places of their own that no stranger can take.  Connections
+beyond that are closed at once.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from floatingip.core.model import Address
 from floatingip.edges import background, clock
 
 REQUEST_LONGEST = 8192
-"""Bytes of a request with its headers: twice what a peer needs that doubts 127 addresses."""
+"""Bytes of a request with its headers, at most: twice what a peer needs that doubts 127 addresses."""
 
 LINES_AT_MOST = 64
-"""Lines of a request."""
+"""Lines of a request, at most."""
 
 EXCHANGE_WITHIN = 3.0
-"""Seconds for a request, from the connection or its first byte on, and as many again until its answer is taken."""
+"""Seconds for a request, from the connection or its first byte on, and as many again until its answer is received."""
 
 IDLE_AT_MOST = 30.0
-"""Seconds for which a client that is known may keep a connection without a question."""
+"""Seconds for which a known client may keep a connection without asking anything."""
 
 CONNECTIONS_EACH = 4
 """Connections of one address that is not known, at most."""
@@ -56,15 +56,15 @@ BACKLOG = 4096
 """Connections that the kernel keeps until they are accepted; it has no more by default (net.core.somaxconn)."""
 
 ACCEPTED_AT_ONCE = 256
-"""Connections that are accepted before those that are open have their turn."""
+"""Connections that are accepted in one go, before open connections have their turn."""
 
 ACCEPT_AGAIN = 0.1
 """Seconds until the next try when the kernel has no file or memory for a connection."""
 
 IN_USE_AT_MOST = 120.0
-"""Seconds for which a port that is in use is waited for.  It may be an observer's that is about to end, or that of one
-of this node's own connections, for 60 s after its end; and Kubernetes would start the container again after longer and
-longer pauses, in which nobody watches the address from here.
+"""Seconds to wait for a port that is in use.  An observer that is about to end may have it, or one of this node's own
+connections, for 60 s after its end.  If this process ended instead, Kubernetes would start the container again after
+longer and longer pauses, in which nobody watches the address from here.
 """
 
 IN_USE_AGAIN = 0.5
@@ -77,7 +77,7 @@ OF_A_PAGE = (
     "Cache-Control: no-store",
     "Referrer-Policy: no-referrer",
 )
-"""Headers of a page for people, which has nothing but its own styles: no script, nothing from elsewhere."""
+"""Headers of a page for people: they allow its own styles, and no script or anything from elsewhere."""
 
 _FREEBIND = {4: (socket.IPPROTO_IP, 15), 6: (socket.IPPROTO_IPV6, 78)}
 """IP_FREEBIND and IPV6_FREEBIND of Linux, which Python has no names for, with their levels."""
@@ -93,7 +93,7 @@ class Json(str):
 
 
 class Html(str):
-    """An answer that is a page for people.  What is neither is text, however it begins."""
+    """An answer that is a page for people.  An answer that is neither Json nor Html is sent as plain text."""
 
     __slots__ = ()
 
@@ -107,15 +107,16 @@ class _Request:
 
 
 class StatusServer:
-    """Answers GET requests on the node's primary address, and at the one that ``kubernetes`` has of it, where that is
-    another one.  Raises OSError when the port cannot be had.  Kubernetes' address need not be there yet, as an IPv6
-    address is not while its duplicates are looked for: ``absent`` is that address then, and it is answered at from when
-    it is there.
+    """Answers GET requests on the node's primary address.  Raises OSError if the port cannot be had.
+
+    ``kubernetes`` is the node's address in Kubernetes if that is another one: it is answered there, too.  That address
+    need not be on the node yet, such as an IPv6 address during duplicate address detection.  Then ``absent`` is that
+    address, and it is answered there as soon as it comes.
 
     ``answer`` gives status and text (or ``Json``, or ``Html``) for a target and the address that asks; ``is_known``
     says which addresses have places of their own.  ``refused`` is called for each connection that is closed at once.
-    All are called in the server's thread, and must not block.  ``also`` is a second address to listen at, if that is
-    possible; ``unheard`` says why it is not, empty where it is.
+    All three are called in the server's thread, and must not block.  ``also`` is a second address to listen on, if that
+    is possible; ``unheard`` says why it is not, empty if it is.
     """
 
     def __init__(
@@ -191,7 +192,7 @@ class StatusServer:
             except (BlockingIOError, ConnectionError):
                 return
             except OSError:
-                # Otherwise it would be called again at once, with nothing to do.
+                # No file or memory: without a pause this would be called again at once, in vain.
                 self._loop.remove_reader(listener)
                 self._loop.call_later(ACCEPT_AGAIN, self._loop.add_reader, listener, self._accept, listener)
                 return
@@ -219,7 +220,7 @@ class StatusServer:
             while goes_on:
                 goes_on = await self._exchange(connection, source, IDLE_AT_MOST, known=known)
         except (OSError, TimeoutError):
-            # Hung up, or too slow.
+            # The client hung up, or was too slow.
             _reset(connection)
         finally:
             connection.close()
@@ -235,7 +236,7 @@ class StatusServer:
             del self._open[source]
 
     async def _exchange(self, connection: socket.socket, source: str, begins_within: float, *, known: bool) -> bool:
-        """One request and its answer; whether another one may follow."""
+        """Take one request and answer it; return whether another one may follow."""
         async with asyncio.timeout(begins_within):
             received = await self._loop.sock_recv(connection, REQUEST_LONGEST)
         async with asyncio.timeout(EXCHANGE_WITHIN):
@@ -266,10 +267,10 @@ class StatusServer:
 def once_free(
     make: Callable[[], StatusServer], told: Callable[[OSError], None], is_over: Callable[[], bool]
 ) -> StatusServer | None:
-    """The server, as soon as its port is not in use any more; None where nobody waits for that (``is_over``).
+    """The server, as soon as its port is not in use any more; None if the process is to end first (``is_over``).
 
-    ``told`` is called once, with what keeps the port from being had.  Raises OSError where it cannot be had for another
-    reason, or not in time.
+    ``told`` is called once, with the error, if the port is in use.  Raises OSError if the port cannot be had for
+    another reason, or not in time.
     """
     deadline, is_told = clock.now() + IN_USE_AT_MOST, False
     while True:
@@ -287,7 +288,7 @@ def once_free(
 
 
 def _listener(address: Address, port: int, *, early: bool = False) -> socket.socket:
-    """``early``: the address need not be on this node yet."""
+    """A socket that listens; ``early``: the address need not be on this node yet."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     listener = socket.socket(family)
     try:
@@ -305,7 +306,7 @@ def _listener(address: Address, port: int, *, early: bool = False) -> socket.soc
 
 
 def _parse(received: bytes) -> _Request | None:
-    """The request that was received; None when it is none, has too many lines, or something follows it."""
+    """The request that was received; None if it is no request, has too many lines, or something follows it."""
     head, end, rest = received.partition(b"\r\n\r\n")
     line, *fields = head.decode("latin-1").split("\r\n")
     words = line.split(" ")
@@ -319,8 +320,10 @@ def _parse(received: bytes) -> _Request | None:
 
 
 def _is_by_a_name(source: str, host: str) -> bool:
-    """Whether who asks on the loopback has looked up a name: a page from elsewhere, which a browser beside `kubectl
-    port-forward` has open, could give its own name this address, and so read what is told here.
+    """Whether a client on the loopback asks by a host name, which is refused (DNS rebinding).
+
+    A browser beside `kubectl port-forward` may have a page from elsewhere open, which could point its own name to this
+    address, and so read what is told here.
     """
     named = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     return bool(ip_address(source).is_loopback) and named.lower() not in ("", "localhost") and not _is_address(named)
@@ -352,6 +355,6 @@ def _response(status: HTTPStatus, text: str, *, keeps: bool) -> bytes:
 
 
 def _reset(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # then there is none any more
+    with contextlib.suppress(OSError):  # The connection is gone already.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     connection.close()
