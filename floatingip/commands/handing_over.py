@@ -124,8 +124,9 @@ class _Work:
         named = frozenset(move.to for move in moves) - {order.ANYBODY}
         self._observers.find(frozenset(move.source for move in moves), named)
         self._to = next(iter(named), order.ANYBODY)
-        could = named or self._observers.addresses.keys()
-        self._successors = [Successor(ours, self._observers, each, say if named else _unsaid, now) for each in could]
+        could = named or {each for each in self._observers.addresses if any(each != move.source for move in moves)}
+        tell = say if len(could) == 1 else None  # what one of several lacks keeps nobody waiting
+        self._successors = [Successor(ours, self._observers, each, tell, now) for each in could]
         self._nobody = ""  # why nobody could take what is left, as it was said last
         self._orders = Orders(ours, self._deadline, say, sleep, wall)
         self._answered_at = self._began
@@ -238,13 +239,13 @@ class _Work:
             raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
 
     def _gone(self) -> str:
-        """Why nobody of those that were asked takes some address any more; empty where somebody may."""
+        """Why nobody of those that were asked takes some address any more; empty where somebody may, or nobody was."""
         why = {each.to: each.gone() for each in self._successors}
         for move in self.left.values():
             could = {to: gone for to, gone in why.items() if to != move.source}
             if could and all(could.values()):
                 told = (f"{self._observers.nodes.get(to, to)}: {gone}" for to, gone in could.items())
-                return could[self._to] if self._to in could else "; ".join(told)
+                return could.get(self._to) or "; ".join(told)
         return ""
 
     def complain(self) -> None:
@@ -327,10 +328,6 @@ def _lacks(status: Status | None, target: Target) -> str:
         return ""
     held = status.holds.get(str(target))
     return "its observer does not say yet that it holds it" if held is None else held.problem
-
-
-def _unsaid(_: str) -> None:
-    """What one of several lacks is not told: another one takes the address."""
 
 
 def _before(move: Handover) -> str:

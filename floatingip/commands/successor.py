@@ -16,14 +16,16 @@ ASKED_EVERY = 5.0
 
 
 class Successor:
-    """The instance ``to``, as its observer tells of it, or EC2 while that is silent; ``say`` is told what it lacks."""
+    """The instance ``to``, as its observer tells of it, or EC2 while that is silent; ``say`` is told what it lacks,
+    None where nobody is to know.
+    """
 
     def __init__(
         self,
         ours: Deployment,
         observers: Observers,
         to: str,
-        say: Callable[[str], None],
+        say: Callable[[str], None] | None,
         now: Callable[[], float],
     ) -> None:
         self._cloud = ours.cloud
@@ -45,8 +47,8 @@ class Successor:
             why = self._ended()
         if asks:
             self._ask_at = self._now() + ASKED_EVERY
-            if status is not None and not status.leaving:
-                self._tell(self._observers.not_ready(self.to))
+            if status is not None and not status.leaving and self._say is not None:
+                self._tell(self._observers.not_ready(self.to), self._say)
         if why != self._why:
             self._why, self._since = why, self._now()
         return why if self._now() - self._since >= LASTS else ""
@@ -61,8 +63,8 @@ class Successor:
             return ""
         return f"EC2 says that its instance is {shown.state}"
 
-    def _tell(self, lacks: str) -> None:
+    def _tell(self, lacks: str, say: Callable[[str], None]) -> None:
         """That it is not ready may pass, and it would obey then: say so, and wait on."""
         if lacks and lacks != self._lacks:
-            self._say(f"{self._observers.nodes.get(self.to, self.to)}: its observer is not ready: {lacks}")
+            say(f"{self._observers.nodes.get(self.to, self.to)}: its observer is not ready: {lacks}")
         self._lacks = lacks

@@ -134,7 +134,7 @@ def test_that_nobody_is_left_is_told_of_a_standby_that_has_died(vpc: Vpc, observ
 
 
 def test_while_one_that_could_take_it_is_there_nobody_is_missed(vpc: Vpc, observed: Observed) -> None:
-    """Its standby is not ready for a while, and the holder is about to end, as that is why one hands over."""
+    """The only standby is not ready for a while, which is told; a holder that is about to end is why one hands over."""
 
     def lack() -> None:
         holder, standby = observed.observers
@@ -143,7 +143,8 @@ def test_while_one_that_could_take_it_is_there_nobody_is_missed(vpc: Vpc, observ
 
     vpc.then.update({12.0: lack, 40.0: observed.obey})
     vpc.carry_out(ANYBODY)
-    assert not [line for line in vpc.said if "nobody is left" in line or "not ready" in line]
+    assert not [line for line in vpc.said if "nobody is left" in line]
+    assert len([line for line in vpc.said if "its observer is not ready: 10.0.0.100: nft is missing" in line]) == 1
 
 
 def test_a_named_node_that_is_no_longer_ready_says_why(vpc: Vpc, observed: Observed) -> None:
