@@ -325,17 +325,17 @@ class _Told:
         if not self.everybody:
             return Verdict.UNKNOWN, ("nobody could say anything of it",)
         charges = [*self._of_the_address(), *self._of_its_holder(), *self._of_the_others(), *self._of_moving_it()]
-        down = [said for verdict, said in charges if verdict is Verdict.DOWN]
-        degraded = [said for verdict, said in charges if verdict is Verdict.DEGRADED]
-        undescribed = self.cast.ec2.undescribed
-        if not self.views and self.holder and undescribed and not down:
-            return Verdict.UNKNOWN, (f"whether its holder lives is not known: {undescribed}", *degraded)
-        return Verdict.DOWN if down else Verdict.DEGRADED if degraded else Verdict.HEALTHY, (*down, *degraded)
+        if not self.views and self.holder and (why := self.cast.ec2.undescribed):
+            charges.append((Verdict.UNKNOWN, f"whether its holder lives is not known: {why}"))
+        charges.sort(key=lambda charge: _WORST.index(charge[0]), reverse=True)
+        return next((worst for worst, _ in charges), Verdict.HEALTHY), tuple(said for _, said in charges)
 
     def _of_the_address(self) -> Iterator[Charge]:
         """Nobody holds it, it does not answer, or its holder does not serve it."""
         shown, is_up = self.shown, self.health is HealthReport.UP
-        if not self.holder:
+        if not self.holder and all(each.answer_age is None for each in self.everybody):
+            yield Verdict.UNKNOWN, f"who holds it is not known: {self._sentence()}"
+        elif not self.holder:
             said = self._sentence()
             yield Verdict.DOWN, f"no node holds it: {said}" if said else "no node holds it"
         elif self.health is HealthReport.DOWN:

@@ -164,6 +164,19 @@ def test_without_anybody_nothing_is_known() -> None:
     assert [(each.instance, each.problem) for each in shown.observers] == [(A, "refused")]
 
 
+def test_what_ec2_has_told_nobody_since_they_began_is_not_known() -> None:
+    """Observers were restarted while EC2 is out: a node may serve the address, and nobody probes what nobody holds."""
+    silent: dict[str, object] = {"holder": "", "asked_at": None, "health": HealthState.INIT, "node_ports": {}}
+    silent |= {"state": "start", "sentence": "EC2 has not answered yet", "since_wall": None, "is_holder": False}
+    told = holding(**silent), watching(**silent)
+    shown = picture(*told)
+    assert shown.verdict is Verdict.UNKNOWN
+    assert shown.findings[0].startswith("who holds it is not known: worker-")
+    nobody = AddressReport(TARGET, answer_age=0.0, sentence="EC2 says: nobody has it")
+    for each in (picture(*told, ec2=Ec2View(addresses=(nobody,))), picture(told[0], watching(holder="", asked_at=NOW))):
+        assert each.verdict is Verdict.DOWN, "by an answer of EC2's"
+
+
 def test_a_silent_peer_could_not_take_over() -> None:
     """Though it said so before."""
     quiet = PeerSnapshot(B, IPv4Address("10.0.0.11"), NOW - 60.0, True, None, WATCHES)
