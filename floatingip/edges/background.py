@@ -1,6 +1,6 @@
-"""Threads for what may block: daemons, so that none of them can hold up the end of the process.
+"""Threads for jobs that may block: daemon threads, so that none of them can hold up the end of the process.
 
-The system may allow no more threads for a while, as where another pod of the node uses up all that there are.
+The system may allow no more threads for a while, for example if another pod of the node uses up all that there are.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ T = TypeVar("T")
 
 
 def start(name: str, job: Callable[[], None]) -> threading.Thread:
-    """Do the job in a thread of its own.  An executor would wait at exit for its calls, also for those that hang.
+    """Do the job in a thread of its own.  (At exit an executor would wait for its calls, even for those that hang.)
 
-    Raises RuntimeError where the system allows no more threads.
+    Raises RuntimeError if the system allows no more threads.
     """
     thread = threading.Thread(target=job, name=name, daemon=True)
     thread.start()
@@ -34,9 +34,9 @@ def starts(name: str, job: Callable[[], None]) -> bool:
 
 
 def begin(name: str, ask: Callable[[], T]) -> Future[T]:
-    """Begin to ask, in a thread of its own: the answer, or whatever was raised, can be waited for.
+    """Begin to ask, in a thread of its own; the future gets the answer, or the exception that was raised.
 
-    Where the system allows no more threads it is asked in this one, not beside it.
+    If the system allows no more threads, this thread asks, and the future is done on return.
     """
     answer: Future[T] = Future()
 

@@ -1,11 +1,11 @@
 """
-The clock by which everything here is timed: seconds that never jump, nor stand still while the machine sleeps.
+The clock by which everything here is timed: its seconds never jump, and it goes on while the machine sleeps.
 
 Linux' monotonic clock stands still while a machine is suspended or hibernated.  By that clock an answer of EC2 from
-before the sleep is a moment old on waking, and a write that was decided by it may still be made: hours later, when
-another node has the address.  So it is the clock that counts that time, too; where there is none (macOS, from which the
-commands may be run) the monotonic one does.  Whatever waits in the kernel, as for an event or on a lock, waits by the
-monotonic clock nevertheless: after a sleep it wakes late, and finds then that its time is over.
+before the sleep would be a moment old on waking, and a write that was decided by it might be made hours later, when
+another node has the address.  So CLOCK_BOOTTIME is used, which counts the sleep.  Systems without it (macOS, on which
+the commands may be run) use the monotonic clock.  Threads that wait in the kernel, for an event or a lock, wait by the
+monotonic clock nevertheless: after a sleep they wake late, and then find that their time is over.
 """
 
 from __future__ import annotations

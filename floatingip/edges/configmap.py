@@ -1,10 +1,10 @@
 """
-Make settings of the ConfigMap, which comes as a file and as the environment.
+Read the settings from the ConfigMap, which comes as a file and as the environment.
 
 ``FLOATING_IP`` comes from the environment, everything else from a YAML document of flat keys.  All problems are found
 before anything is touched, and reported together, each with the setting, its value and where it came from.
 
-The document is read event by event, without YAML's aliases, tags and recursion: so its size bounds what reading costs.
+The document is read event by event, without YAML's aliases, tags and recursion, so that its size bounds the cost.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from floatingip.core.targets import floating_ips
 DEFAULT_PATH = Path("/etc/floatingip/settings.yaml")
 
 LARGEST_DOCUMENT = 1 << 16
-"""Bytes.  With all its comments the document has a tenth of that."""
+"""Bytes, at most.  With all its comments the document has a tenth of that."""
 
 DEEPEST = 3
-"""Levels of nesting that are read, so that a message can show what is in the place of a list or a text."""
+"""Levels of nesting that are read, so that a message can show a value that should have been a list or a text."""
 
 MOST_PROBLEMS = 30
 """Lines of the message, at most; then one says how many more problems there are."""
@@ -73,8 +73,8 @@ def load(environ: Mapping[str, str], path: Path) -> Settings:
 
 
 class Watched:
-    """The ConfigMap, which kubelet brings up to date while a container runs: its file of settings and, beside it, a
-    file with the present FLOATING_IP, since the environment of a process never changes.
+    """The ConfigMap's files, which kubelet updates while a container runs: the settings and, beside them, a file with
+    the present FLOATING_IP, since the environment of a process never changes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -88,15 +88,15 @@ class Watched:
         if now == self._seen:
             return None
         self._seen = now
-        with suppress(OSError, ValueError):  # an older manifest mounts no such file: then the environment's counts
+        with suppress(OSError, ValueError):  # An older manifest mounts no such file: the environment's value counts.
             environ = {**environ, "FLOATING_IP": _text(self._targets)}
         return load(environ, self._path)
 
 
 def _keys_beside(path: Path) -> list[str]:
-    """The keys of the ConfigMap that the document is of; none where it is a file of another kind.
+    """The keys of the ConfigMap to which the document belongs; empty if it is an ordinary file.
 
-    kubelet mounts each key by a link into a directory, which has the name `..data`.
+    kubelet mounts each key as a link into a directory with the name `..data`.
     """
     try:
         return sorted(key.name for key in (path.parent / "..data").iterdir())
@@ -105,7 +105,7 @@ def _keys_beside(path: Path) -> list[str]:
 
 
 def _identity(path: Path) -> object:
-    """What differs between a file and the one that replaces it; None for no file."""
+    """A value that differs between a file and the one that replaces it; None if there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -114,12 +114,12 @@ def _identity(path: Path) -> object:
 
 
 def _as(default: Any, value: Any) -> Any:
-    """The value as its setting's type, where YAML has another one: whole numbers for seconds, lists, texts."""
+    """The value converted to its setting's type, if YAML has another one: whole numbers for seconds, lists, texts."""
     return type(default)(value) if isinstance(default, float | tuple | Carry) else value
 
 
 def _remedy(field: Any, value: Any) -> str:
-    """What to do about a value that YAML takes for one of another kind than was meant; empty where that is not it."""
+    """What to do about a value that YAML reads as another type than was meant; empty if that is not the problem."""
     if value is None:
         return "; without that line it has its default"
     if isinstance(value, str) and "$" in value:
@@ -137,13 +137,13 @@ def _key(key: str) -> str:
 
 def _document(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        # SafeLoader(): its reader may refuse the first characters.
+        # SafeLoader() is inside of `try`, since its reader may already refuse the first characters.
         found = _settings_in(yaml.SafeLoader(_text(path)))
     except OSError as error:
         why = "is the ConfigMap floating-ip there, and mounted? Outside of a pod give --settings"
         problems.append(f"{path}: {error.strerror}; {why}")
         return {}
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two for bytes, and escapes that are none
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # The last two: bytes or escapes that are not valid.
         problems.append(f"{path}: not a YAML document: {shortened(' '.join(str(error).split()))}")
         return {}
     if found is None:
@@ -157,12 +157,12 @@ def _document(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
-    """The document's text.  Raises OSError, and ValueError for what is no text of a sane size."""
+    """The file's text.  Raises OSError, and ValueError if it is no text of a sane size."""
     kind = path.stat().st_mode
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(kind):
-        # A pipe that nobody writes into would be waited for, and a device need not end.
+        # Reading would wait for a pipe that nobody writes to, and a device need not end.
         raise ValueError("it is no file, but a pipe or a device")
     with path.open("rb") as file:
         content = file.read(LARGEST_DOCUMENT + 1)
@@ -172,7 +172,7 @@ def _text(path: Path) -> str:
 
 
 def _settings_in(loader: Any) -> dict[str, list[tuple[int, Any]]] | None:
-    """For each key the lines in which it stands, with their values; None when the document is no mapping of texts.
+    """For each key the numbers of its lines, with the values there; None if the document is no mapping of texts.
 
     The loader is a ``yaml.SafeLoader``, most of which PyYAML's stubs leave untyped.  Raises YAMLError, ValueError and
     OverflowError.
@@ -200,7 +200,7 @@ def _settings_in(loader: Any) -> dict[str, list[tuple[int, Any]]] | None:
 
 
 def _value(loader: Any, event: Any, depth: int) -> Any:
-    """A text, a number, true, false or none, or a list or mapping of them."""
+    """The value that begins with this event: a text, a number, true, false or null, or a list or mapping of these."""
     match event:
         case yaml.ScalarEvent():
             return _scalar(loader, event)
@@ -232,7 +232,7 @@ def _scalar(loader: Any, event: Any) -> Any:
         raise _refused(f"{event.value} is a date, in quotes it is a text", event)
     if kind == "merge":
         raise _refused(event.value, event)
-    # A long number would take long to read, and be none that any setting has.
+    # A long number would take long to convert, and no setting can have it.
     if kind in ("int", "float") and (len(event.value) > LONGEST_SHOWN or not _NUMBER.fullmatch(event.value)):
         return event.value
     if kind in ("int", "float", "bool", "null"):

@@ -1,7 +1,7 @@
 """
-How much of the node this container may use, as its control group says.
+How much CPU and memory this container may use, as its control group says.
 
-Outside of a container there are no such files, or they tell of no limit.
+Outside of a container there are no such files, or they name no limit.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from floatingip.core.errors import HostError
 from floatingip.edges import clock
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
-"""Where a container finds its own."""
+"""Where a container finds the files of its own control group."""
 
 CPU_HINT = "take that limit away: it is no part of floating-ip.yaml; does a LimitRange of the namespace set one?"
 
 A_COMMAND_TAKES = 96 * 2**20
-"""Bytes that must be left: most commands take some 60 MiB, the doctor 70, and all more where EC2 has much to show."""
+"""Bytes that must be left for a command: most take some 60 MiB, the doctor 70, and all more if EC2 has much to show."""
 
 LOADED_AFTER = 5.0
 """Seconds after which a command has taken most of what it takes, so that what is left then tells."""
@@ -34,18 +34,19 @@ LOCK = Path(__file__)
 """What commands lock while they begin: a file that each container has, and that nobody writes."""
 
 _CPU_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
-"""Microseconds that it may run for in each period, and those of a period: in control groups of version 2, and 1."""
+"""Files with the microseconds that the container may run for in each period, and the length of a period, in
+microseconds: for control groups of version 2, and of version 1."""
 
 _MEMORY_FILES = (
     ("memory.max", "memory.current", "memory.stat"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
 )
-"""Bytes that it may use, that it uses, and of what kinds those are: the same versions."""
+"""Files with the bytes that the container may use, that it uses, and of what kinds these are: for the same versions."""
 
 
 def cpu_limit(groups: Path = CONTROL_GROUPS) -> float | None:
-    """How many CPUs' time this container may use, where that is less than the one that Python can use; None where it is
-    not, or is not known.
+    """How many CPUs this container may use, if that is less than the one CPU that Python can use; None if it is not
+    less, or is not known.
     """
     for files in _CPU_FILES:
         with suppress(OSError, ValueError):
@@ -56,19 +57,19 @@ def cpu_limit(groups: Path = CONTROL_GROUPS) -> float | None:
 
 
 def slowed(limit: float | None) -> str:
-    """What such a limit means, in a sentence; empty where there is none."""
+    """A sentence on what such a CPU limit means; empty if there is no limit."""
     if limit is None:
         return ""
     return f"this container may use {limit:.3g} CPUs at most: while it waits for its share it sees no holder die"
 
 
 def memory_left(groups: Path) -> tuple[int, int] | None:
-    """The bytes that this container may use yet, and in all; None where it has no limit, or that is not known."""
+    """The bytes that this container may still use, and its limit; None if it has no limit, or if that is not known."""
     for limit, usage, kinds in _MEMORY_FILES:
         with suppress(OSError, ValueError, LookupError):
             most, used = (int((groups / file).read_text("ascii")) for file in (limit, usage))
             stat = dict(line.split() for line in (groups / kinds).read_text("ascii").splitlines())
-            # The kernel drops what it keeps of files before it ends anybody.
+            # The kernel drops its page cache before it kills any process, so that counts as free.
             return max(most - used + int(stat["inactive_file"]) + int(stat["active_file"]), 0), most
     return None
 
@@ -109,10 +110,10 @@ def _lock(file: int) -> None:
 
 
 def check_room(memory: tuple[int, int] | None) -> None:
-    """Raise HostError where a person's command would take this container over its limit of ``memory``.
+    """Raise HostError if a person's command would take this container over its limit; see `memory_left` for ``memory``.
 
-    Then the kernel ends the observer, which takes most; or, in control groups of version 2, as kubelet sets them up
-    (memory.oom.group), all that runs in the container.
+    Then the kernel would kill the observer, which takes most; or, with control groups of version 2 as kubelet sets them
+    up (memory.oom.group), every process in the container.
     """
     if memory is None or memory[0] >= A_COMMAND_TAKES:
         return

@@ -1,14 +1,14 @@
 """
 A small HTTP client: one question, one answer, and for both together a budget that the other side cannot exceed.
 
-Those who answer may be strangers, broken, or slow on purpose.  So the time limit is for everything from the connection
-to the last byte, not for each read: an answer of one byte a second holds nobody up.  Bytes and header lines are
-limited, too.  Whatever goes wrong is a :class:`NoAnswer`, which never quotes what was sent or received: that may be a
+The other side may be a stranger, broken, or slow on purpose.  So the time limit is for everything from the connection
+to the last byte, not for each read: an answer of one byte a second delays nobody.  Bytes and header lines are limited,
+too.  Everything that goes wrong is a :class:`NoAnswer`, which never quotes what was sent or received: that may be a
 secret.
 
 It does not use `http.client`, which believes a Content-Length (and allocates it), waits for ever while 1xx answers
 come, may take a body that was cut off for a whole one, and needs five times as much CPU: peers are asked twice a
-second.  There are no redirects, no proxies and no names: an address is asked, and nobody else.
+second.  There are no redirects, no proxies and no host names: only the given address is asked.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from floatingip.edges.socket_filter import hear_others
 from floatingip.edges.straight import bind_address, go_straight
 
 MOST_BYTES = 65536
-"""Bytes that the body of an answer may have, unless the asker says otherwise."""
+"""Bytes that the body of an answer may have, unless the caller says otherwise."""
 
 MOST_HEADER_BYTES = 16384
-"""Bytes of the status line and the headers, those of all 1xx answers before included."""
+"""Bytes, at most, of status lines and headers, including those of preceding 1xx answers."""
 
 MOST_HEADER_LINES = 64
-"""Lines of these."""
+"""Header lines, at most, including those of preceding 1xx answers."""
 
 _STATUS = re.compile(rb"HTTP/1\.([01]) (\d{3})(?: .*)?")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)")
 _LENGTH = re.compile(rb"\d{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?")
 _SENDABLE = re.compile(r"[!-~]+(?: [!-~]+)*")
-"""What can stand in a request line or header: printable ASCII, with blanks inside only."""
+"""What a request line or header may be: printable ASCII, with blanks only inside."""
 
 
 class NoAnswer(OSError):
@@ -62,7 +62,7 @@ class NoAnswer(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer of whatever status."""
+    """An answer, with any status."""
 
     status: int
     body: bytes
@@ -82,11 +82,12 @@ class Connection:
         tls: ssl.SSLContext | None = None,
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        """Connect to nothing yet, and raise nothing: for a ``host`` that is no address `get` raises `NoAnswer`.
+        """Connect to nothing yet, and raise nothing: if ``host`` is no address, `get` raises `NoAnswer`.
 
-        ``seconds`` is the limit for each question with its whole answer; ``most_bytes`` the limit for a body as it is
-        sent, with its chunk sizes; ``source`` is the address of this node to ask from.  ``only_others``: what this node
-        itself answers in that one's name, as where NAT leads the question to it, is no answer.
+        ``seconds`` is the limit for each question with its whole answer.  ``most_bytes`` is the limit for a body as it
+        is sent, with its chunk sizes.  ``source`` is the address of this node to ask from, None for any.
+        ``only_others``: an answer that this node itself gives in the host's name, as when NAT leads the question to it,
+        does not count.
         """
         self._host = str(host)
         self._port = port
@@ -115,14 +116,14 @@ class Connection:
     ) -> Response:
         """Ask once; ``seconds`` is another limit for this question.  Raises NoAnswer, and nothing else.
 
-        The question must be one that may be asked twice: it is, when a kept connection ends just when it is used.
+        The question must be one that may be asked twice: that happens if a kept connection ends just as it is used.
         """
         deadline = clock.now() + (self._seconds if seconds is None else seconds)
         self._proved = False
         try:
             request = self._request(method, target, headers or {}, body)
             if self._is_alive():
-                # A server that was restarted, or did not want to wait longer, has hung up: that is not its answer.
+                # A server that was restarted, or did not want to wait longer, has hung up: then ask it anew.
                 with contextlib.suppress(_HungUp):
                     return self._ask(request, deadline)
             self._connect(deadline)
@@ -151,7 +152,7 @@ class Connection:
         return "\r\n".join([*lines, "\r\n"]).encode("ascii") + body
 
     def _is_alive(self) -> bool:
-        """Whether there is a connection, and nothing has come on it that nobody asked for, such as its end."""
+        """Whether there is a connection that is idle: nothing has come on it unasked, such as its end."""
         if self._socket is None:
             return False
         poll = select.poll()
@@ -162,7 +163,7 @@ class Connection:
 
     def _connect(self, deadline: float) -> None:
         self.close()
-        if "%" in self._host or not 0 < self._port < 65536:  # a scope may be looked up, as names are
+        if "%" in self._host or not 0 < self._port < 65536:  # A scope would be looked up like a name.
             raise NoAnswer("there is no such address or port")
         address = ip_address(self._host)
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
@@ -176,7 +177,7 @@ class Connection:
         plain.settimeout(_left(deadline))
         refusals.connect(plain, address, self._port)
         if self._tls is not None:
-            plain.settimeout(_left(deadline))  # holds for the handshake as a whole
+            plain.settimeout(_left(deadline))  # This is for the handshake as a whole.
             self._socket = self._tls.wrap_socket(plain, server_hostname=self._host)
             self._proved = True
 
@@ -212,7 +213,7 @@ class _HungUp(NoAnswer):
 
 
 class _Incoming:
-    """What comes on a connection, read within the budget."""
+    """Reads an answer from a connection, within the budget."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection
@@ -269,7 +270,7 @@ class _Incoming:
             if self._line():
                 raise NoAnswer("what came is no HTTP")
         while self._line():
-            pass  # trailers say nothing that we ask for
+            pass  # Trailers are not needed.
         return b"".join(chunks)
 
     def _line(self) -> bytes:
@@ -304,7 +305,7 @@ class _Incoming:
 
     def _receive(self) -> None:
         if not self._more():
-            # Before the first byte this is a connection that was closed meanwhile, see `Connection.get`.
+            # Before the first byte, a kept connection was closed meanwhile: see `Connection.get`.
             raise NoAnswer("the answer was cut off") if self.began else ConnectionResetError
 
     def _more(self) -> bool:

@@ -1,12 +1,12 @@
 """
 The instance metadata service (IMDSv2 only): who this node is, which addresses it has, and whether its end is announced.
 
-IMDS shows interfaces later than EC2 does, fails now and then, and something else may answer in its place.  So only what
-looks like the value that was asked for is an answer.  Everything else is a MetadataError, and says nothing about this
+IMDS shows interfaces later than EC2 does, fails now and then, and something else may answer in its place.  So only a
+text that looks like the requested value is an answer.  Everything else is a MetadataError, and says nothing about this
 node, least of all that it lacks an address.  No message quotes what came, since it may be a token or a credential.
 
-What is needed only once is retried here; what is asked regularly (notices, an interface's addresses) is tried once.
-Each question has a time limit of its own, and does not wait for other questions.
+Questions that are asked only once are retried here; those that are asked regularly (notices, an interface's addresses)
+are tried once.  Each question has a time limit of its own, and does not wait for other questions.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ ADDRESS = IPv4Address("169.254.169.254")
 PORT = 80
 
 TOKEN_SECONDS = 21600
-"""The longest life that IMDS gives a token; when it has ended IMDS answers 401, and it is renewed."""
+"""The longest life that IMDS gives a token.  After that IMDS answers 401, and the token is renewed."""
 
 TIMEOUT = 1.0
 """Seconds for one try to get a value, with a new token if needed: IMDS is on the same host, and takes milliseconds."""
 
 POLL_TIMEOUT = 0.5
-"""The same for what is asked again soon anyway."""
+"""The same for questions that are asked again soon anyway."""
 
 DEADLINE = 5.0
 """Seconds for a whole question, whatever hangs or is retried in it."""
 
 BACKOFF = 0.1
-"""Seconds before the first retry; each further one waits twice as long."""
+"""Seconds to wait before the first retry; before each further one twice as long."""
 
 MAINTENANCE_AHEAD = 3600.0
-"""Seconds before a scheduled maintenance from which on it counts as a notice: it may be announced two weeks ahead."""
+"""A scheduled maintenance counts as a notice from this many seconds before it: AWS may announce it two weeks ahead."""
 
 REMEDY = (
     "is the instance's metadata endpoint enabled, 169.254.169.254 not blocked on the node, and, for a pod without the "
@@ -81,7 +81,7 @@ class Imds:
         self._now = now
         self._wall = wall
         self._token: str | None = None
-        # Each question takes a connection out of here: with a lock all would wait for a question that hangs.
+        # Each question takes a connection from here: if all shared one, all would wait for a question that hangs.
         self._idle: list[Connection] = []
 
     def close(self) -> None:
@@ -135,8 +135,8 @@ class Imds:
     def addresses_of(self, mac: str) -> frozenset[Address] | None:
         """All addresses of the interface with this MAC; None when there is none.  See `ports.Metadata`.
 
-        An interface with addresses of one family only has no list for the other, and then IMDS does not name that, as
-        the VPC CNI relies on (awsutils.getENIMetadata): a 404 alone takes no address away.
+        If an interface has addresses of one family only, IMDS has no list for the other family, and its index does not
+        name one; the VPC CNI relies on that, too (awsutils.getENIMetadata).  So a 404 alone takes no address away.
         """
         found: list[Address] = []
         interface = f"{_INTERFACES}/{mac.lower()}/"
@@ -149,7 +149,7 @@ class Imds:
             found += _addresses(path, text)
         if found:
             return frozenset(found)
-        # Only the list of all interfaces can tell that one is gone; it must have at least one, or it is no such list.
+        # Only the list of all interfaces can tell that one is gone.  A list without any is not believed.
         path = f"{_INTERFACES}/"
         if mac.lower() in _macs(path, self._once(path) or ""):
             raise MetadataError(f"IMDS shows the interface {mac.lower()} and no address of it")
@@ -158,7 +158,7 @@ class Imds:
     def notice(self) -> Notice | None:
         """The most urgent announcement of this node's end; see `ports.Metadata`.
 
-        An announcement that cannot be read is none, and does not hide others.
+        An announcement that cannot be read does not count, and does not hide others.
 
         Formats: EC2 user guide, "Spot Instance interruption notices", "EC2 instance rebalance recommendations" and
         "View scheduled events"; EC2 Auto Scaling user guide, "Retrieve the target lifecycle state".
@@ -185,9 +185,9 @@ class Imds:
         return None
 
     def _maintenance(self, text: str) -> str:
-        """The first scheduled event that is due within the hour, in words; empty where none is.
+        """The first scheduled event that is due within the hour, in words; empty if none is.
 
-        Raises ValueError when none is, but one of them cannot be read.
+        Raises ValueError if none is due, but one of them cannot be read.
         """
         if not isinstance(events := read_json(text.encode(), depth=4), list):
             raise TypeError("no list")
@@ -214,7 +214,7 @@ class Imds:
         return _all(path, _id("sg"), self._need(path, deadline).split())
 
     def _block(self, mac: str, address: Address, deadline: float) -> IPv4Network | IPv6Network:
-        """The subnet's block that has the address; of IPv6 there may be several."""
+        """The subnet's CIDR block that has the address; for IPv6 there may be several blocks."""
         kind = "subnet-ipv4-cidr-block" if address.version == 4 else "subnet-ipv6-cidr-blocks"
         path = f"{_INTERFACES}/{mac}/{kind}"
         network = IPv4Network if address.version == 4 else IPv6Network
@@ -228,7 +228,7 @@ class Imds:
         raise MetadataError(f"IMDS shows {address} on an interface whose {kind} lacks it")
 
     def _word(self, path: str, pattern: re.Pattern[str], deadline: float) -> str:
-        """The one word that the value is.  Raises MetadataError."""
+        """A value that is a single word.  Raises MetadataError."""
         words = _all(path, pattern, self._need(path, deadline).split())
         if len(words) > 1:
             raise _unreadable(path)
@@ -240,7 +240,7 @@ class Imds:
         return text
 
     def _get(self, path: str, deadline: float) -> str | None:
-        """A value of meta-data, None for a 404.  Raises MetadataError, after retries where these may help."""
+        """A value of meta-data, None for a 404.  Raises MetadataError, after retries if these may help."""
         pause = BACKOFF
         while True:
             try:
@@ -281,7 +281,7 @@ class Imds:
         answer = self._ask("PUT", "api/token", lifetime, deadline)
         if answer.status != 200:
             raise MetadataError(f"IMDS answers {answer.status} to PUT api/token", "is this IMDSv2?")
-        token = answer.body.rstrip(b"\r\n")  # as other values, it may end with its line
+        token = answer.body.rstrip(b"\r\n")  # Like other values, it may end with a line break.
         if not _TOKEN.fullmatch(token):
             raise _Failing("IMDS gives a token that is none")
         return token.decode("ascii")
@@ -315,13 +315,13 @@ def _unreadable(path: str) -> MetadataError:
 
 
 def _interruption(text: str) -> str:
-    """A spot interruption, of whatever kind (terminate, stop, hibernate), in words."""
+    """A spot interruption of any kind (terminate, stop, hibernate), in words."""
     notice = read_json(text.encode(), depth=4)
     return f"{_field(notice, 'action')} at {_field(notice, 'time')}"
 
 
 def _lifecycle(text: str) -> str:
-    """The state if it announces the end; empty for others: InService, Standby, a warm pool's, or unknown ones."""
+    """The lifecycle state if it announces the end; empty for others: InService, Standby, a warm pool's, unknown."""
     if not _STATE.fullmatch(state := text.strip()):
         raise ValueError("no state")
     return state if state == "Terminated" else ""
@@ -332,7 +332,7 @@ def _rebalance(text: str) -> str:
 
 
 def _field(document: object, key: str) -> str:
-    """A short text in a JSON object.  Raises KeyError, TypeError or ValueError when there is none."""
+    """A short text in a JSON object.  Raises KeyError, TypeError or ValueError if there is none."""
     if not isinstance(document, dict) or not isinstance(text := document[key], str):
         raise TypeError(key)
     if not _WORDS.fullmatch(text):
@@ -350,14 +350,14 @@ def _macs(path: str, text: str) -> tuple[str, ...]:
 
 
 def _all(path: str, pattern: re.Pattern[str], words: list[str]) -> tuple[str, ...]:
-    """These words, of which there must be one at least.  Raises MetadataError."""
+    """The words, each of which must match; there must be at least one.  Raises MetadataError."""
     if not words or not all(map(pattern.fullmatch, words)):
         raise _unreadable(path)
     return tuple(words)
 
 
 def _addresses(path: str, text: str) -> list[Address]:
-    """The addresses in a list of one family, never none.  Raises MetadataError."""
+    """The addresses in a list of one family: at least one.  Raises MetadataError."""
     return [*_parse(path, text, IPv6Address)] if path.endswith("/ipv6s") else [*_parse(path, text, IPv4Address)]
 
 

@@ -1,7 +1,7 @@
 """
-What Prometheus scrapes: a view of the agent's snapshot and of what was counted.
+What Prometheus scrapes: metrics that are made from the agent's snapshot and the tally's counts.
 
-Anybody may read it, so labels tell of nothing but health: no names, instances or interfaces, no addresses but the
+Anybody may read them, so labels tell of nothing but health: no names, instances or interfaces, no addresses except
 floating ones, and nothing that others can choose.  docs/metrics.md says what each metric means.
 """
 
@@ -28,7 +28,7 @@ MOVED = "moved"
 """The result of a move that succeeded."""
 
 MOVING_RULES = (Rule.R1, Rule.R2, Rule.R3, Rule.R4, Rule.R5, Rule.R6, Rule.R7)
-"""The rules by which addresses move: counted as 0 from the start, since Prometheus sees an increase only from a number
+"""The rules by which addresses move.  Their counters begin at 0, since Prometheus sees an increase only from a number
 that was there before."""
 
 ACTIONS = frozenset({
@@ -38,13 +38,13 @@ ACTIONS = frozenset({
     "GetSubnetCidrReservations", "ModifyNetworkInterfaceAttribute", "UnassignIpv6Addresses",
     "UnassignPrivateIpAddresses",
 })  # fmt: skip
-"""The actions of EC2 that are used.  Any other name, which something else than EC2 may have made up, is not told."""
+"""The actions of EC2 that are used.  Any other name is not shown, since something else than EC2 may have made it up."""
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
 
 def handle(instance_id: str) -> str:
-    """How an observer is called in metrics: the same name by all, from which nobody learns its instance."""
+    """The name of an observer in metrics: all observers use the same one, and nobody learns the instance from it."""
     return hashlib.sha256(instance_id.encode()).hexdigest()[:8]
 
 
@@ -68,7 +68,7 @@ class Metrics:
         self._process = ProcessCollector(registry=None)
 
     def text(self, snapshot: Snapshot) -> str:
-        """All of it, in Prometheus' text format."""
+        """All metrics, in Prometheus' text format."""
         now, counts = self._now(), self._tally.read()
         families = [
             *_of_addresses(snapshot, now, self._wall()),
@@ -83,7 +83,7 @@ class Metrics:
 
 
 class _Families(Collector):
-    """What was collected already."""
+    """A collector of metrics that were made already."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families

@@ -1,9 +1,9 @@
 """
-Who refuses a connection, or says that it cannot be made.
+Find out who refuses a connection, or says that it cannot be made.
 
-The kernel calls an ICMP message a refusal, too, whoever has sent it.  Mostly that is this node itself, in the name of
-nobody: a firewall of its own that rejects, or kube-proxy, which in its nftables mode rejects what goes to a Service
-without endpoints, be it by an address that somebody has put into its `externalIPs`.
+The kernel reports an ICMP message as a refusal, too, whoever has sent it.  Mostly this node itself has: by a firewall
+of its own that rejects, or by kube-proxy, which in nftables mode rejects connections to a Service without endpoints,
+also to an address that somebody has put into the Service's `externalIPs`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _RECVERR = {4: (socket.IPPROTO_IP, 11), 6: (socket.IPPROTO_IPV6, 25)}
 """By IP version: IP_RECVERR (linux/in.h) and IPV6_RECVERR (linux/in6.h)."""
 
 _SENDER = {4: slice(20, 24), 6: slice(24, 40)}
-"""By IP version: where an ICMP message's sender is in what RECVERR tells: in a sockaddr, behind the 16 bytes of
+"""By IP version: where the sender of an ICMP message is in what RECVERR gives: in a sockaddr, behind the 16 bytes of
 `struct sock_extended_err` (linux/errqueue.h).
 """
 
 
 class SaidByOthers(OSError):
-    """There is no connection, says another one than who was asked."""
+    """Somebody else than the address that was asked says that there is no connection."""
 
 
 def heed(at: socket.socket, version: int) -> None:
@@ -34,14 +34,14 @@ def heed(at: socket.socket, version: int) -> None:
 
 
 def ignore(at: socket.socket, version: int) -> None:
-    """Drop those that were kept, and heed none any more, as TCP itself does once the connection stands.  Raises
-    OSError.
+    """Drop the ICMP messages that were kept, and keep no more, as TCP itself does once a connection is established.
+    Raises OSError.
     """
     at.setsockopt(*_RECVERR[version], 0)
 
 
 def message(at: socket.socket, version: int) -> tuple[int, Address] | None:
-    """The error that an ICMP message stands for, and who sent it; None when none came.  The socket must not wait."""
+    """The error number of an ICMP message that came, and its sender; None if none came.  The socket must not block."""
     try:
         _, notes, _, _ = at.recvmsg(0, 512, socket.MSG_ERRQUEUE)
     except OSError:
@@ -53,17 +53,17 @@ def message(at: socket.socket, version: int) -> tuple[int, Address] | None:
 
 
 def connect(at: socket.socket, to: Address, port: int) -> None:
-    """Connect a socket that waits.
+    """Connect a blocking socket.
 
-    Raises OSError: ConnectionRefusedError only where the other side has refused, ``SaidByOthers`` for what another one
-    says in its place.
+    Raises OSError: ConnectionRefusedError only if the other side itself has refused, ``SaidByOthers`` if somebody else
+    has answered in its place.
     """
     heed(at, to.version)
     try:
         at.connect((str(to), port))
-        at.getpeername()  # a message ends the wait, too, and then nobody is there
+        at.getpeername()  # Fails if an ICMP message ended the wait: then there is no connection.
     except OSError as error:
-        at.setblocking(False)  # else Python waits for a message, which is there or does not come
+        at.setblocking(False)  # Python must not wait for a message: it is there already, or does not come.
         if (said := message(at, to.version)) is None:
             raise
         number, sender = said

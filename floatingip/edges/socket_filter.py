@@ -1,9 +1,10 @@
 """
-What a socket lets in, decided by the kernel: above all not what this node itself answers.
+Filter what a socket receives, in the kernel: above all, drop answers that this node itself gives.
 
-A packet that leads to this node by NAT, by a transparent proxy or by a firewall that resets comes back by the loopback
-in the name of the address that was asked, and would keep that UP for ever, whoever has died.  Nothing else tells it
-from a real answer: what the kernel tells with a packet (IP_PKTINFO) names the link that has the address instead.
+If NAT, a transparent proxy or a firewall that resets leads a packet to this node, the answer comes by the loopback with
+the asked address as its source, and would keep that address UP for ever, even if its holder is dead.  Nothing else
+tells such an answer from a real one: what the kernel says of a packet (IP_PKTINFO) names the link that has the address
+instead.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ from floatingip.core.model import Address
 OWN_ANSWER = "this node has answered itself"
 
 LOOPBACK = 1
-"""The loopback's index, in each network namespace."""
+"""The index of the loopback link, the same in every network namespace."""
 
 LINK_INDEX = 0xFFFFF008
 """Where a filter finds the index of the link by which a packet came (SKF_AD_OFF + SKF_AD_IFINDEX)."""
 
 Step = tuple[int, int, int, int]
-"""One of a filter's (linux/filter.h): what is done, how many steps are left out where it holds and where not, a
-number.
+"""One instruction of a socket filter (linux/filter.h): the operation, how many instructions to skip if it holds and if
+it does not, and a number.
 """
 
 _SO_ATTACH_FILTER, _SO_MEMINFO = 26, 55
 _MEMINFO = struct.Struct("=9I")
 _DROPS = 8
-"""Which of SO_MEMINFO's numbers (linux/sock_diag.h) counts what was not let in."""
+"""The place, among SO_MEMINFO's numbers (linux/sock_diag.h), of the count of dropped packets."""
 
 _NETWORK = 0xFFF00000
 """Where a filter finds the IP header (SKF_NET_OFF)."""
 
 _ADDRESSES = {4: [(12, 16)], 6: [(8 + word, 24 + word) for word in (0, 4, 8, 12)]}
-"""By IP version: where the words of the source and those of the destination are in the IP header."""
+"""By IP version: the offsets in the IP header of each word of the source and of the destination."""
 
 
 def let_in_only(at: socket.socket, steps: Sequence[Step]) -> None:
@@ -49,10 +50,10 @@ def let_in_only(at: socket.socket, steps: Sequence[Step]) -> None:
 
 
 def hear_others(at: socket.socket, asked: Address) -> None:
-    """Let no answer of this node itself in when it asks this address, unless that is its own.
+    """Drop answers of this node itself to questions to the address ``asked``, unless that is its own.
 
-    A kernel that has no memory for filters, as where others have used up what it has for their programs
-    (net.core.bpf_jit_limit), lets all in: better than to take everybody for silent.
+    If the kernel has no memory for filters, as when others have used up the limit for programs
+    (net.core.bpf_jit_limit), all answers are let in: that is better than to hear nobody.
     """
     if not asked.is_loopback:
         with contextlib.suppress(OSError):
@@ -60,8 +61,8 @@ def hear_others(at: socket.socket, asked: Address) -> None:
 
 
 def _from_others(version: int) -> list[Step]:
-    """A filter that lets in all but what came by the loopback in the name of another address than it is for: from and
-    for one address is what this node sends to an address of its own.
+    """A filter that drops packets which came by the loopback, unless source and destination are the same address: that
+    is what this node sends to an address of its own.
     """
     compared: list[Step] = []
     for source, destination in _ADDRESSES[version]:
@@ -77,6 +78,6 @@ def _from_others(version: int) -> list[Step]:
 
 
 def has_shut_out(at: socket.socket) -> bool:
-    """Whether something came that was not let in (or, of TCP, that belongs to no connection)."""
+    """Whether the socket's filter has dropped a packet (or TCP one that belongs to no connection)."""
     told = at.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
     return len(told) == _MEMINFO.size and _MEMINFO.unpack(told)[_DROPS] > 0

@@ -1,7 +1,7 @@
 """
 Counts since the process began: how often things were done, what came of them, and how long they took.
 
-They are counted where they are done, in any thread, and read for metrics (prometheus.py).
+Each thing is counted where it is done, in any thread, and read for metrics (prometheus.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROUND_TRIPS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
 """Bounds in seconds by which round trips are counted: from 0.1 ms within a zone up to what counts as no answer."""
 
 PHASES = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
-"""The same for moves and their phases: from our own short ones to those in which EC2 takes its time."""
+"""The same for moves and their phases: from our own short phases to those in which EC2 is at work."""
 
 CALLS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 """The same for calls to EC2: a tenth of a second is usual, and after five a question is given up."""
@@ -25,10 +25,10 @@ CALLS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
 @dataclass
 class Spread:
-    """Durations in seconds, counted by ``bounds``.
+    """A histogram of durations, in seconds.
 
-    ``counts`` has one entry for each bound: how many were up to that bound, but longer than the one before; and a last
-    one for those that were longer than all bounds.  ``total`` is the sum of all.
+    ``counts`` has one entry for each of the ``bounds``: how many durations were up to that bound, but longer than the
+    one before.  A last entry is for those longer than all bounds.  ``total`` is the sum of all durations.
     """
 
     bounds: tuple[float, ...]
@@ -39,7 +39,7 @@ class Spread:
         self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
     def add(self, seconds: float) -> None:
-        """One more."""
+        """Count one more duration."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total += seconds
 
@@ -48,10 +48,11 @@ class Spread:
 class Counts:
     """All that was counted.
 
-    ``probes`` by address and outcome, ``round_trips`` by address; ``moves`` by address, rule and result, ``moved_at``
-    the Unix times at which an address came to this node last; ``phases`` by name, and ``durations`` of all phases of a
-    move; ``repairs`` by what was missing in the kernel; ``calls`` to EC2 by action and code, and how long these
-    ``took`` by action; ``refused`` connections.
+    ``probes`` are counted by address and outcome, ``round_trips`` by address.  ``moves`` are counted by address, rule
+    and result; ``moved_at`` has, by address, the Unix time at which it last came to this node.  ``phases`` has the
+    durations of each phase by its name, ``durations`` those of whole moves.  ``repairs`` are counted by what was
+    missing in the kernel.  ``calls`` to EC2 are counted by action and code; ``took`` has their durations by action.
+    ``refused`` counts connections to the status port that were closed at once.
     """
 
     probes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -79,7 +80,7 @@ class Tally:
             return deepcopy(self._counts)
 
     def probed(self, address: str, outcome: str, round_trip: float | None) -> None:
-        """A probe of the address came to an end; ``round_trip`` in seconds if it was answered."""
+        """A probe of the address has ended; ``round_trip`` is in seconds, None if it was not answered."""
         counts = self._counts
         with self._lock:
             counts.probes[address, outcome] += 1
@@ -92,8 +93,8 @@ class Tally:
             self._counts.moves[address, rule, result] += 1
 
     def came(self, address: str, wall: float, seconds: Mapping[str, float]) -> None:
-        """The address came to this node at this Unix time, after so many ``seconds`` of each phase, and in all
-        (``duration``).
+        """The address came to this node at the Unix time ``wall``; ``seconds`` has those of each phase, and of all
+        together (``duration``).
         """
         counts = self._counts
         with self._lock:
@@ -110,7 +111,7 @@ class Tally:
             self._counts.repairs[what] += 1
 
     def called(self, action: str, code: str, seconds: float) -> None:
-        """EC2 was called once, which took so long; ``code`` is what it answered, in one word."""
+        """EC2 was called once, which took ``seconds``; ``code`` is its answer in one word."""
         with self._lock:
             self._counts.calls[action, code] += 1
             self._counts.took.setdefault(action, Spread(CALLS)).add(seconds)

@@ -48,19 +48,19 @@ class Log:
         return narrowed
 
     def info(self, event: str, msg: str = "", /, **fields: object) -> None:
-        """Something happened as it should."""
+        """Log something that happened as it should."""
         self.write("info", event, msg, fields)
 
     def warning(self, event: str, msg: str = "", /, **fields: object) -> None:
-        """Something that the agent copes with, but that somebody should know."""
+        """Log something that the agent copes with, but that somebody should know."""
         self.write("warning", event, msg, fields)
 
     def error(self, event: str, msg: str = "", /, **fields: object) -> None:
-        """Something that only a person can mend."""
+        """Log something that only a person can mend."""
         self.write("error", event, msg, fields)
 
     def write(self, level: str, event: str, msg: str, fields: Mapping[str, object]) -> None:
-        """A line at this level."""
+        """Write a line at this level."""
         pairs = {
             "time": utc(time.time(), "milliseconds"),
             "level": level,
@@ -76,7 +76,7 @@ class Log:
 
 
 def quoted(value: object) -> str:
-    """A logfmt value: bare where nothing in it needs quotes; seconds with milliseconds."""
+    """A logfmt value: in quotes only if it needs them; floats (seconds) with three digits."""
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     if text and _BARE.issuperset(text):
         return text
@@ -94,7 +94,7 @@ def _json(pairs: Mapping[str, object]) -> str:
 
 
 def _plain(value: object) -> object:
-    """A JSON value: numbers stay numbers, seconds with milliseconds; all else is its text."""
+    """A JSON value: numbers stay numbers, floats (seconds) with three digits; anything else becomes text."""
     if isinstance(value, float):
         return round(value, 3) if isfinite(value) else str(value)
     return value if isinstance(value, int) or value is None else str(value)

@@ -1,4 +1,4 @@
-"""A moment as the log, Kubernetes and commands write it, in UTC (RFC 3339)."""
+"""Write a time as the log, Kubernetes and commands show it, in UTC (RFC 3339)."""
 
 from __future__ import annotations
 

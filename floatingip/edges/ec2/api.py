@@ -1,7 +1,7 @@
 """
-How a call to EC2 is made: counted, in a thread of its own, page after page; and what becomes of its errors.
+How a call to EC2 is made: it is counted, in a thread of its own, and page after page; its errors are mapped to ours.
 
-A part of ``ec2``.  A question is repeated while it is unanswered, a write is made once.
+A part of ``ec2``.  A question is repeated while it is unanswered; a write is made once.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from floatingip.edges.ec2.meaning import MEANING, code_of, meaning
 from floatingip.edges.tally import Tally
 
 MOST_PAGES, LONGEST_LISTING = 200, 60.0
-"""Answers to one question, and seconds until the last of them is asked for: what goes on after them does not end."""
+"""Pages of one answer, at most, and seconds within which the last page must be asked for: more would never end."""
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
 class Api:
-    """Makes calls, each named by its action; ``tally`` counts the attempts."""
+    """Makes calls, each under the name of its action; ``tally`` counts the attempts."""
 
     def __init__(self, asking: Asking, tally: Tally | None = None) -> None:
         self._asking = asking
         self._tally = tally or Tally()
 
     def ask(self, action: str, call: Callable[[], T], read: Callable[[T], U]) -> U:
-        """What ``read`` makes of the answer to a question that changes nothing."""
+        """Ask a question that changes nothing; return what ``read`` makes of the answer."""
         with meaning(action):
             return read(self._asking.ask(action, partial(self._count, action, call), repeatable=True))
 
     def write(self, action: str, call: Callable[[], T], codes: Mapping[str, type[CloudError]] = MEANING) -> T:
-        """The answer to a call that changes something: it is made once."""
+        """Make a call that changes something, once; return its answer."""
         with meaning(action, codes):
             return self._asking.ask(action, partial(self._count, action, call), repeatable=False)
 
     def pages(self, action: str, call: Callable[..., Mapping[str, Any]], key: str, **asked: Any) -> list[Any]:
-        """What all pages of the answer have under ``key``; each page is asked for by itself."""
+        """The items that all pages of the answer have under ``key``; each page is a call of its own."""
         return self.all_pages(action, partial(call, **asked), lambda answer: answer[key])
 
     def all_pages(
         self, action: str, call: Callable[..., Mapping[str, Any]], read: Callable[[Mapping[str, Any]], list[T]]
     ) -> list[T]:
-        """What ``read`` makes of all pages of the answer.  Raises ``CloudUnavailable`` when they do not end."""
+        """The items that ``read`` makes of all pages of the answer.  Raises ``CloudUnavailable`` if they do not end."""
         found: list[T] = []
         tokens: list[str] = []
         began_at = clock.now()
@@ -65,7 +65,7 @@ class Api:
         raise CloudUnavailable(f"{action}: the answer has no end, after {len(tokens)} pages")
 
     def _count(self, action: str, call: Callable[[], T]) -> T:
-        """EC2's answer to one attempt."""
+        """Make one attempt, and count it with its code and duration."""
         began_at, code = clock.now(), "ok"
         try:
             return call()
@@ -87,6 +87,6 @@ def denied(dry_runs: Iterable[Callable[[], object]]) -> tuple[str, ...]:
         except CloudUnavailable:
             raise
         except CloudError:
-            # Allowed: a dry run that would succeed is an error too, DryRunOperation.
+            # The action is allowed: a dry run that would succeed ends with an error, too (DryRunOperation).
             continue
     return tuple(found)

@@ -1,9 +1,9 @@
 """
-Ask what may hang, such that nobody waits longer than a question is worth, and calls that hang do not pile up.
+Make calls that may hang, such that no caller waits longer than the answer is worth, and hanging calls do not pile up.
 
-A part of ``ec2``.  A socket's timeout ends a silence, but neither an answer that comes one byte a second, nor a name
-server that does not answer, nor what an SDK does before it sends anything.  So each attempt has a thread of its own.
-When it takes too long its connection is ended, and whoever asked goes on without it.
+A part of ``ec2``.  A socket's timeout ends a silence.  It ends neither an answer that comes one byte a second, nor a
+name server that does not answer, nor the work of an SDK before it sends anything.  So each attempt has a thread of its
+own.  If it takes too long its connection is ended, and the caller goes on without it.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ GIVEN_UP_AFTER = 5.0
 """Seconds without an answer after which a question is given up: EC2 mostly answers in well under one."""
 
 MOST_BESIDE = 3
-"""Attempts at one question at the same time: the oldest is kept, since EC2 may only be slow, and the newest, since the
-others may have met a dead connection."""
+"""Attempts at one question at the same time, at most.  The oldest is kept, since EC2 may only be slow, and the newest
+ones, since the others may have met a dead connection."""
 
 MOST_UNDER_WAY = 24
-"""Attempts at the same time, at all questions together; those that were given up and still hang count as well."""
+"""Attempts at the same time, at most, at all questions together; attempts that were given up and still hang count."""
 
 NAMES_HINT = "does this machine's name server answer (/etc/resolv.conf)?"
-"""What to do where there was no connection: one that is refused, or not answered, is told of much sooner."""
+"""What to do if there was no connection in time: one that is refused or times out fails much sooner."""
 
 T = TypeVar("T")
 
 
 class _Attempt(threading.Thread):
-    """One try to get an answer, which sends nothing after ``seconds``."""
+    """One try to get an answer, in a thread of its own; it sends nothing once ``seconds`` are over."""
 
     def __init__(self, call: Callable[[], object], ended: Callable[[_Attempt], None], seconds: float) -> None:
         super().__init__(name="ask", daemon=True)
@@ -57,7 +57,7 @@ class _Attempt(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        """Ask, and tell."""
+        """Make the call, and report the end of the attempt."""
         try:
             self.answer = self._call()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is for who waits for the answer
@@ -68,7 +68,7 @@ class _Attempt(threading.Thread):
     def interrupt_by(self, interrupt: Callable[[], None]) -> None:
         """See :func:`interrupt_by`."""
         with self._lock:
-            # By its own look at the clock: after a process has stood still, others may notice later than this thread.
+            # This thread looks at the clock itself: after the process stood still, others may notice that later.
             if self.is_cut_off or clock.now() > self._sends_until:
                 self.is_unsent = True
                 raise CloudUnavailable("given up before it was sent")
@@ -76,11 +76,11 @@ class _Attempt(threading.Thread):
 
     @property
     def is_connected(self) -> bool:
-        """Whether it had anything to send its question by."""
+        """Whether the attempt had a connection to send its question on."""
         return bool(self._interrupts)
 
     def cut_off(self) -> None:
-        """Give the attempt up: end what it waits for, and let it send nothing more."""
+        """Give the attempt up: interrupt what it waits for, and let it send nothing more."""
         with self._lock:
             self.is_cut_off = True
             for interrupt in self._interrupts:
@@ -94,9 +94,9 @@ class _Attempt(threading.Thread):
 
 
 def interrupt_by(interrupt: Callable[[], None]) -> None:
-    """Called by an attempt before it does something that may hang: ``interrupt`` is what would end that.
+    """Called within an attempt before it does something that may hang; ``interrupt`` would end that.
 
-    Does nothing in a thread that is no attempt.  Raises ``CloudUnavailable`` when the attempt was already given up.
+    Does nothing in a thread that is no attempt.  Raises ``CloudUnavailable`` if the attempt was already given up.
     """
     attempt = threading.current_thread()
     if isinstance(attempt, _Attempt):
@@ -108,7 +108,7 @@ class _Pace:
     """How long answers of one kind take.
 
     ``seconds`` is how long the last one took.  ``late`` is an attempt that goes on although its question was given up:
-    so a cloud that has become slow is noticed, and the next question is given more time.
+    its end shows that EC2 has become slow, so that the next question is given more time.
     """
 
     seconds: float = 0.0
@@ -116,9 +116,10 @@ class _Pace:
 
 
 class Asking:
-    """Asks; its methods may be called from any thread.
+    """Makes calls that may hang; its methods may be called from any thread.
 
-    ``longest`` is how many seconds an answer may take at most, where answers are seen to take long.
+    A call is given up after ``given_up_after`` seconds, or after up to ``longest`` if answers are seen to take long.  A
+    question is asked again, beside the first attempt, after ``again_after`` seconds.
     """
 
     def __init__(
@@ -132,16 +133,16 @@ class Asking:
         self._lock = threading.Lock()
 
     def ask(self, what: str, call: Callable[[], T], *, repeatable: bool) -> T:
-        """Return what ``call`` returns, or raise what it raises; ``CloudUnavailable`` when it takes too long.
+        """Return what ``call`` returns, or raise what it raises; raise ``CloudUnavailable`` if it takes too long.
 
-        Too long is more than five seconds, or more than twice what the last answer of this kind (``what``) took, up to
-        ``longest``.  A ``repeatable`` question is asked again meanwhile, beside the first attempt; the first answer
-        counts.
+        Too long is more than five seconds, or twice what the last answer of this kind (``what``) took if that is more,
+        but never more than ``longest``.  A ``repeatable`` question is asked again meanwhile, beside the first attempt;
+        the first answer counts.
         """
         pace = self._paces.setdefault(what, _Pace())
         patience = min(self._longest, max(self._given_up_after, 2 * pace.seconds))
         again_after = max(self._again_after, 1.5 * pace.seconds) if repeatable else patience
-        # What changes something is decided anew by whoever asked, once it is given up: it must not be done after that.
+        # Once a write is given up, the caller decides anew: so the write must not be sent after that.
         begin = partial(self._begin, what, call, pace, inf if repeatable else patience)
         told: SimpleQueue[_Attempt] = SimpleQueue()
         attempts = [begin(told)]
@@ -154,7 +155,7 @@ class Asking:
                     again_at += again_after
                     if len(attempts) == MOST_BESIDE:
                         attempts.pop(1).cut_off()
-                    with suppress(CloudUnavailable):  # then those that are under way have to do
+                    with suppress(CloudUnavailable):  # No more attempts can be made: those under way must do.
                         attempts.append(begin(told))
                 continue
             for attempt in attempts:
@@ -172,10 +173,10 @@ class Asking:
         def ended(attempt: _Attempt) -> None:
             with self._lock:
                 self._under_way.discard(attempt)
-            # How long it takes until something can be sent shows, too, that the way to EC2 has become slow.
+            # The time until something could be sent shows as well that the way to EC2 has become slow.
             if attempt.error is None or (attempt.is_unsent and not attempt.is_cut_off):
                 pace.seconds = attempt.seconds
-            # What comes of a connection that we ended ourselves says nothing of EC2.
+            # The result of an attempt that we ended ourselves says nothing of EC2.
             if not attempt.is_cut_off:
                 told.put(attempt)
 
@@ -190,7 +191,7 @@ class Asking:
             self._under_way.add(attempt)
         try:
             attempt.start()
-        except RuntimeError as error:  # the system allows no more threads
+        except RuntimeError as error:  # The system allows no more threads.
             with self._lock:
                 self._under_way.discard(attempt)
             raise CloudUnavailable(f"{what}: not asked: {error}") from error

@@ -1,4 +1,4 @@
-"""`ports.Cloud` by EC2's API: each call, with what it asks and what becomes of its answer."""
+"""`ports.Cloud` by EC2's API: how each call is made, and what is read from its answer."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, NetworkInterfaceTypeDef
 
-__all__ = ["Ec2Cloud", "check_environment", "client", "obtain"]  # whoever has the calls needs their client, too
+__all__ = ["Ec2Cloud", "check_environment", "client", "obtain"]  # A user of the calls needs their client as well.
 
 PAGE = 1000
 """Interfaces in one answer: the most that EC2 gives."""
 
 MOST_VALUES = 200
-"""Values of a filter in one question: EC2 refuses more (FilterLimitExceeded).  There may be as many instances that have
-ended and left a standing ENI, where those are not deleted.
+"""Values of a filter in one question, at most: EC2 refuses more (FilterLimitExceeded).  More instances than that may
+have ended and left standing ENIs, if these are not deleted.
 """
 
 HIGHEST_DEVICE_INDEX = 31
-"""Where the search for a free index ends.  No instance type has more interfaces on its first network card: the most is
-24, as of a c8i.48xlarge, and the rest is for types to come.  EC2 itself says when an instance is full.
+"""Where the search for a free index ends.  No instance type has more interfaces on its first network card: the most are
+24, on a c8i.48xlarge, and the rest is for future types.  EC2 itself says when an instance is full.
 """
 
 RESERVATIONS = ("SubnetIpv4CidrReservations", "SubnetIpv6CidrReservations")
-"""Under what EC2 lists the CIDR reservations of a subnet."""
+"""The keys under which EC2 lists the CIDR reservations of a subnet."""
 
 
 class Ec2Cloud:
-    """EC2 as one VPC shows it; new interfaces get ``security_groups``, and ``tally`` counts the calls."""
+    """EC2's API for one VPC; new interfaces get ``security_groups``, and ``tally`` counts the calls."""
 
     def __init__(
         self,
@@ -98,17 +98,17 @@ class Ec2Cloud:
         return _each_once(map(read, self._of_this_vpc(items)))
 
     def _of_this_vpc(self, items: Iterable[Any]) -> Iterator[Any]:
-        """What is shown of another VPC, which may use the same addresses, is no answer to a question about this one."""
+        """The items without those of another VPC, which may use the same addresses, and was not asked about."""
         return (item for item in items if item.get("VpcId", self._vpc_id) == self._vpc_id)
 
     def describe_allocation(self, allocation_id: str) -> AllocationFacts | None:
-        """See `ports.Cloud`.  By a filter, since the parameter would be an error when there is no such allocation."""
+        """See `ports.Cloud`.  It asks by a filter: with the parameter, an unknown allocation would be an error."""
         filters: list[FilterTypeDef] = [{"Name": "allocation-id", "Values": [allocation_id]}]
 
         def read(answer: Mapping[str, Any]) -> AllocationFacts | None:
             if not answer["Addresses"]:
                 return None
-            # What shows others is no answer to this question.
+            # An answer that shows others instead is no answer to this question.
             item = {shown["AllocationId"]: shown for shown in answer["Addresses"]}[allocation_id]
             public = item.get("PublicIp") or item.get("CustomerOwnedIp") or ""
             return AllocationFacts(
@@ -119,15 +119,15 @@ class Ec2Cloud:
 
     def describe_instances(self, instance_ids: frozenset[str]) -> Mapping[str, Instance]:
         """See `ports.Cloud`."""
-        # By a filter, since the parameter InstanceIds is an error when one of them is gone.
+        # Ask by a filter: with the parameter InstanceIds, an instance that is gone would be an error.
         ids = sorted(instance_ids)
         parts = [ids[first : first + MOST_VALUES] for first in range(0, len(ids), MOST_VALUES)]
         shown_items = [item for part in parts for item in self._instances([{"Name": "instance-id", "Values": part}])]
         found = list(map(read_instance, shown_items))
-        # One without an id, or that nobody asked for, may stand for any of those that are missing.
+        # An instance without an id, or that nobody asked for, may stand for any of those that are missing.
         doubtful = instance_ids if any(instance.id not in instance_ids for instance in found) else ()
         shown = {instance.id: instance for instance in found if instance.id in instance_ids}
-        # Of one that is shown twice, and differently, nothing is known: above all, not that it has ended.
+        # If an instance is shown twice, and differently, nothing is known of it: above all, not that it has ended.
         twice = {instance.id for instance in found if instance != shown.get(instance.id, instance)}
         return {**_unread(doubtful), **shown, **_unread(twice)}
 
@@ -167,12 +167,12 @@ class Ec2Cloud:
         """See `ports.Cloud`."""
 
         def read(answer: Mapping[str, Any]) -> int:
-            # What shows others is no answer to this question.
+            # An answer that shows others instead is no answer to this question.
             [shown] = [
                 each for each in answer["InstanceTypes"] if each.get("InstanceType", instance_type) == instance_type
             ]
             network = shown["NetworkInfo"]
-            # Ours are attached to the card 0, in whatever place it is shown.
+            # Our ENIs are attached to card 0, at whatever place in the list it is shown.
             of_card = [card for card in network.get("NetworkCards") or [network] if not card.get("NetworkCardIndex")]
             return int(of_card[0]["MaximumNetworkInterfaces"])
 
@@ -209,7 +209,7 @@ class Ec2Cloud:
         }
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
-        """See `ports.Cloud`: the lowest free index, or the next one when that was taken meanwhile."""
+        """See `ports.Cloud`.  It takes the lowest free index, or the next one if that was taken meanwhile."""
         for index in range(1, HIGHEST_DEVICE_INDEX + 1):
             if index in taken:
                 continue
@@ -340,8 +340,8 @@ class Ec2Cloud:
                 ec2.attach_network_interface, NetworkInterfaceId=eni.id, InstanceId=me, DeviceIndex=1, DryRun=True
             )
             calls["CreateTags"] = partial(ec2.create_tags, Resources=[eni.id], Tags=listed, DryRun=True)
-            # Only with an attachment: a policy that depends on the ENI's tags denies a detach of one that does not
-            # exist.
+            # Only with an attachment: a policy that depends on the ENI's tags denies the detach of an attachment that
+            # does not exist.
             if "ec2:DetachNetworkInterface" in needed and eni.attachment is not None:
                 calls["DetachNetworkInterface"] = partial(
                     ec2.detach_network_interface, AttachmentId=eni.attachment.id, DryRun=True
@@ -356,9 +356,10 @@ class Ec2Cloud:
     def _move(self, eni: Eni, targets: Collection[Target]) -> Iterator[Callable[[], object]]:
         """Calls that show whether addresses of these kinds may be moved to the ENI.
 
-        EC2 has no dry runs of these, so it is asked for what changes nothing: to give the ENI its own primary address,
-        or to take off it a subnet's first IPv6 address, which AWS keeps ("Subnet CIDR blocks", VPC User Guide).  A
-        floating one may have come to it by then.  For AssignIpv6Addresses there is no such call.
+        EC2 has no dry runs of these, so they are real calls that change nothing: assign the ENI's own primary address
+        to it, or unassign a subnet's first IPv6 address from it, which AWS keeps for itself ("Subnet CIDR blocks", VPC
+        User Guide).  (A floating address could have come to the ENI by then.)  For AssignIpv6Addresses there is no such
+        call.
         """
         ipv6s = [target for target in targets if isinstance(target, IPv6Address)]
         if len(ipv6s) < len(targets) and eni.address is not None:
@@ -368,12 +369,12 @@ class Ec2Cloud:
 
 
 def _unread(instance_ids: Iterable[str]) -> dict[str, Instance]:
-    """These instances, of which nothing could be read."""
+    """These instances, as ones of which nothing could be read."""
     return {instance_id: read_instance({"InstanceId": instance_id}) for instance_id in instance_ids}
 
 
 def _each_once(enis: Iterable[Eni]) -> tuple[Eni, ...]:
-    """Each interface once, though several pages may show it; of one that they show differently nothing is known."""
+    """Each interface once, though several pages may show it; one that they show differently counts as unread."""
     shown: list[Eni] = []
     for eni in enis:
         if eni not in shown:

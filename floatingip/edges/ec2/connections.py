@@ -1,7 +1,8 @@
 """
-The connections on which the SDK asks: each can be ended from outside, and no answer on it fills the memory.
+The connections by which the SDK asks: each can be ended from another thread, and no answer on it can fill the memory.
 
-A part of ``ec2``.  The SDK has no setting for that, and its sources of credentials have connections of their own.
+A part of ``ec2``.  They replace the SDK's connection classes, since the SDK has no setting for that, and since its
+sources of credentials make connections of their own.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from floatingip.edges.ec2.asking import interrupt_by
 from floatingip.edges.ec2.meaning import PROXY_HINT
 
 MOST_BYTES = 2**22
-"""Bytes of one answer, with its headers; what EC2 shows of a thousand interfaces has some two million."""
+"""Bytes of one answer, with its headers, at most; EC2's description of a thousand interfaces has some two million."""
 
 KEPT_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""What keeps connections known to NAT and firewalls, which forget those that are idle for 350 s, some without a word: a
-question that is sent by a forgotten one is lost.  Without these the system sends nothing for two hours."""
+"""TCP keepalive options, in seconds and a count.  NAT and firewalls forget connections that are idle for 350 s, some
+silently: then a question on such a connection is lost.  By default the system sends nothing for two hours."""
 
 
 def install() -> None:
-    """Let the SDK make such, for whatever it asks."""
+    """Let the SDK make such connections for everything that it asks."""
     botocore.awsrequest.AWSHTTPConnectionPool.ConnectionCls = _HttpConnection
     botocore.awsrequest.AWSHTTPSConnectionPool.ConnectionCls = _HttpsConnection
 
 
 class _Budget(io.RawIOBase):
-    """What comes on a connection, as far as one answer may be long."""
+    """A stream that can be read up to the length that one answer may have."""
 
     def __init__(self, source: io.RawIOBase) -> None:
         self._source = source
@@ -45,7 +46,7 @@ class _Budget(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Raises ``CloudUnavailable`` once it is too much."""
+        """Read on.  Raises ``CloudUnavailable`` once the answer is too long."""
         came = self._source.readinto(buffer)
         self._left -= came or 0
         if self._left < 0:
@@ -59,7 +60,7 @@ class _Budget(io.RawIOBase):
 
 
 class _Bounded(HTTPResponse):
-    """An answer that fills no memory, whatever part of it has no end."""
+    """An answer that cannot fill the memory, whichever part of it does not end."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -73,7 +74,7 @@ class _Endable:
     sock: socket.socket | None
 
     def _new_conn(self) -> socket.socket:
-        """urllib3's: a connection on which a proxy may still be asked for EC2, and answer as slowly as it likes."""
+        """Overrides urllib3's method.  A proxy may still be asked on this connection, and be slow, so it is endable."""
         connected: socket.socket = super()._new_conn()  # type: ignore[misc]  # a mixin
         for name, value in KEPT_ALIVE.items():
             if (option := getattr(socket, name, None)) is not None:
@@ -83,8 +84,8 @@ class _Endable:
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]  # a mixin
-        # Again, since TLS has a socket of its own by now; and in `request` once more, since a connection that is used
-        # again was made by another attempt.
+        # Once more, since TLS has made another socket; and again in `request`, since a kept connection was made by
+        # another attempt.
         interrupt_by(partial(_end, self.sock))
 
     def request(self, *arguments: Any, **named: Any) -> None:
@@ -95,7 +96,7 @@ class _Endable:
 
 def _end(connected: socket.socket | None) -> None:
     if connected is not None:
-        with suppress(OSError):  # it has ended
+        with suppress(OSError):  # It has ended already.
             # Not SSLSocket's own shutdown, which would take the TLS state away from the thread that is reading.
             socket.socket.shutdown(connected, socket.SHUT_RDWR)
 

@@ -1,9 +1,8 @@
 """
-Keep the credentials for AWS: found as soon as there are some, and renewed before they end, beside the calls that need
-them.
+Keep the credentials for AWS: find them as soon as there are some, and renew them before they expire, in the background.
 
-A part of ``ec2``.  The SDK looks for credentials only once, and renews them within whatever call comes next, with its
-own timeouts.  So a pod that starts before its role exists would never get any, and an STS that hangs would hold up
+A part of ``ec2``.  The SDK itself looks for credentials only once, and renews them within the next call, with its own
+timeouts.  With that, a pod that starts before its role exists would never get any, and an STS that hangs would delay
 EC2's answers while the credentials are still good.
 """
 
@@ -20,34 +19,35 @@ from floatingip.edges import background, clock
 from floatingip.edges.ec2.asking import Asking
 
 AHEAD = 900.0
-"""Seconds before their end at which credentials are renewed, as in the SDK."""
+"""Seconds before they expire at which credentials are renewed, as in the SDK."""
 
 AGAIN_AFTER, RENEWED_AGAIN_AFTER = 2.0, 30.0
 """Seconds between two tries to get credentials: while there are none, and while the present ones are still good."""
 
 DOUBTED_AFTER = 60.0
-"""Seconds since others were looked for after which a denial is a reason to do so again: a node may have got another
-role since, or the pod's service account, and what the former one has is good for up to six hours.
+"""Seconds after the last search for credentials after which a denial is a reason to search again: the node or the pod's
+service account may have got another role since, and credentials of the former role are good for up to six hours.
 """
 
 WAITED_FOR, REPLACED_WITHIN = 4.0, 1.0
-"""Seconds for which a question waits for credentials: a little less than it has, so that it can tell what it lacks; and
-since others were begun to be looked for in the place of those that were refused."""
+"""Seconds for which a question waits for credentials: if there are none, a little less than the question may take, so
+that its error can name the cause; if the present ones were refused, counted from when the search for others began."""
 
 BESIDE_AFTER, GIVEN_UP_AFTER = 4.0, 20.0
-"""Seconds after which a second try is begun beside one that hangs, and after which both are given up."""
+"""Seconds after which a second search begins beside one that hangs, and after which both are given up."""
 
 FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
-"""Where profiles are, unless these variables say otherwise."""
+"""The files with profiles, by the variables that may name other ones."""
 
 Keys_co = TypeVar("Keys_co", covariant=True)
 
 
 def may_be_a_persons(environment: Mapping[str, str]) -> bool:
-    """Whether there is a file with profiles, as on a person's machine; in a pod there is none.  Found out without the
-    SDK, which takes a while to load.
+    """Whether there is a file with profiles, as on a person's machine; in a pod there is none.
+
+    This is found out without the SDK, which takes a while to load.
     """
-    with suppress(RuntimeError, OSError):  # there is no home, or it is another one's
+    with suppress(RuntimeError, OSError):  # There is no home directory, or it is another user's.
         return any(Path(environment.get(key) or file).expanduser().exists() for key, file in FILES.items())
     return False
 
@@ -60,14 +60,14 @@ class Found(Protocol[Keys_co]):
         """What requests are signed with."""
 
     def lasts(self, seconds: float) -> bool:
-        """Whether they will still be good after so many seconds."""
+        """Whether the credentials will still be good after ``seconds``."""
 
 
 class Keeper(Generic[Keys_co]):
     """Keeps credentials, if there are any; its methods may be called from any thread.
 
-    ``find`` gets new ones; it may block, and raises ``NoCredentials`` with the cause and a hint.  ``found`` are those
-    to begin with, None for none; ``hint`` says what to do where a search does not end.
+    ``find`` gets new ones; it may block, and raises ``NoCredentials`` with the cause and a hint.  ``found`` are the
+    credentials to begin with, None if there are none.  ``hint`` says what to do if a search does not end.
     """
 
     def __init__(self, find: Callable[[], Found[Keys_co]], found: Found[Keys_co] | None = None, hint: str = "") -> None:
@@ -81,7 +81,7 @@ class Keeper(Generic[Keys_co]):
         self._tried_at = float("-inf")
 
     def keys(self) -> Keys_co:
-        """The present credentials; without good ones, wait for a try to get some.  Raises ``CloudUnavailable``."""
+        """The present credentials; if they are not good, wait for a search.  Raises ``CloudUnavailable``."""
         with self._news:
             if self._refused or self._doubted or self._found is None or not self._found.lasts(AHEAD):
                 self._begin()
@@ -95,15 +95,16 @@ class Keeper(Generic[Keys_co]):
             return good.keys
 
     def refused(self) -> None:
-        """AWS does not accept these: look for others, unless that has just been done.  Until there are some these are
-        used on: it may be AWS that erred, or that does not know them yet.
+        """AWS does not accept the present credentials: look for others, unless that has just been done.
+
+        Until there are others they are still used: the fault may be AWS', or AWS may not know them yet.
         """
         with self._news:
             if clock.now() - self._tried_at >= AGAIN_AFTER:
                 self._refused = True
 
     def doubted(self) -> None:
-        """AWS accepts these, but does not allow what was asked for: look for others now and then, beside the calls."""
+        """AWS accepts the credentials, but denied a call: look for others now and then, in the background."""
         with self._news:
             if clock.now() - self._tried_at >= DOUBTED_AFTER:
                 self._doubted = True
@@ -121,7 +122,7 @@ class Keeper(Generic[Keys_co]):
         self._tried_at = now
         try:
             background.start("credentials", self._renew)
-        except RuntimeError as error:  # the system allows no more threads
+        except RuntimeError as error:  # The system allows no more threads.
             self._failure = NoCredentials(f"no AWS credentials: not looked for: {error}")
         else:
             self._finding = True

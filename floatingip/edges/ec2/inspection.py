@@ -1,8 +1,8 @@
 """
-What only the doctor asks of EC2: whose credentials these are, which workers there are, what their groups admit, and
-each permission by a dry run.
+What only `floatingip doctor` asks EC2: whose credentials these are, which workers there are, what their security groups
+admit, and which permissions there are, each by a dry run.
 
-A part of ``ec2``.  Nothing is changed by it.
+A part of ``ec2``.  It changes nothing.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ PATIENCE = 5.0
 """Seconds for any one answer."""
 
 PAGE = 25
-"""Instances in one answer, which may not have more than `MOST_BYTES` (connections.py): with the addresses of its pods
-what EC2 shows of one may have some 150 thousand.
+"""Instances in one answer, which may not have more than `MOST_BYTES` (connections.py): EC2's description of one
+instance, with the addresses of its pods, may have some 150 thousand bytes.
 """
 
 
 class Inspection:
-    """EC2 in one Region and VPC."""
+    """The doctor's questions to EC2, for one Region and VPC."""
 
     def __init__(self, ec2: EC2Client, region: str, vpc_id: str) -> None:
         self._ec2 = ec2
@@ -47,7 +47,7 @@ class Inspection:
         self._api = Api(Asking(PATIENCE))
 
     def caller(self) -> str:
-        """The ARN of whoever asks.  Raises ``CloudError``."""
+        """The ARN of the caller.  Raises ``CloudError``."""
         return self._api.ask("GetCallerIdentity", lambda: identity(self._region, PATIENCE), str)
 
     def workers(self, cluster: str) -> tuple[Worker, ...]:
@@ -58,7 +58,7 @@ class Inspection:
         return tuple(found[instance_id] for instance_id in sorted(found))
 
     def _workers_with(self, name: str, value: str) -> list[Worker]:
-        """The workers that a filter shows.  Raises ``CloudError``."""
+        """The workers that one filter selects.  Raises ``CloudError``."""
         filters: list[Any] = [{"Name": "vpc-id", "Values": [self._vpc_id]}, {"Name": name, "Values": [value]}]
         action, call = "DescribeInstances", self._ec2.describe_instances
         shown = self._api.pages(action, call, "Reservations", Filters=filters, MaxResults=PAGE)
@@ -66,10 +66,9 @@ class Inspection:
             return [_worker(item) for reservation in shown for item in reservation["Instances"]]
 
     def clock(self) -> tuple[float | None, float]:
-        """By how many seconds this node's clock is ahead of EC2's, and how many seconds EC2's answer took; None for the
-        former where something on the way took the time off the answer.
+        """By how many seconds this node's clock is ahead of EC2's, and how many seconds EC2's answer took.
 
-        Raises ``CloudError``.
+        The former is None if something on the way removed the date from the answer.  Raises ``CloudError``.
         """
         began, wall = clock.now(), time.time()
 
@@ -109,16 +108,17 @@ class Inspection:
                 calls["DetachNetworkInterface"] = partial(ec2.detach_network_interface, AttachmentId=eni.attachment.id)
         tried = list(calls.items())
         for target in targets:
-            if eni is not None and isinstance(target, Allocation):  # each: a policy may go by their tags
+            if eni is not None and isinstance(target, Allocation):  # Each of them, as a policy may go by their tags.
                 associate = partial(ec2.associate_address, AllocationId=target.id, NetworkInterfaceId=eni.id)
                 tried.append(("AssociateAddress", associate))
         return denied(partial(self._api.ask, name, partial(call, DryRun=True), bool) for name, call in tried)
 
 
 def seconds_ahead(asked_at: float, took: float, date: str) -> float:
-    """By how much a clock that showed ``asked_at`` is ahead of EC2's, whose answer came ``took`` later with that date.
+    """By how many seconds a clock that showed ``asked_at`` is ahead of EC2's, whose answer with this ``date`` came
+    ``took`` seconds later.
 
-    The date has whole seconds, so it was written half a second later on average, half way through the call.
+    The date is assumed to be from half way through the call.  It has whole seconds, so half a second is added.
     """
     return asked_at + took / 2 - (parsedate_to_datetime(date).timestamp() + 0.5)
 

@@ -1,8 +1,8 @@
 """
-What EC2's refusals, and all else that the SDK raises, mean for us: the one place that knows EC2's error codes.
+What EC2's refusals, and all other errors that the SDK raises, mean for us: the one place that knows EC2's error codes.
 
-A part of ``ec2``.  What comes in place of EC2's answer is no answer.  What cannot be read proves neither that something
-exists nor that it does not, and after a write it does not prove that the write was made.  See docs/ec2-errors.md.
+A part of ``ec2``.  If something else answers in EC2's place, that is no answer.  An answer that cannot be read proves
+neither that something exists nor that it does not, nor that a write was made.  See docs/ec2-errors.md.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from floatingip.core.errors import (
 )
 
 EXCERPT = 60
-"""Bytes of an answer that is not EC2's which a message quotes."""
+"""Bytes, at most, that a message quotes of an answer that is not EC2's."""
 
 MOST_TOLD = 200
-"""Characters that are told of what EC2 or a library says, which may quote a whole answer."""
+"""Characters, at most, that a message quotes of what EC2 or a library says, which may contain a whole answer."""
 
 ROLE_HINT = "give the pod a role (IRSA, Pod Identity or the node's); elsewhere `aws sts get-caller-identity` must work"
 CLOCK_HINT = "is the node's clock right?"
@@ -51,7 +51,7 @@ BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 """Variables that name the certificates that the SDK trusts; the first one that is set counts."""
 
 OTHER_ENDPOINTS = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
-"""Variables that have the SDK ask endpoints by other names, which not every Region has."""
+"""Variables that make the SDK use endpoints with other names, which not every Region has."""
 
 
 class NoSuchEni(LookAgain):
@@ -106,10 +106,10 @@ MEANING: Mapping[str, type[CloudError]] = {
 }
 
 OTHER_THROTTLES = re.compile(r"Throttl|TooManyRequests|RequestLimitExceeded|SlowDown", re.IGNORECASE)
-"""What codes have in them by which AWS throttles, beside those that EC2 documents."""
+"""What the codes contain by which AWS throttles, beside those that EC2 documents."""
 
 NOT_ACCEPTED = {
-    "AuthFailure": f"{OTHERS_HINT}; {CLOCK_HINT}",  # EC2 says the same where the clock is wrong
+    "AuthFailure": f"{OTHERS_HINT}; {CLOCK_HINT}",  # EC2 says the same if the node's clock is wrong.
     "ExpiredToken": "",
     "ExpiredTokenException": "",
     "IncompleteSignature": "",
@@ -122,16 +122,16 @@ NOT_ACCEPTED = {
 }
 
 ANOTHER_ACCOUNTS = re.compile(r"not belong to you|not have permission|not authorized", re.IGNORECASE)
-"""What EC2 says with the code AuthFailure of something that is another account's: the credentials are good."""
+"""What EC2 says with the code AuthFailure of something that another account has: then the credentials are good."""
 
-# EC2 has only one code for everything that can be wrong with an address that is taken from an ENI, or given to one.
+# EC2 has only one code for everything that can go wrong when an address is taken from an ENI, or given to one.
 MOVED_MEANWHILE = {**MEANING, "InvalidParameterValue": LookAgain}
 
 SOMEBODY_WAS_QUICKER = re.compile(r"\bin use\b|\bassigned, but move is not allowed")
-"""What EC2 says with the code InvalidParameterValue, which has many meanings, where another one has what was wanted."""
+"""What EC2 says with the code InvalidParameterValue, which has many meanings, if another node was first."""
 
 COUNTED = frozenset({"DryRunOperation", "InvalidParameterValue"})
-"""Other codes that are counted by their names: that of a dry run that would succeed, and one that has many meanings."""
+"""Other codes that are counted by name: that of a dry run that would succeed, and one that has many meanings."""
 
 DENIALS = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})
 
@@ -139,13 +139,13 @@ IN_THE_WAY = re.compile(
     r"(?:explicit deny in (?:an?|the)|because no) (?!identity-based policy allows)"
     r"((?:[A-Za-z-]+ ){1,3}?(?:policy|boundary))\b"
 )
-"""What a denial says of the kind of policy that stands in the way, unless it is only that none of the role's own allows
-the call ("Troubleshoot access denied error messages", IAM User Guide).
+"""The kind of policy that a denial names as its cause, unless the cause is only that none of the role's own policies
+allows the call ("Troubleshoot access denied error messages", IAM User Guide).
 """
 
 
 DENIED_FOR = re.compile(r"on resource: arn:[a-z-]+:ec2:[a-z0-9-]*:[0-9]*:([a-z-]+/[a-z]+-[0-9a-f]+)\b")
-"""What a denial says of that for which the call is denied, where it names one: an interface, an instance, ..."""
+"""The resource for which a call is denied, if the denial names one: an interface, an instance, ..."""
 
 
 class _NotEc2sError(Exception):
@@ -156,12 +156,12 @@ _ROOT = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<(\w+)[\s/>]")
 
 
 def refuse_what_is_not_ec2s(operation_model: Any, response_dict: Mapping[str, Any], **_: object) -> None:
-    """Called with each answer before the SDK reads it, which takes any well-formed page for an empty answer."""
+    """Called with each answer before the SDK reads it: the SDK takes any well-formed page for an empty answer."""
     status, body = response_dict["status_code"], response_dict["body"] or b""
     root = _ROOT.match(body)
     name = root[1].decode() if root else ""
     if status < 300:
-        # The SDK does not even look at a body from which it needs nothing, even if that is cut off.
+        # If the SDK needs nothing from a body it does not look at it, even if the body is cut off.
         is_whole = body.rstrip().endswith(f"</{name}>".encode())
         is_ec2s = name == f"{operation_model.name}Response" and is_whole and b"<return>false</return>" not in body
     else:
@@ -172,7 +172,7 @@ def refuse_what_is_not_ec2s(operation_model: Any, response_dict: Mapping[str, An
 
 
 def refuse_what_stands_twice(parsed: Mapping[str, Any], **_: object) -> None:
-    """Called with each answer after the SDK has read it: it leaves a field that is there twice as XML, not text."""
+    """Called with each answer after the SDK has read it: a field that stands there twice is still XML, not text."""
     waiting: list[object] = [parsed]
     while waiting:
         match value := waiting.pop():
@@ -186,9 +186,9 @@ def refuse_what_stands_twice(parsed: Mapping[str, Any], **_: object) -> None:
 
 @contextmanager
 def meaning(action: str, codes: Mapping[str, type[CloudError]] = MEANING) -> Iterator[None]:
-    """Map whatever is raised while EC2 is called, and its answer is read, to what that means for us.
+    """Map every exception that is raised while EC2 is called, and its answer is read, to one of our errors.
 
-    It may be any exception: the SDK passes on what its HTTP library, its parsers and its sources of credentials raise.
+    Any exception may come: the SDK passes on those of its HTTP library, its parsers and its sources of credentials.
     """
     try:
         yield
@@ -216,7 +216,7 @@ def _trust_hint() -> str:
 
 
 def _unreached_hint(error: Exception) -> str:
-    """What to do where a proxy is the cause, or may be, or a name server; empty where neither is."""
+    """What to do if a proxy or a name server is the cause, or may be; empty if neither is."""
     cannot_be_sent = type(error) is botocore.exceptions.HTTPClientError and not isinstance(
         error.kwargs.get("error"), CloudError
     )
@@ -230,7 +230,7 @@ def _unreached_hint(error: Exception) -> str:
 
 
 def _systems(error: BaseException) -> OSError | None:
-    """What the system said, on which the libraries' errors are built."""
+    """The system's error below the libraries' errors; None if there is none."""
     below: BaseException | None = error
     while below is not None:
         if isinstance(below, OSError) and below.strerror:
@@ -240,8 +240,8 @@ def _systems(error: BaseException) -> OSError | None:
 
 
 def told(error: Exception) -> str:
-    """What a library says went wrong, in a short line: nothing that it quotes of a question or an answer, which may
-    have secrets in them.
+    """What a library says went wrong, in a short line, without what it quotes of a question or an answer: that may
+    contain secrets.
     """
     if isinstance(error, ResponseParserError):
         return "what came is no XML, or was cut off"
@@ -250,7 +250,7 @@ def told(error: Exception) -> str:
         return str(cause) if isinstance(cause, CloudError) else f"it cannot be sent, or read ({type(cause).__name__})"
     said = one_line(error)[:MOST_TOLD]
     if isinstance(error, botocore.exceptions.EndpointConnectionError) and (below := _systems(error)) is not None:
-        # The SDK tells only whom it has not reached, whatever was in the way.
+        # The SDK names only the endpoint that it has not reached, and not the cause.
         return f"{said} ({below.strerror})"
     return said
 
@@ -273,7 +273,7 @@ def _cloud_error(
         return CloudError(f"{action}: {code}: {message}")
     is_throttle = status == HTTPStatus.TOO_MANY_REQUESTS or OTHER_THROTTLES.search(code)
     kind = codes.get(code, Throttled if is_throttle else CloudError)
-    # EC2 throttles by 503, and has done nothing then; what else fails on its side may have been done.
+    # EC2 throttles with status 503, and has done nothing then.  A call that fails on EC2's side otherwise may be done.
     if not code or (kind is not Throttled and (status >= 500 or status == HTTPStatus.REQUEST_TIMEOUT)):
         return CloudUnavailable(": ".join(filter(None, (action, code, message))))
     if "attached at device index" in message:
@@ -290,14 +290,14 @@ def is_not_accepted(answer: Mapping[str, Any]) -> bool:
 
 
 def code_in(answer: Mapping[str, Any]) -> str:
-    """The error code in EC2's answer, empty where there is none; some of its tools say in front whose error it is."""
+    """The error code in EC2's answer, empty if there is none, without the prefix ``Client.`` or ``Server.`` of some."""
     code = one_line(answer.get("Error", {}).get("Code") or "")[:MOST_TOLD]
     return code.removeprefix("Client.").removeprefix("Server.")
 
 
 def code_of(error: BaseException) -> str:
-    """By what name an error is counted: EC2's code if it is known here, since nobody else may invent names; otherwise
-    ``other``, and ``none`` where EC2 did not answer.
+    """The name under which an error is counted: EC2's code if it is known here, since nobody else may invent names;
+    ``other`` for any other code; ``none`` if EC2 did not answer.
     """
     if not isinstance(error, botocore.exceptions.ClientError):
         return "none"

@@ -1,5 +1,5 @@
 """
-The client of EC2: boto3 with our timeouts, our connections, and credentials of our keeping.
+The client of EC2: boto3 with our timeouts, our connections, and credentials that our keeper gives it.
 
 A part of ``ec2``, and the only module that imports boto3.  The SDK repeats no call: after a timeout nobody knows
 whether a write was made, so the caller looks again instead of sending it a second time.  The SDK's own retries could
@@ -50,12 +50,12 @@ CONNECT_TIMEOUT = 2.0
 """Seconds until a connection must be there: it usually takes much less than one."""
 
 LONGEST = 20.0
-"""Seconds that one answer may take, where answers are seen to take that long, unless the settings say otherwise."""
+"""Seconds that one answer may take if answers are seen to take that long, unless the settings say otherwise."""
 
 _KEY = re.compile(r"[!-~]+")
 
 TEMPORARY = "ASIA"
-"""How the access key of temporary credentials begins ("IAM identifiers", IAM User Guide)."""
+"""The beginning of the access key of temporary credentials ("IAM identifiers", IAM User Guide)."""
 
 IMDS = ("169.254.169.254", "[fd00:ec2::254]")
 """The hosts in the URLs of IMDS."""
@@ -70,33 +70,34 @@ SOURCES = (
     "AWS_METADATA_SERVICE_NUM_ATTEMPTS",
     "AWS_METADATA_SERVICE_TIMEOUT",
 )
-"""Variables that say how credentials are looked for, and which nobody sets but on purpose."""
+"""Variables that say how credentials are looked for, and that are only set on purpose."""
 
 NO_IMDS = "AWS_EC2_METADATA_DISABLED"
-"""Keeps the SDK from looking for the node's role; what else is asked of IMDS does not depend on it."""
+"""Keeps the SDK from looking for the node's role; our own questions to IMDS do not depend on it."""
 
 OF_A_PERSON = {"credential_process", "mfa_serial", "source_profile"}
-"""What a profile has whose credentials a person or a program gives, or those of another profile do."""
+"""Keys of a profile whose credentials come from a person, a program or another profile."""
 
 LASTS = 60.0
-"""Seconds for which credentials that a person or a program gave must last for others not to be asked for."""
+"""Seconds for which credentials of a person or a program must still be good; otherwise new ones are asked for."""
 
 LIFETIME = "AWS_CREDENTIAL_EXPIRATION"
 """Until when the credentials in the environment are good, as `aws configure export-credentials` writes it."""
 
 
 def check_environment() -> None:
-    """Raise ``ConfigurationError`` for an environment with which the SDK could work nowhere.
+    """Raise ``ConfigurationError`` for an environment with which the SDK cannot work.
 
-    Variables without a value are taken out of it: to the SDK an empty one is a value, such as a profile of no name.
-    IMDS is taken out of what is asked by a proxy: that would reach its own, or none, and see the node's keys.
+    Two things are repaired.  Variables without a value are removed, since the SDK takes an empty one for a value, such
+    as a profile with no name.  IMDS is excepted from proxies: a proxy would reach its own IMDS, or none, and see the
+    node's keys.
     """
     for key in [key for key, value in os.environ.items() if key.startswith("AWS_") and not value.strip()]:
         del os.environ[key]
     proxies = getproxies_environment()
     spared = [host for host in proxies.pop("no", "").split(",") if host]
     if proxies and spared != ["*"]:
-        os.environ["no_proxy"] = ",".join(dict.fromkeys((*spared, *IMDS)))  # of two spellings this one counts
+        os.environ["no_proxy"] = ",".join(dict.fromkeys((*spared, *IMDS)))  # Lower case wins over upper case.
     for key in ENDPOINTS:
         url = os.environ.get(key, "")
         if url and not _is_url(url):
@@ -106,9 +107,9 @@ def check_environment() -> None:
 
 
 def _is_url(text: str) -> bool:
-    """Whether the SDK would ask there, and it could be reached."""
+    """Whether the SDK would take the text as an endpoint, and could reach it."""
     try:
-        _ = urlsplit(text).port  # which is looked at only now
+        _ = urlsplit(text).port  # The port is parsed only when it is read.
         is_hosts = botocore.utils.is_valid_endpoint_url(text) or botocore.utils.is_valid_ipv6_endpoint_url(text)
     except ValueError:
         return False
@@ -119,8 +120,8 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
     """A client of the Region's EC2 endpoint.
 
     It uses the credentials of the pod, or else of the instance, as soon as there are some.  An answer may take
-    ``longest`` seconds, where answers are seen to take long.  Raises ``ConfigurationError`` for an environment that the
-    SDK cannot use.
+    ``longest`` seconds if answers are seen to take long.  Raises ``ConfigurationError`` for an environment that the SDK
+    cannot use.
     """
     check_environment()
     keeper = _keeper(region)
@@ -138,7 +139,7 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
 
 
 def identity(region: str, longest: float) -> str:
-    """Whose credentials `client` would use: the caller's ARN, asked of STS, which takes no permission.
+    """Whose credentials `client` would use: the caller's ARN, asked of STS, which needs no permission.
 
     Raises ``CloudError``.
     """
@@ -152,10 +153,10 @@ def identity(region: str, longest: float) -> str:
 def obtain(region: str) -> None:
     """Get the credentials for which the user's profile asks for a code (MFA) or runs a program.
 
-    That takes longer than any question has, must not happen twice at a time, and belongs into the thread that Ctrl-C
-    ends.  So commands call this before anything else, and again where they go on for longer than credentials last; all
-    clients use what came of it last.  Where there is no such profile, as in a pod, or what came of it still lasts,
-    nothing is done.  Raises ``ConfigurationError`` and ``NoCredentials``.
+    That takes longer than any question may, must not happen twice at a time, and belongs in the thread that Ctrl-C
+    ends.  So commands call this before anything else, and again if they run for longer than the credentials last; all
+    clients use its last result.  Nothing is done if there is no such profile, as in a pod, or if the last credentials
+    are still good.  Raises ``ConfigurationError`` and ``NoCredentials``.
     """
     if any(isinstance(given, _Credentials) and given.lasts(LASTS) for given in _obtained):
         return
@@ -171,7 +172,7 @@ def obtain(region: str) -> None:
 
 
 _obtained: list[_Credentials | NoCredentials] = []
-"""What came of `obtain` last; empty where nothing was done."""
+"""The last result of `obtain`; an empty list if it has done nothing."""
 
 
 def _keeper(region: str) -> Keeper[Any]:
@@ -180,10 +181,10 @@ def _keeper(region: str) -> Keeper[Any]:
     used = [given for given in _obtained if isinstance(given, _Credentials)]
 
     def find() -> _Credentials:
-        """What has been obtained since; looking by itself would ask the person twice."""
+        """The credentials that `obtain` has got since; a search from here would ask the person twice."""
         [given] = _obtained
         if isinstance(given, NoCredentials):
-            # A new one each time: with each raise of the same its traceback grows.
+            # A new exception each time: the traceback of one that is raised again and again grows.
             raise NoCredentials(given.args[0], given.hint)
         if given in used:
             why = "no AWS credentials: the profile's have ended, or are refused"
@@ -203,7 +204,7 @@ def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.
 
 @contextmanager
 def _configuring() -> Iterator[None]:
-    """Map what the SDK raises for its own configuration, before anything was asked."""
+    """Map errors that the SDK raises for its own configuration, before anything is asked."""
     try:
         yield
     except (botocore.exceptions.BotoCoreError, ValueError, OSError) as error:
@@ -213,9 +214,10 @@ def _configuring() -> Iterator[None]:
 
 
 def _read_of_environment(said: str) -> list[tuple[str, str]]:
-    """The variables, with their values, that may have made the SDK say this: those whose value it quotes, or else all.
+    """The variables, with their values, that may be the cause of what the SDK ``said``: those whose value it quotes, or
+    else all.
 
-    Only those that configure it: their values are no secrets.
+    Only variables that configure the SDK are taken: their values are no secrets.
     """
     keys = [key for _, keys, *_ in botocore.session.Session.SESSION_VARIABLES.values() for key in _listed(keys)]
     found = [(key, os.environ[key]) for key in (*keys, *ENDPOINTS) if key in os.environ]
@@ -227,7 +229,7 @@ def _listed(keys: str | list[str] | None) -> list[str]:
 
 
 def _session(region: str, longest: float) -> botocore.session.Session:
-    """The SDK, with our timeouts for all that it asks, and connections that can be ended."""
+    """The SDK, with our timeouts for everything that it asks."""
     session = botocore.session.Session()
     session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
     session.set_config_variable("region", region)
@@ -239,20 +241,20 @@ def _session(region: str, longest: float) -> botocore.session.Session:
         max_pool_connections=8,
     )
     session.set_default_client_config(config)
-    # Times are left as EC2 wrote them, so that none that cannot be read spoils an answer.
+    # Times are left as EC2 wrote them, so that one that cannot be read does not spoil the whole answer.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
     return session
 
 
 @cache
 def _loader(path: str | None) -> botocore.loaders.Loader:
-    """What reads the SDK's models and keeps them: that is most of the time that making a client takes."""
+    """The SDK's loader, which reads its models and keeps them: that takes most of the time of making a client."""
     return botocore.loaders.create_loader(path)
 
 
 @dataclass(frozen=True, slots=True)
 class _Provider:
-    """Gives the SDK what a keeper has, instead of what it would look for once."""
+    """Gives the SDK the keeper's credentials, instead of those that it would look for only once."""
 
     keeper: Keeper[botocore.credentials.ReadOnlyCredentials]
 
@@ -265,13 +267,13 @@ class _Provider:
         return self.keeper.keys()
 
     def get_deferred_property(self, _name: str) -> Callable[[], None]:
-        """The account, which EC2's endpoint has no use for."""
+        """The account id, which EC2's endpoint does not need."""
         return lambda: None
 
 
 @dataclass(frozen=True, slots=True)
 class _Credentials:
-    """What the SDK found."""
+    """Credentials that the SDK found (`credentials.Found`)."""
 
     keys: botocore.credentials.ReadOnlyCredentials
     source: botocore.credentials.Credentials
@@ -283,31 +285,33 @@ class _Credentials:
 
 
 class _UnusableKeys(ValueError):
-    """Nothing can be signed with these."""
+    """Nothing can be signed with these keys."""
 
 
 def _read(source: botocore.credentials.Credentials) -> _Credentials:
-    """Raises ``_UnusableKeys`` for what nothing can be signed with: sent, it would be told as EC2's answer."""
+    """The credentials.  Raises ``_UnusableKeys`` if nothing can be signed with the keys: if they were used, the error
+    would look like EC2's answer.
+    """
     keys = source.get_frozen_credentials()
     for what, key in (("access key", keys.access_key), ("secret", keys.secret_key), ("token", keys.token)):
         if not (key is None and what == "token") and not (isinstance(key, str) and _KEY.fullmatch(key)):
             raise _UnusableKeys(f"their {what} is empty, or has blanks, line breaks or other characters of no key")
     if keys.token is None and str(keys.access_key).startswith(TEMPORARY):
-        # EC2 would say the same of them as of a wrong clock.
+        # EC2's error for these would be the same as for a wrong clock.
         raise _UnusableKeys("they are temporary, and have no token")
     return _Credentials(keys, source)
 
 
 def _credentials_of_environment() -> _Credentials | None:
     """The credentials in the environment, if they are complete; otherwise None."""
-    with suppress(Exception):  # whoever needs them looks again, and says what is wrong
+    with suppress(Exception):  # The search that follows says what is wrong.
         found = botocore.credentials.EnvProvider().load()
         return _read(found) if found is not None else None
     return None
 
 
 def _find_credentials(region: str) -> _Credentials:
-    """Look wherever the SDK does, with a new session: an old one remembers what it did not find."""
+    """Look wherever the SDK does, with a new session, since an old one remembers that it found nothing."""
     try:
         found = _session(region, LONGEST).get_credentials()
         if found is not None:
@@ -318,20 +322,20 @@ def _find_credentials(region: str) -> _Credentials:
 
 
 def _credentials_hint(error: Exception | None = None) -> str:
-    """What to do where there are no credentials because of ``error``, or None where nothing answers."""
+    """What to do if there are no credentials because of ``error``; None if a source of credentials did not answer."""
     said, role, token = str(error), os.environ.get("AWS_ROLE_ARN"), os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
-    if os.environ.get("AWS_ACCESS_KEY_ID"):  # with them in the environment the SDK looks nowhere else
+    if os.environ.get("AWS_ACCESS_KEY_ID"):  # With keys in the environment the SDK looks nowhere else.
         return _environments_hint(error)
     if beside := [key for key in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN") if os.environ.get(key)]:
         return f"AWS_ACCESS_KEY_ID is missing beside {' and '.join(beside)} in the environment; or unset these"
     if "still expired" in said:
         return CLOCK_HINT
-    # What only was not reached is quoted, too, and mostly right.
+    # A URL that just could not be reached is quoted, too, but is mostly right.
     sent = isinstance(error, botocore.exceptions.ConnectionError | botocore.exceptions.HTTPClientError)
     doubtful = [(key, value) for key in SOURCES if (value := os.environ.get(key, "")) and not value.isdecimal()]
     if quoted := [f"{key}={value}" for key, value in doubtful if value in said and not sent]:
         return f"is {', '.join(quoted)} in the environment right?"
-    if role and token:  # otherwise STS is not asked
+    if role and token:  # Without both of them STS is not asked.
         if isinstance(error, botocore.exceptions.ClientError):
             return _assuming_hint(role, error.response.get("Error", {}).get("Code") or "")
         if sent or error is None:
@@ -345,7 +349,7 @@ def _credentials_hint(error: Exception | None = None) -> str:
 
 
 def _agents_hint(said: str) -> str:
-    """What to do where the EKS Pod Identity Agent gives none; by what the SDK says of its answer, if there was one."""
+    """What to do if the EKS Pod Identity Agent gives no credentials; ``said`` is the SDK's error."""
     if "non 200 response 429" in said:
         return "EKS throttles the Pod Identity Agent: it is asked again"
     if "non 200 response 4" in said:
@@ -368,7 +372,7 @@ def _environments_hint(error: Exception | None) -> str:
 
 
 def _assuming_hint(role: str, code: str) -> str:
-    """What to do where STS does not let the ``role`` be assumed."""
+    """What to do if STS does not let the ``role`` be assumed; ``code`` is its error code."""
     match code:
         case "AccessDenied":
             return f"let the role {role} trust this pod's service account and cluster"

@@ -1,7 +1,7 @@
 """
-Make values of the core (core/ec2.py) from what EC2 shows, as far as that can be read.
+Make values of the core (core/ec2.py) from EC2's answers, as far as these can be read.
 
-A part of ``ec2``.  What cannot be read is neither absent nor free: ``unread`` says what that is.
+A part of ``ec2``.  A thing that cannot be read counts neither as absent nor as free: ``unread`` names it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def _wall(shown: object) -> float | None:
-    """A time in Unix seconds; None where there is none, or it cannot be read.  Our client leaves it as EC2 wrote it."""
+    """A time in Unix seconds; None if there is none, or it cannot be read.  Our client leaves it as EC2 wrote it."""
     with suppress(ValueError, OverflowError):
         return datetime.fromisoformat(str(shown)).timestamp()
     return None
@@ -48,7 +48,7 @@ def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
 
     unread.extend(f"no {key}" for key in ("NetworkInterfaceId", "MacAddress", "SubnetId") if not item.get(key))
     shown, bound = item.get("Attachment") or {}, None
-    if "Attachment" in item:  # a free one has none, not even an empty one
+    if "Attachment" in item:  # A free ENI has no such key, not even an empty value.
         status = read("attachment's status", AttachmentStatus, shown.get("Status"))
         attachment_id = read("attachment's id", _said, shown.get("AttachmentId"))
         if status is not None and attachment_id is not None:
@@ -60,7 +60,7 @@ def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
                 status=status,
                 since_wall=_wall(shown.get("AttachTime")),
             )
-    # In an IPv6-only subnet there is none.
+    # In an IPv6-only subnet there is no IPv4 address.
     primary = read("address", IPv4Address, item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None
     others = [
         read("address", IPv4Address, entry.get("PrivateIpAddress"))
@@ -91,7 +91,7 @@ def _ipv6(text: str | None) -> IPv6Address:
 
 
 def _said(text: str | None) -> str:
-    """The text.  Raises ValueError where there is none, or an empty one."""
+    """The text.  Raises ValueError if there is none, or an empty one."""
     if not text:
         raise ValueError("nothing")
     return text
@@ -110,10 +110,10 @@ def _tags(items: Iterable[Any]) -> dict[str, str]:
 
 
 def _elastic(item: NetworkInterfaceTypeDef, primary: IPv4Address | None) -> dict[IPv4Address, str]:
-    """Allocation ids by private address; the primary address' one may be shown only beside the list of addresses."""
+    """Allocation ids by private address; that of the primary address may be shown only beside the list of addresses."""
     found: dict[IPv4Address, Any] = {}
     for entry in item.get("PrivateIpAddresses", []):
-        with suppress(ValueError):  # what it is cannot be read, and that has been noted
+        with suppress(ValueError):  # The address cannot be read, which was noted before.
             found[IPv4Address(entry.get("PrivateIpAddress"))] = entry.get("Association", {})
     if primary is not None:
         found[primary] = found.get(primary) or item.get("Association", {})
@@ -141,7 +141,7 @@ def read_subnet(item: SubnetTypeDef) -> Subnet:
 
 
 def _is_former(association: Any) -> bool:
-    """The subnet has this IPv6 network no more, or never got it, though it is still shown: another one may have it."""
+    """The subnet no longer has this IPv6 network, or never got it, though EC2 shows it: another subnet may have it."""
     return association.get("Ipv6CidrBlockState", {}).get("State") in (
         "disassociating",
         "disassociated",
@@ -151,7 +151,7 @@ def _is_former(association: Any) -> bool:
 
 
 def read_instance(item: InstanceTypeDef) -> Instance:
-    """As much of the instance as can be read; a state that EC2 does not have is ``UNREAD``."""
+    """As much of the instance as can be read; a state that EC2's documentation does not have is ``UNREAD``."""
     state, address, ipv6 = item.get("State", {}).get("Name"), None, None
     by_index = [(_device_index(each), each) for each in item.get("NetworkInterfaces", [])]
     ipv6s = [
@@ -160,7 +160,7 @@ def read_instance(item: InstanceTypeDef) -> Instance:
         if index == 0
         for shown in each.get("Ipv6Addresses", [])
     ]
-    with suppress(ValueError):  # then nobody can be asked there
+    with suppress(ValueError):  # Without the address its observer cannot be asked.
         address = subnets_address(item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None
     with suppress(ValueError):
         ipv6 = subnets_address(ipv6s[0]) if ipv6s else None
@@ -179,6 +179,6 @@ def read_instance(item: InstanceTypeDef) -> Instance:
 
 
 def _device_index(interface: InstanceNetworkInterfaceTypeDef) -> int | None:
-    """Its index on the first network card; None on another one, and where EC2 does not tell."""
+    """The interface's index on the first network card; None if it is on another card, or if EC2 does not tell."""
     attachment = interface.get("Attachment", {})
     return attachment.get("DeviceIndex") if attachment.get("NetworkCardIndex", 0) == 0 else None

@@ -1,4 +1,4 @@
-"""Addresses on links: all of a family, and the floating one, as a /32 or /128."""
+"""Addresses on links: list those of a family; add, find and remove the floating address, as a /32 or /128."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ _FOR_EVER = attribute(_IFA_CACHEINFO, struct.pack("=IIII", 0xFFFFFFFF, 0xFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """An address on a link, packed; None where the kernel shows none.  ``works`` is False for an IPv6 address that the
-    kernel does not use, since duplicate detection is under way, or has found one.  ``stays`` is False for one that the
-    kernel takes away after a while, as what DHCP has given.
+    """An address on a link.
+
+    ``packed`` is the address as bytes, None if the kernel shows none.  ``works`` is False for an IPv6 address that the
+    kernel does not use, since duplicate address detection is under way or has failed.  ``stays`` is False for an
+    address with a limited lifetime, such as one from DHCP.
     """
 
     packed: bytes | None
@@ -33,19 +35,19 @@ class Carried:
 
 
 def of_family(netlink: Netlink, address: Address) -> list[Carried]:
-    """All of the address' family, on whatever link.  Raises OSError, struct.error."""
+    """All addresses of this address' family, on all links.  Raises OSError, struct.error."""
     return [_read(message) for message in _of_family(netlink, address, 0)]
 
 
 def has(netlink: Netlink, address: Address, link: Link) -> bool:
-    """Whether the link has it: of IPv4 by itself, beside which it may be one of a network; of IPv6, which a link has
-    once only, in whatever prefix.  Raises OSError, struct.error.
+    """Whether the link has the address.  An IPv4 address must be there as a /32; it may be there in a network as well.
+    An IPv6 address may have any prefix, since a link has it only once.  Raises OSError, struct.error.
     """
     return _on(netlink, address, link) is not None
 
 
 def works(netlink: Netlink, address: Address, link: Link) -> bool:
-    """Whether the link has it by itself, without another end, for ever, and the kernel uses it.
+    """Whether the link has the address as a /32 or /128, with no peer address, for ever, and the kernel uses it.
 
     Raises OSError, struct.error.
     """
@@ -54,8 +56,8 @@ def works(netlink: Netlink, address: Address, link: Link) -> bool:
 
 
 def add(netlink: Netlink, address: Address, link: Link, *, anew: bool = False) -> None:
-    """In place of one that does not work, too; one that does stays, and stays for ever, unless it is to be added
-    ``anew``.
+    """Add the address, for ever.  One that is there and works is kept and made permanent; one that does not work, or is
+    to be added ``anew``, is replaced.
 
     Raises OSError, struct.error.
     """
@@ -65,17 +67,17 @@ def add(netlink: Netlink, address: Address, link: Link, *, anew: bool = False) -
     if there is not None and (address.version == 6 or _is_plain(there, address)):
         _delete(netlink, there)
         there = None
-    # Nobody else can have the address, so duplicate detection would only delay it by a second.
+    # Nobody else can have the address, so duplicate address detection would only delay it by a second.
     flags = _IFA_F_NODAD if address.version == 6 else 0
     head = _ADDRESS.pack(family(address.version), address.max_prefixlen, flags, 0, link.index)
     both = attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
     netlink.change(_RTM_NEWADDR, head + both + _FOR_EVER, how)
     if there is not None:
-        _delete(netlink, there)  # afterwards, since routes go with a link's last IPv4 address
+        _delete(netlink, there)  # Only now: routes are lost with a link's last IPv4 address.
 
 
 def remove(netlink: Netlink, address: Address, link: Link) -> bool:
-    """Exactly as it is shown, in each form in which others may have put it there; whether it was.
+    """Remove the address, in every form in which others may have put it there; return whether it was there.
 
     Raises OSError, struct.error.
     """
@@ -86,18 +88,18 @@ def remove(netlink: Netlink, address: Address, link: Link) -> bool:
 
 
 def _delete(netlink: Netlink, message: Message) -> None:
-    with tolerated(errno.EADDRNOTAVAIL):  # it is gone already
+    with tolerated(errno.EADDRNOTAVAIL):  # It is gone already.
         netlink.change(_RTM_DELADDR, message.content)
 
 
 def _on(netlink: Netlink, address: Address, link: Link) -> Message | None:
-    """The address on the link; of IPv4 it may be there with another end, and without, which is meant then."""
+    """The address on the link.  An IPv4 address may be there twice, with a peer address and without: then without."""
     there = _all_on(netlink, address, link)
     return min(there, key=lambda message: not _is_plain(message, address), default=None)
 
 
 def _all_on(netlink: Netlink, address: Address, link: Link) -> list[Message]:
-    """In each form in which it is on the link."""
+    """The address in every form in which it is on the link."""
     prefixes = {address.max_prefixlen} if address.version == 4 else range(address.max_prefixlen + 1)
     there = []
     for message in _of_family(netlink, address, link.index):
@@ -108,20 +110,20 @@ def _all_on(netlink: Netlink, address: Address, link: Link) -> list[Message]:
 
 
 def _is_plain(message: Message, address: Address) -> bool:
-    """The address is there by itself: neither as one of a network, nor with another end."""
+    """The address is there as a /32 or /128, and with no peer address."""
     other_end = message.attributes.get(_IFA_ADDRESS, address.packed)
     return _read(message).prefix == address.max_prefixlen and other_end == address.packed
 
 
 def _of_family(netlink: Netlink, address: Address, link_index: int) -> list[Message]:
-    """All of the address' family; a kernel that filters tells those of one link only, where that is not 0."""
+    """All addresses of the family; a kernel that can filter shows only those of the link, unless its index is 0."""
     question = _ADDRESS.pack(family(address.version), 0, 0, 0, link_index)
     return netlink.dump(_RTM_GETADDR, question, _ADDRESS.size)
 
 
 def _read(message: Message) -> Carried:
     _, prefix, flags, _, link_index = _ADDRESS.unpack_from(message.content)
-    # Of a point-to-point link IFA_ADDRESS is the other end's.
+    # With a peer address, IFA_ADDRESS is the peer's, and IFA_LOCAL our own.
     own = message.attributes.get(_IFA_LOCAL, message.attributes.get(_IFA_ADDRESS))
     works, stays = not flags & (_IFA_F_TENTATIVE | _IFA_F_DADFAILED), bool(flags & _IFA_F_PERMANENT)
     return Carried(own, prefix, link_index, works, stays)

@@ -1,8 +1,8 @@
 """
 Tell the neighbours on a link which MAC an address has: a gratuitous ARP, or an unsolicited neighbour advertisement.
 
-An ENI keeps its MAC when it moves, so that the VPC has nothing to learn from it; neighbours that cached that the
-address was gone do.  Best effort: what is lost is asked for by ARP or NDP anyway.
+An ENI keeps its MAC when it moves, so the VPC learns nothing from that; but neighbours may have cached that the address
+is gone.  This is best effort: a neighbour that misses it asks by ARP or NDP anyway.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NEIGHBOUR_ADVERTISEMENT = 136
 _OVERRIDE = 0x20000000  # replace what is cached (RFC 4861, 4.4)
 _TARGET_LINK_ADDRESS = 2
 _ALL_NODES = "ff02::1"
-_ONLY_LINK_LOCAL_HOPS = 255  # or it is not believed (RFC 4861, 7.1.2)
+_ONLY_LINK_LOCAL_HOPS = 255  # With any other value it is ignored (RFC 4861, 7.1.2).
 
 
 def announce(address: Address, link_index: int, mac: str) -> None:

@@ -1,6 +1,6 @@
 """
-Ask the kernel whether packets find their way in and back where all of the plumbing is there: what others have on the
-node may lead them elsewhere.
+Ask the kernel whether packets find their way in and replies their way out although all of the plumbing is there: routes
+or rules of others on the node may lead them elsewhere.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _ASIDE = "is there a rule of others before ours (`priority`)?"
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """The ways of packets by the plumbed link, beside the ``primary`` one; ``all_rules`` are those of the address'
-    family.
+    """The ways of packets on a node with this ``plumbing`` on ``link``, beside the ``primary`` link.
+
+    ``all_rules`` are all routing rules of the address' family.
     """
 
     netlink: Netlink
@@ -38,26 +39,28 @@ class Ways:
     all_rules: Collection[Message]
 
     def astray(self) -> str:
-        """Why packets would not find their way in or back; empty where they would.
+        """Why packets would not find their way in, or replies out; empty if they would.
 
         Raises OSError, struct.error, ValueError.
         """
-        # Of IPv4's routes the kernel takes another one as soon as a gateway was not heard for half a minute.
+        # With IPv4 the kernel takes an equal route as soon as it has not heard a gateway for half a minute.
         now_and_then = self._own_traffic_now_and_then() if self.plumbing.address.version == 4 else ()
         return next(chain(self._own_traffic(), now_and_then, self._replies(), self._arriving()), "")
 
     def partly_astray(self) -> str:
-        """The same of some packets only, so that the node carries the address all the same: also where the kernel does
-        not tell, as of a pod that ends between two questions.
+        """The same for only some packets, so that the node carries the address all the same; empty also if the kernel
+        does not tell, as for a pod that ends between two questions.
         """
-        # IPv6 takes another one only once a gateway does not answer.
+        # With IPv6 the kernel takes an equal route only once a gateway does not answer.
         now_and_then = self._own_traffic_now_and_then() if self.plumbing.address.version == 6 else ()
         with suppress(OSError, struct.error, ValueError):
             return next(chain(self._replies_by_rules(), now_and_then), "")
         return ""
 
     def _own_traffic(self) -> Iterator[str]:
-        """For example a network manager has configured our link as well: the VPC drops what leaves by it."""
+        """Why the node's own traffic would leave by our link, where the VPC drops it: for example, a network manager
+        has configured that link as well.
+        """
         link, far, near = self.link, FAR[self.plumbing.address.version], _neighbour(self.plumbing)
         own = way(self.netlink, far)
         is_by_ours = own.link_index == link.index or self._leads_by(far)
@@ -96,12 +99,12 @@ class Ways:
                     yield f"{what} to {to} would not leave by {self.link.name}: {_whither(taken)}; {_ASIDE}"
 
     def _replies_by_rules(self) -> Iterator[str]:
-        """Those that rules of others before ours select: a reply has its pod's address until it was routed."""
+        """Replies that rules of others before ours select: until a reply is routed, its source is its pod's address."""
         own = way(self.netlink, FAR[self.plumbing.address.version]).source
         for sources, network in rules.before(self.all_rules, self.plumbing):
             to = FAR[self.plumbing.address.version]
             if network is not None:
-                # One to a single address is for a pod of this node, which may be a client, too.
+                # A rule for a single destination is for a pod of this node, which may be a client, too.
                 if network.num_addresses == 1 or network.is_link_local:
                     continue
                 to = network[1]
@@ -123,7 +126,7 @@ class Ways:
             else:
                 return
         taken = way(self.netlink, to, source=source, mark=self.plumbing.mark, by=by, protocol=socket.IPPROTO_TCP)
-        # Without a gateway the client is a pod of this node; and who is behind a tunnel does not come by our link.
+        # Without a gateway the client is a pod of this node; and a client behind a tunnel does not come by our link.
         is_out = taken.link_index == primary or (source is not None and taken.gateway is not None)
         if taken.kind == UNICAST and taken.link_index != self.link.index and is_out:
             yield f"{what} to {to} would not leave by {self.link.name}: {_whither(taken)}; {_ASIDE}"
@@ -133,7 +136,7 @@ class Ways:
             return
         address, name, far = self.plumbing.address, self.link.name, FAR[self.plumbing.address.version]
         arriving = way(self.netlink, address, source=far, by=self.link.index)
-        # A new IPv6 address' own route comes some time after the address.
+        # The route of a new IPv6 address comes some time after the address.
         for _ in range(NEW_ADDRESS_TRIES if far.version == 6 else 0):
             if arriving.kind == LOCAL:
                 break
@@ -143,16 +146,16 @@ class Ways:
             yield f"what comes in by {name} does not reach {address}: {_whither(arriving)}"
 
     def _leads_by(self, to: Address, source: Address | None = None) -> bool:
-        """Whether the route that the kernel chooses leads by the link: also as one of several ways, of which another
-        packet may take another one.
+        """Whether the route that the kernel chooses leads by our link, also if that is only one of its next hops: then
+        some packets go there.
         """
         chosen = routes.chosen(self.netlink, to, source)
         return chosen is not None and routes.leads_out(chosen) and self.link.index in routes.links(chosen)
 
 
 def _neighbour(plumbing: Plumbing) -> Address:
-    """An address of the same subnet: IPv6's router has a link-local one, which leads nowhere without its link; there it
-    is one that nobody has, neither a pod nor another floating address.
+    """An address of the same subnet.  For IPv4 it is the router's.  IPv6's router has a link-local address, which needs
+    a link; so for IPv6 it is an address that nobody has, neither a pod nor another floating address.
     """
     return plumbing.gateway if plumbing.address.version == 4 else IPv6Address(int(plumbing.address) ^ (1 << 63) - 1)
 

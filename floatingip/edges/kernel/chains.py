@@ -1,9 +1,9 @@
 """
-What chains of others in nft do to packets of ours, as far as its listing tells: to their marks, and whether they drop
-them.
+What nft chains of others do to our packets, as far as nft's listing tells: whether they change marks, and whether they
+drop packets.
 
-Rules of iptables are listed too, where they are nft's, but not what its extensions do: neither what they match, nor
-their masks of marks, of which the kernel tells (extensions.py).
+nft also lists rules of iptables-nft, but not what iptables' extensions do: neither what they match, nor their masks of
+marks, which are read from the kernel (extensions.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _HOOKS = ("ingress", "prerouting", "input", "forward", "output", "postrouting", 
 def on_bits(ruleset: list[Any], bits: int, ours: Collection[str]) -> tuple[str, ...]:
     """The chains that change any of these bits of a packet's or a connection's mark; ``ours`` are our tables' names.
 
-    A table of our name for another address is not ours: another deployment takes our rules and routes for its own.
+    A table with our prefix for another address does not count as ours: it may belong to another deployment, which takes
+    our rules and routes for its own.
     """
     found = set[str]()
     for rule in _awake(ruleset, "rule"):
@@ -45,7 +46,7 @@ def on_bits(ruleset: list[Any], bits: int, ours: Collection[str]) -> tuple[str, 
 
 
 def by_iptables(markings: Iterable[Marking], bits: int) -> tuple[str, ...]:
-    """The chains in which rules of iptables change any of these bits."""
+    """The chains in which rules of iptables-nft change any of these bits."""
     return tuple(
         sorted(
             {
@@ -58,9 +59,9 @@ def by_iptables(markings: Iterable[Marking], bits: int) -> tuple[str, ...]:
 
 
 def that_drop(ruleset: list[Any]) -> tuple[str, ...]:
-    """The chains that drop or reject whatever they do not let pass: by their policy, or by a rule wherever it stands.
+    """The chains that drop or reject a packet which no rule lets pass: by their policy, or by a rule in any place.
 
-    Meant is what is new, and comes by an interface that no rule names.
+    The packet is the first one of a connection, and comes by an interface that no rule names.
     """
     rules, found = _Rules(ruleset), []
     for chain in _awake(ruleset, "chain"):
@@ -74,9 +75,11 @@ def that_drop(ruleset: list[Any]) -> tuple[str, ...]:
 
 
 def by_reverse_path(ruleset: list[Any], versions: Collection[int]) -> tuple[str, ...]:
-    """The chains that drop what comes in by a link by which the way back does not lead, of one of these IP versions.
+    """The chains that drop packets, of one of these IP versions, if the way back does not lead by the link that they
+    came by.
 
-    That is all that comes in by our link, but for what is of its subnet: the node's own way there is the primary one.
+    These are all packets that come in by our link, except those from its subnet: the node's own way to their sources is
+    by the primary link.
     """
     found = dict[str, None]()
     for rule in _awake(ruleset, "rule"):
@@ -98,10 +101,10 @@ def by_reverse_path(ruleset: list[Any], versions: Collection[int]) -> tuple[str,
 
 
 def passing_by(ruleset: list[Any], links: Collection[str]) -> tuple[str, ...]:
-    """Flowtables with one of these links: what they send on meets no chain, and no mark, any more.
+    """Flowtables with one of these links: packets that they forward pass no chain any more, and so get no mark.
 
-    The way of replies is that of the connection's first packets, which have no mark, by the link that these came by: on
-    to the client as if that were a neighbour (Linux, nft_flow_route in net/netfilter).
+    They send replies by the link that the connection's first packets came by, directly to the client as if it were a
+    neighbour (Linux, nft_flow_route in net/netfilter).
     """
     found = []
     for each in _awake(ruleset, "flowtable"):
@@ -112,8 +115,8 @@ def passing_by(ruleset: list[Any], links: Collection[str]) -> tuple[str, ...]:
 
 
 def untracked(ruleset: list[Any], links: Collection[str]) -> tuple[str, ...]:
-    """The chains that take connections out of conntrack, or what comes by one of these links into another zone of it
-    than its replies: then no mark of ours is remembered, and no NodePort found.
+    """The chains that exclude connections from conntrack, or put packets from one of these links into another conntrack
+    zone than their replies: then conntrack remembers no mark of ours, and NodePorts do not work.
     """
     found = dict[str, None]()
     for rule in _awake(ruleset, "rule"):
@@ -148,11 +151,11 @@ class _Fate(Enum):
 
 
 _Key = tuple[str, str, str]
-"""A chain: its family, table and name."""
+"""What identifies a chain: its family, table and name."""
 
 
 class _Rules:
-    """The rules of all chains, to be followed through their jumps."""
+    """The rules of all chains; follows a packet through their jumps."""
 
     def __init__(self, ruleset: list[Any]) -> None:
         self._of: dict[_Key, list[dict[str, Any]]] = {}
@@ -161,11 +164,11 @@ class _Rules:
         self._found: dict[_Key, tuple[_Fate | None, list[str]]] = {}
 
     def fate(self, chain: _Key) -> tuple[_Fate | None, list[str]]:
-        """What becomes of a packet in a chain, None where it leaves it by its end; and by which interfaces it must not
-        have come for that.
+        """What becomes of a packet in a chain (None: it reaches the chain's end), and the interfaces for whose packets
+        that does not hold.
         """
         if chain not in self._found:
-            self._found[chain] = None, []  # for chains that lead back here, which the kernel refuses
+            self._found[chain] = None, []  # Against endless loops, though the kernel refuses chains that make any.
             for rule in self._of.get(chain, ()):
                 fate, spared = self._by(rule, chain)
                 if fate is not None:
@@ -174,7 +177,7 @@ class _Rules:
         return self._found[chain]
 
     def _by(self, rule: dict[str, Any], chain: _Key) -> tuple[_Fate | None, list[str]]:
-        """What one rule makes of it; None where it goes on behind it."""
+        """What one rule makes of the packet; None if the packet goes on to the next rule."""
         spared = list[str]()
         for kind, what in _statements(rule):
             if kind == "match":
@@ -211,8 +214,8 @@ _DROPPING_TARGETS, _PASSING_TARGETS = ("DROP", "REJECT"), ("MARK", "CONNMARK", "
 
 
 def _others_than(match: dict[str, Any]) -> list[str] | None:
-    """The interfaces for which a match does not hold, where it holds for all that is new and comes by any other one;
-    None for another match.
+    """The interfaces for which a match does not hold, if it holds for every new connection by any other interface; None
+    if it is another kind of match.
     """
     operator, left, right = match.get("op"), match.get("left"), _all(match.get("right"))
     if left == {"ct": {"key": "state"}}:
@@ -224,7 +227,7 @@ def _others_than(match: dict[str, Any]) -> list[str] | None:
 
 
 def _is_without_way_back(match: dict[str, Any]) -> bool:
-    """Whether it holds for what comes in by another link than that by which the way back leads."""
+    """Whether the match holds for packets that come in by another link than the one that the way back leads by."""
     left = match.get("left")
     asked = left.get("fib") if isinstance(left, dict) else None
     is_strict = isinstance(asked, dict) and {"saddr", "iif"} <= set(map(str, _all(asked.get("flags"))))
@@ -232,7 +235,7 @@ def _is_without_way_back(match: dict[str, Any]) -> bool:
 
 
 def _all(value: Any) -> list[Any]:
-    """What nft lists as one value, as several, or as a set of them."""
+    """The values that nft lists as a single one, as a list, or as a set."""
     value = value.get("set") if isinstance(value, dict) else value
     return value if isinstance(value, list) else [value]
 
@@ -245,7 +248,7 @@ def _things(ruleset: list[Any], kind: str) -> Iterator[dict[str, Any]]:
 
 
 def _awake(ruleset: list[Any], kind: str) -> Iterator[dict[str, Any]]:
-    """Without those of tables that are switched off."""
+    """The things of this kind, without those of tables that are switched off (dormant)."""
     tables = list(_things(ruleset, "table"))
     asleep = {_key(table, "name")[::2] for table in tables if "dormant" in _all(table.get("flags"))}
     return (thing for thing in _things(ruleset, kind) if _key(thing, "chain")[:2] not in asleep)
@@ -269,15 +272,15 @@ def _expressions(rule: dict[str, Any]) -> list[Any]:
 
 
 def _statements(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a rule matches and does: each by its kind."""
+    """Each statement of a rule: its kind, and what it says."""
     for expression in _expressions(rule):
         kind, what = next(iter(expression.items()), ("", None)) if isinstance(expression, dict) else ("", None)
         yield kind, what if isinstance(what, dict) else {}
 
 
 def _changed(expression: Any) -> int:
-    """The bits of a mark that a statement may change: all of them, unless what it sets is the mark itself but for
-    some.
+    """The bits of a mark that a statement may change: all of them, unless its value is the mark itself with some bits
+    changed.
     """
     mangle = expression.get("mangle") if isinstance(expression, dict) else None
     if not isinstance(mangle, dict) or mangle.get("key") not in _MARKS:

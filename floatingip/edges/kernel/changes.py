@@ -1,7 +1,7 @@
 """
 Notice changes in the kernel: of links, addresses, routes, rules and their settings, and of nft's tables.
 
-What has changed is not read from the events, only that something has; of nft's tables also which one.
+An event only tells that something has changed, not what; but for nft's tables it tells which table.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from floatingip.edges.kernel.netlink import NETFILTER
 _SOL_NETLINK = 270
 _NETLINK_ADD_MEMBERSHIP = 1
 _NFNLGRP_NFTABLES = 7
-# linux/rtnetlink.h: link, IPv4 address, route, rule; IPv6 address, route, rule; IPv4 and IPv6 netconf, which tell of
-# rp_filter and forwarding.
+# linux/rtnetlink.h: link; IPv4 address, route, rule; IPv6 address, route, rule; IPv4 and IPv6 netconf (rp_filter and
+# forwarding).
 _ROUTE_GROUPS = (1, 5, 7, 8, 9, 11, 19, 24, 25)
 _OUR_TABLES = re.compile(PREFIX.encode() + rb"[0-9a-f]+")
 
@@ -49,7 +49,8 @@ def follow(
     touched: Callable[[Collection[str] | None], None],
     wake: Callable[[], None],
 ) -> None:
-    """Call ``touched`` with the names of our nft tables that have changed (None: perhaps any), and then ``wake``.
+    """For each batch of events call ``touched`` with the names of our nft tables that have changed (None: perhaps any),
+    and then ``wake``.
 
     Never returns: sockets that fail are replaced by new ones.
     """
@@ -66,7 +67,7 @@ def follow(
 def _listen_again() -> tuple[socket.socket, socket.socket]:
     while True:
         time.sleep(WATCH_AGAIN)
-        with contextlib.suppress(OSError):  # a node may be short of files for a while
+        with contextlib.suppress(OSError):  # A node may be short of file descriptors for a while.
             return listen()
 
 
@@ -81,7 +82,7 @@ def _pass_on(
         poll.register(watched, select.POLLIN)
     while True:
         poll.poll()
-        # Only that there are events matters here, so these may be cut short.
+        # It only matters that there are events, so they may be cut short.
         for _ in _read_events(links, 1):
             continue
         for said in _read_events(tables, 1 << 16):
@@ -91,7 +92,7 @@ def _pass_on(
 
 
 def _read_events(watched: socket.socket, size: int) -> Iterator[bytes | None]:
-    """The events that wait, up to a bound; None for some that were lost or cut short."""
+    """The events that are waiting, up to a bound; None for events that were lost or cut short."""
     for _ in range(1000):
         try:
             said, _, flags, _ = watched.recvmsg(size, 0, socket.MSG_DONTWAIT)

@@ -1,7 +1,7 @@
 """
-What rules of iptables do to marks, where they are nft's: nft lists that they do something, but not to which bits.
+Find out which bits of marks are changed by rules that iptables-nft has made: nft lists these rules, but not the bits.
 
-The kernel tells, in the layout that iptables' extensions have.
+They are read from the kernel, in the layout of iptables' extensions.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHIFTS_SINCE = 2
 
 @dataclass(frozen=True, slots=True)
 class Marking:
-    """A rule in a chain of nft's that may change these bits of a packet's or a connection's mark."""
+    """A rule in an nft chain that may change these bits of a packet's or a connection's mark."""
 
     family: str
     table: str
@@ -35,7 +35,7 @@ class Marking:
 
 
 def markings(netlink: Netlink) -> Iterator[Marking]:
-    """Of all rules with iptables' MARK or CONNMARK.  Raises OSError, struct.error."""
+    """A marking for each rule with iptables' MARK or CONNMARK.  Raises OSError, struct.error."""
     for message in netlink.dump(_GET_RULES, _HEAD.pack(0, 0, 0), _HEAD.size):
         bits = 0
         for expression in _listed(message.attributes.get(_RULE_EXPRESSIONS, b"")):
@@ -52,14 +52,14 @@ def _listed(expressions: bytes) -> Iterator[dict[int, bytes]]:
 
 
 def _changed(target: dict[int, bytes]) -> int:
-    """The bits that it clears, and those that it sets or flips (linux/netfilter/xt_mark.h, xt_connmark.h)."""
+    """The bits that a target clears, sets or flips (linux/netfilter/xt_mark.h, xt_connmark.h)."""
     name, info = target.get(_TARGET_NAME, b"").rstrip(b"\0"), target.get(_TARGET_INFO, b"")
     if name == _MARK:
         mark, mask = struct.unpack_from("=II", info)
         return int(mark | mask)
     if name == _CONNMARK:
         (revision,) = struct.unpack(">I", target.get(_TARGET_REVISION, b""))
-        # Since the second revision what is saved or restored may be shifted.
+        # Since revision 2, marks may be shifted when they are saved or restored.
         layout = "=IIIBBB" if revision >= _SHIFTS_SINCE else "=IIIB"
         mark, mask, packets_mask, *shift, mode = struct.unpack_from(layout, info)
         cleared, brought = {

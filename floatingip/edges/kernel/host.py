@@ -1,13 +1,14 @@
 """
-The node's kernel networking: make an ENI's link carry the floating address, with a way back, and notice every change.
+The node's kernel networking: make an ENI's link carry the floating address, with a way for replies, and notice changes.
 
 A second ENI does not work by itself.  The reply of a NodePort connection gets its source address back only after it
 was routed, so it would leave by the primary ENI with the floating address as its source, and the VPC's source check
 drops it.  Hence conntrack remembers in a mark which connections came in by the ENI, nft puts that mark on their
 replies (mark_table.py), and a rule sends marked packets to a routing table of the ENI's own.
 
-Ours in the kernel are the routes and rules of our protocol, the nft tables of our name, and the floating address on the
-ENI's link.  Nothing else is ever replaced or removed: what others have in the way is named in the report.
+Ours in the kernel are the routes and rules with our protocol number, the nft tables with our prefix, and the floating
+address on the ENI's link.  Nothing else is ever replaced or removed: if others have something in the way, the report
+names it.
 
 Netlink and nft accept some requests without doing them, so everything is read back after it was configured, and only
 what was read counts.  Links are found by MAC and index, never by name: names change right after a hot plug, even while
@@ -39,7 +40,9 @@ from floatingip.edges.kernel.netlink import Message, Netlink, NetlinkSilent, map
 
 @dataclass(frozen=True, slots=True)
 class _Complete:
-    """What was there completely when it was looked at last; since when the kernel has not told whether it still is."""
+    """Plumbing that was complete when it was last looked at; ``silent_since`` is since when the kernel has not told
+    whether it still is, None if it has.
+    """
 
     plumbing: Plumbing
     extent: Extent
@@ -84,11 +87,11 @@ class KernelHost:
         """Configure what is missing, remove what is too much, read all of it back; see `ports.Host`.
 
         `repaired` has names out of: link-up, mtu, address, rp_filter, forwarding, route, rule, marks.  `problem` begins
-        with such a name, or with `carrier`, `master` or `path`, for which nothing can be done here.  Without the link
-        nothing is done: what an earlier link left behind is for `unplumb`.  Nor is anything where the link is left
-        alone (`Extent.AS_LEFT`): then the report has `Extent.NOTHING`.  `Extent.AHEAD` has no address, and only the
-        mark's rule: with the rule for the address this node's probes would reach itself.  `Extent.NOTHING` is for
-        `unplumb`.
+        with such a name, or with `carrier`, `master` or `path`, which cannot be repaired here.  Without the link
+        nothing is done: `unplumb` removes what an earlier link left behind.  With `Extent.AS_LEFT` nothing is done
+        either if no observer has plumbed the link before: then the report has `Extent.NOTHING`.  With `Extent.AHEAD`
+        there is no address, and of the rules only the mark's: by the rule for the address this node's probes would
+        reach itself.  Do not call this with `Extent.NOTHING`, but `unplumb`.
         """
         turn = _Turn(plumbing, extent, self._complete.pop(plumbing.address, None))
         try:
@@ -112,8 +115,7 @@ class KernelHost:
     def unplumb(self, plumbing: Plumbing) -> tuple[str, ...]:
         """Remove marks, rule, route and address, as far as they are there; see `ports.Host`.
 
-        The link stays as it is.  Everything is tried before a HostError tells of the first thing that could not be
-        removed.
+        The link stays as it is.  All removals are tried before a HostError names the first that failed.
         """
         name = table_name(plumbing.address)
         self._marks.want(name, None)
@@ -140,7 +142,7 @@ class KernelHost:
 
     def announce(self, plumbing: Plumbing) -> None:
         """Announce the address once; see `ports.Host`."""
-        # Best effort: a neighbour that does not hear it asks by ARP or NDP sooner or later.
+        # Best effort: a neighbour that misses it asks by ARP or NDP sooner or later.
         with contextlib.suppress(OSError, HostError):
             link = self._link(plumbing.mac)
             if link is not None:
@@ -165,7 +167,7 @@ class KernelHost:
             return probe_route.blind(self._netlink, plumbing.address, primary)
 
     def in_the_way(self, plumbing: Plumbing) -> tuple[str, ...]:
-        """What others have in our table or at our priorities, as sentences; changes nothing.  Raises HostError."""
+        """Sentences on what others have in our table or at our priorities; changes nothing.  Raises HostError."""
         with mapped():
             table = routes.refusal(plumbing, routes.in_table(self._netlink, plumbing.address, plumbing.table))
             return tuple(filter(None, (table, rules.foreign(rules.of_family(self._netlink, plumbing), plumbing))))
@@ -236,7 +238,7 @@ class KernelHost:
             turn.extent = complete.extent
         if complete is None or (complete.plumbing, complete.extent) != (plumbing, turn.extent):
             return PlumbingState.UNSOUND
-        # As long as for nft: a driver that resets an interface keeps rtnetlink waiting, and what is there serves on.
+        # As long as for nft: a driver that resets an interface blocks rtnetlink, and meanwhile the plumbing serves on.
         now = time.monotonic()
         since = now if complete.silent_since is None else complete.silent_since
         self._complete[plumbing.address] = _Complete(plumbing, turn.extent, since)

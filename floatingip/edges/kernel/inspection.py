@@ -1,7 +1,7 @@
 """
-What only the doctor asks of the kernel: what others have on our links, before our rules, and on our bits.
+What only `floatingip doctor` asks the kernel: what others have on our links, before our rules, and on our mark bits.
 
-A part of ``kernel``.  Nothing is changed by it.
+A part of ``kernel``.  It changes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from floatingip.edges.kernel.path import FAR, forwards, way
 from floatingip.edges.kernel.routes import MAIN, PROTOCOL, in_table, ours, read
 
 IPVS_LINK = "kube-ipvs0"
-"""What kube-proxy in ipvs mode puts Services' addresses on."""
+"""The link on which kube-proxy in ipvs mode puts Services' addresses."""
 
 # linux/rtnetlink.h, if_addr.h, fib_rules.h
 _RTM_GETADDR, _RTM_GETROUTE, _RTM_GETRULE = 22, 26, 34
@@ -43,21 +43,21 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def rp_filter(link: str) -> int | None:
-    """The setting `rp_filter` of a link, or of `all`; None where it cannot be read."""
+    """The setting `rp_filter` of a link, or of `all`; None if it cannot be read."""
     with suppress(OSError, ValueError):
         return int(Path(f"/proc/sys/net/ipv4/conf/{link}/rp_filter").read_text(encoding="ascii"))
     return None
 
 
 def conntrack() -> tuple[int, int]:
-    """How many connections the kernel follows here, and how many it can.  Raises HostError."""
+    """How many connections conntrack has here, and how many it can have.  Raises HostError."""
     with mapped("conntrack"):
         used, most = (Path(f"/proc/sys/net/netfilter/nf_conntrack_{which}") for which in ("count", "max"))
         return int(used.read_text(encoding="ascii")), int(most.read_text(encoding="ascii"))
 
 
 class KernelInspection:
-    """One network namespace, that of the calling thread; for one thread."""
+    """The doctor's questions to the kernel, in the network namespace of the calling thread; for one thread."""
 
     def __init__(self) -> None:
         self._netlink = Netlink()
@@ -106,14 +106,14 @@ class KernelInspection:
                 for message in self._listed(_RTM_GETRULE, _RULE.pack(family, *(0,) * 6), _RULE.size):
                     mask = message.number(_FRA_FWMASK)
                     is_ours = message.attributes.get(_FRA_PROTOCOL) == bytes([PROTOCOL])
-                    # Also one for packets without any of these bits, of which the kernel shows no mark.
+                    # This includes a rule for packets without any of these bits, for which the kernel shows no mark.
                     if mask is not None and mask & bits and not is_ours:
                         yield f"a rule at priority {message.number(_FRA_PRIORITY) or 0} looks at {mask & bits:#x}"
 
     def strays(
         self, tables: Collection[int], priorities: Collection[int], probed: Collection[Address]
     ) -> Iterator[str]:
-        """Rules and routes of our protocol that have other numbers, or lead the probes of other addresses.
+        """Rules and routes of ours that have other numbers than these, or are for the probes of other addresses.
 
         Raises HostError.
         """
@@ -125,7 +125,7 @@ class KernelInspection:
                     if is_ours and not (at in priorities and table in tables):
                         yield f"a rule at priority {at} to table {table}"
                 question = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
-                # Filtered here as well: a kernel before 4.20 tells all.
+                # Filtered here as well: a kernel before 4.20 shows all.
                 for message in ours(self._listed(_RTM_GETROUTE, question, _ROUTE.size)):
                     table, to = message.number(_RTA_TABLE) or 0, message.attributes.get(_RTA_DST)
                     is_probes = table == MAIN and to in {address.packed for address in probed}
@@ -135,7 +135,8 @@ class KernelInspection:
     def filtered(self, mark: int) -> tuple[str, ...]:
         """Links of pods whose replies the reverse path filter drops as soon as they have this mark.  Raises HostError.
 
-        It looks where the mark leads, and not to the pod, where src_valid_mark is 1, as WireGuard sets it.
+        The filter does so if src_valid_mark is 1, as WireGuard sets it: then it checks the way by the mark, which does
+        not lead to the pod.
         """
         far, found = FAR[4], set[str]()
         with mapped():
@@ -149,9 +150,9 @@ class KernelInspection:
         return tuple(sorted(found))
 
     def _listed(self, kind: int, question: bytes, head: int) -> list[Message]:
-        """All of a kind and of one family, with which the question begins.  Raises OSError, struct.error.
+        """All things of a kind and of one family, the question's first byte.  Raises OSError, struct.error.
 
-        A kernel that has none of that family, as with ipv6.disable=1, refuses, or lists those of all others instead.
+        A kernel without that family, as with ipv6.disable=1, refuses, or lists those of all other families instead.
         """
         try:
             listed = self._netlink.dump(kind, question, head)
@@ -164,13 +165,13 @@ class KernelInspection:
     # nft and iptables.
 
     def ruleset(self) -> list[Any]:
-        """All that nft lists.  Raises HostError, also when it is not to be had."""
+        """All that nft lists.  Raises HostError."""
         return self._nft.list_ruleset()
 
     def readable(self) -> tuple[list[Any], tuple[str, ...]]:
-        """As much of it as can be read: where all is too long, each table by itself; and which tables are too long.
+        """As much of the ruleset as can be read, and the tables that are too long to read.
 
-        Raises HostError, also where nothing can be read.
+        If the whole ruleset is too long, each table is read by itself.  Raises HostError, also if none can be read.
         """
         try:
             return self.ruleset(), ()
@@ -189,17 +190,17 @@ class KernelInspection:
             return found, tuple(unread)
 
     def markings(self) -> tuple[Marking, ...]:
-        """What rules of iptables do to marks, where they are nft's.  Raises HostError."""
+        """What rules of iptables-nft do to marks.  Raises HostError."""
         with mapped("nft"), closing(Netlink(NETFILTER)) as netlink:
             return tuple(extensions.markings(netlink))
 
     def legacy(self) -> tuple[str, ...]:
-        """iptables' own tables that have rules, none of which nft lists.  Raises HostError."""
+        """iptables' own (legacy) tables that have rules, which nft does not list.  Raises HostError."""
         with mapped("iptables"):
             return tuple(tables_with_rules())
 
     def try_nft(self) -> None:
-        """Raises HostError when nft cannot be used."""
+        """Run nft once.  Raises HostError if it cannot be used."""
         self._nft.list_table(f"{PREFIX}doctor")
 
     def node_ports_at(self, version: int) -> frozenset[str] | None:

@@ -1,4 +1,4 @@
-"""What kube-proxy serves, as its rules say: a NodePort may be answered at some of the node's addresses only."""
+"""Read from kube-proxy's rules at which of the node's addresses it serves NodePorts: it may be only at some."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from floatingip.core.model import Address
 from floatingip.edges.kernel.nft import Nft
 
 SHOWN_AT_MOST = 8
-"""Addresses that a message names: a set may have thousands."""
+"""Addresses that a message names, at most: a set may have thousands."""
 
 
 def node_ports_at(nft: Nft, version: int) -> frozenset[str] | None:
-    """The addresses of an IP version at which kube-proxy in nftables mode serves NodePorts; None: at all, or it is in
-    another mode.
+    """The addresses of an IP version at which kube-proxy in nftables mode serves NodePorts; None if it serves them at
+    all, or is in another mode.
 
-    It has a set of them, and none if it serves all (kubernetes, pkg/proxy/nftables/proxier.go).  Raises HostError.
+    It keeps them in a set, which does not exist if it serves all (kubernetes, pkg/proxy/nftables/proxier.go).  Raises
+    HostError.
     """
     family = "ip" if version == 4 else "ip6"
     for entry in nft.list_set(family, "kube-proxy", "nodeport-ips") or ():
@@ -26,11 +27,11 @@ def node_ports_at(nft: Nft, version: int) -> frozenset[str] | None:
 
 
 def node_ports_by_iptables(nft: Nft, version: int) -> frozenset[str] | None:
-    """The same of kube-proxy in iptables mode, where iptables' rules are nft's: with thousands of Services nft lists
-    too much, and None is the answer.
+    """The same for kube-proxy in iptables mode with iptables-nft.  With thousands of Services nft's list is too long,
+    and the result is None.
 
-    Behind all Services it has a rule to the NodePorts for each such address, or one for all addresses of the node
-    (pkg/proxy/iptables/proxier.go).  Raises HostError.
+    After the rules of all Services, kube-proxy has a rule that jumps to the NodePorts for each such address, or one for
+    all addresses of the node (pkg/proxy/iptables/proxier.go).  Raises HostError.
     """
     family, served = "ip" if version == 4 else "ip6", set[str]()
     to = {"payload": {"protocol": family, "field": "daddr"}}
@@ -48,7 +49,10 @@ def node_ports_by_iptables(nft: Nft, version: int) -> frozenset[str] | None:
 
 
 def kept_off(address: Address, served: frozenset[str] | None, mode: str = "nftables") -> str:
-    """Why no NodePort can answer at the address, though it is here; "" where one can."""
+    """Why no NodePort can answer at the address, though the address is here; empty if one can.
+
+    ``served`` are the addresses at which NodePorts are served, None for all.
+    """
     if served is None or str(address) in served:
         return ""
     more = f" and {len(served) - SHOWN_AT_MOST} more" if len(served) > SHOWN_AT_MOST else ""

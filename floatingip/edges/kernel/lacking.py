@@ -24,7 +24,7 @@ LEAST_MTU_6 = 1280
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """Something that is missing: how to repair it, if that is possible, and what to say if it stays missing."""
+    """Something that the plumbing lacks: how to repair it, if that is possible, and what to say if it stays missing."""
 
     repair: Callable[[], object] = lambda: None
     problem: str = "still missing, though the kernel reported no error"
@@ -54,7 +54,7 @@ class Lacking:
         return missing | self._of_ways(found, all_rules), all_rules
 
     def _of_link(self) -> dict[str, Defect]:
-        """What the link lacks before it can carry anything."""
+        """What the link itself lacks to carry anything."""
         missing: dict[str, Defect] = {}
         link, primary = self.link, self.primary
         if not (link.up and link.resolves):
@@ -72,7 +72,7 @@ class Lacking:
         return missing
 
     def _of_address(self) -> dict[str, Defect]:
-        """Whether the link has the address, as far as it is to have it."""
+        """What is wrong with the address on the link, if it should be there."""
         address, link = self.plumbing.address, self.link
         if address.version == 6 and (said := self._without_ipv6()):
             return {"address": Defect(problem=said)}
@@ -88,7 +88,7 @@ class Lacking:
         return {"address": Defect(partial(addresses.add, self.netlink, address, link, anew=True))}
 
     def _without_ipv6(self) -> str:
-        """Why the link can have no IPv6 address; empty where it can."""
+        """Why the link can have no IPv6 address; empty if it can."""
         link, primary = self.link, self.primary
         if link.ipv6_off:
             return f"net.ipv6.conf.{link.name}.disable_ipv6 is 1; set it and net.ipv6.conf.default.disable_ipv6 to 0"
@@ -97,8 +97,8 @@ class Lacking:
         return ""
 
     def _takes_in(self) -> bool:
-        """Whether the kernel has its own route for what comes for the address, which others may have flushed.  Of IPv6
-        it makes that some time after the address came.
+        """Whether the kernel has its local route for the address, which others may have flushed.  For IPv6 it makes it
+        some time after the address came.
         """
         address, by = self.plumbing.address, self.link.index
         for _ in range(NEW_ADDRESS_TRIES if address.version == 6 else 1):
@@ -109,7 +109,7 @@ class Lacking:
         return False
 
     def _of_switches(self) -> dict[str, Defect]:
-        """Which of the kernel's switches would have it drop what comes in by the link, or goes on to a pod."""
+        """The kernel's switches by which it would drop packets that come in by the link, or go on to a pod."""
         missing: dict[str, Defect] = {}
         version, link = self.plumbing.address.version, self.link
         configure = partial(links.configure, self.netlink, link)
@@ -126,7 +126,7 @@ class Lacking:
         return missing
 
     def _of_ways(self, found: list[Message], all_rules: list[Message]) -> dict[str, Defect]:
-        """The routes, of which ``found`` are in our table, and rules that are missing or too much."""
+        """Routes and rules that are missing or too much; ``found`` are the routes in our table."""
         missing: dict[str, Defect] = {}
         plumbing, by = self.plumbing, self.link.index
         there, wanted_rules = rules.concerning(all_rules, plumbing), rules.wanted(plumbing, self.extent)

@@ -1,4 +1,4 @@
-"""iptables' own tables, beside nft's ("legacy"), of which nft lists nothing: only whether there are rules in them."""
+"""Find out whether there are rules in iptables' own ("legacy") tables, which nft does not list."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _FAMILIES = (
 
 
 def tables_with_rules() -> Iterator[str]:
-    """As `iptables filter`; in the network namespace of this thread.  Raises OSError."""
+    """The tables that have rules, as `iptables filter`, in the network namespace of this thread.  Raises OSError."""
     for command, file, family, level in _FAMILIES:
         try:
-            # Of the thread: that of the process is another one where threads have been led elsewhere.
+            # The thread's own file: threads may be in another network namespace than the process.
             names = Path(f"/proc/thread-self/net/{file}").read_text(encoding="ascii").split()
-        except FileNotFoundError:  # the kernel has no such tables, or nobody has used any
+        except FileNotFoundError:  # The kernel has no such tables, or nobody has used any.
             continue
         if names:
             with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as asking:
@@ -33,7 +33,7 @@ def tables_with_rules() -> Iterator[str]:
 
 
 def _has_rules(asking: socket.socket, level: int, name: str) -> bool:
-    """Asked only of a table that is there: the kernel would make another one."""
+    """Whether the table has rules.  Only ask for a table that exists: otherwise the kernel would make it."""
     answer = ctypes.create_string_buffer(name.encode("ascii").ljust(_NAME, b"\0"), _INFO.size)
     length = ctypes.c_uint32(_INFO.size)
     # Python's own getsockopt cannot hand a name in.
@@ -42,5 +42,5 @@ def _has_rules(asking: socket.socket, level: int, name: str) -> bool:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
     _, hooks, *_, entries, _ = _INFO.unpack(answer.raw)
-    # An empty one has the policy of each of its chains, and one that ends it.
+    # A table without rules has an entry for the policy of each chain, and one that ends the table.
     return bool(entries > hooks.bit_count() + 1)

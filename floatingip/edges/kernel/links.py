@@ -1,4 +1,4 @@
-"""Links: found by their MAC, read, and set."""
+"""Network links of this node: find them by MAC, read them, and configure them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from floatingip.edges.kernel.netlink import Message, Netlink, attribute, attributes
 
 IPV4_FORWARDING, IPV4_RP_FILTER = 1, 8
-"""A link's own settings of IPv4 (linux/ip.h)."""
+"""Numbers of a link's own IPv4 settings (linux/ip.h)."""
 
 # linux/rtnetlink.h, if_link.h
 _RTM_GETLINK, _RTM_SETLINK = 18, 19
@@ -20,7 +20,7 @@ _LINK = struct.Struct("=BxHiII")  # family, type, index, flags, which flags chan
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_AF_SPEC, _IFLA_EXT_MASK = 1, 3, 4, 5, 10, 26, 29
 _IFLA_LINK_NETNSID = 37
 _IFLA_LINKINFO, _IFLA_INFO_KIND = 18, 1
-_DEVICES = (b"", b"veth")  # hardware has no kind; in a namespace the end of a cable stands for it
+_DEVICES = (b"", b"veth")  # Hardware has no kind; in a network namespace a veth stands for it.
 _IFLA_INET_CONF = 1
 _IFLA_INET6_CONF, _DEVCONF_DISABLE_IPV6 = 2, 27  # counted from 1, as IPv4's are
 _BRIEF = attribute(_IFLA_EXT_MASK, 8)  # without statistics (RTEXT_FILTER_SKIP_STATS)
@@ -31,11 +31,12 @@ _IFF_LOWER_UP = 0x10000
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link as the kernel shows it.  ``resolves``: it asks for neighbours' MACs, by ARP and NDP.  ``rp_filter`` and
-    ``forwarding`` are IPv4's and its own settings, None without IPv4; ``ipv6_off`` is its ``disable_ipv6``; ``master``
-    is the index of the bridge, bond or VRF that it is a part of, and by which its packets come and go instead;
-    ``below`` that of the link that it stands on.  ``made`` is True for what is no device: a bridge, a VLAN and the
-    like, to which anybody may give any MAC.
+    """A link as the kernel shows it.
+
+    ``resolves``: it asks for neighbours' MACs, by ARP and NDP.  ``rp_filter`` and ``forwarding`` are the link's own
+    IPv4 settings, None without IPv4; ``ipv6_off`` is its ``disable_ipv6``.  ``master`` is the index of the bridge, bond
+    or VRF that it is a part of, which sends and receives its packets; ``below`` is the index of the link that it is
+    built on.  ``made``: it is no device, but a bridge, a VLAN or the like, which may have been given any MAC.
     """
 
     index: int
@@ -54,10 +55,10 @@ class Link:
 
 
 def find(netlink: Netlink, mac: str, indexes: MutableMapping[str, int]) -> Link | None:
-    """The device with this MAC, of several the oldest; never a bridge, a VLAN or the like, though it was there before:
-    it keeps the MAC that it had from a device, or was given, when that is gone.
+    """The device with this MAC; the oldest if there are several.  It is never a bridge, a VLAN or the like: these keep
+    the MAC of a device that is gone, or may have been given it.
 
-    A node has a link for every pod, so ``indexes`` remembers where it was found.  Raises OSError, struct.error,
+    ``indexes`` remembers the link's index by MAC, since a node has a link for every pod.  Raises OSError, struct.error,
     ValueError.
     """
     wanted = bytes.fromhex(mac.replace(":", ""))
@@ -80,10 +81,10 @@ def find(netlink: Netlink, mac: str, indexes: MutableMapping[str, int]) -> Link 
 
 
 def in_front(netlink: Netlink, link: Link) -> Link:
-    """The link by which the packets of a link come and go: the bridge or bond that has borrowed its MAC, or, where a
-    switch of its own has its packets, as Open vSwitch, that one's link with the MAC; or itself.
+    """The link that sends and receives the packets of a link.
 
-    Raises OSError, struct.error, ValueError.
+    That is the bridge or bond that has borrowed its MAC; or, if a switch such as Open vSwitch has its packets, that
+    switch's link with the MAC; otherwise the link itself.  Raises OSError, struct.error, ValueError.
     """
     if link.master is None:
         return link
@@ -93,7 +94,7 @@ def in_front(netlink: Netlink, link: Link) -> Link:
 
 
 def on_top(netlink: Netlink, index: int) -> list[Link]:
-    """Those that stand on a link: VLANs, and macvlans, of which one in the mode passthru takes in all that comes by it.
+    """The links that are built on a link: VLANs and macvlans.  (A macvlan in mode passthru receives all its packets.)
 
     Raises OSError, struct.error.
     """
@@ -113,24 +114,24 @@ def _indexes(links: Iterable[Link]) -> set[int]:
 
 
 def name_of(index: int) -> str:
-    """The name that the link has now: names change."""
+    """The present name of the link; names change."""
     with contextlib.suppress(OSError):
         return socket.if_indextoname(index)
     return f"link {index}"
 
 
 def set_up(netlink: Netlink, link: Link) -> None:
-    """Bring it up, with ARP and NDP, without which it sends to itself what is for others.  Raises OSError."""
+    """Bring the link up, with ARP and NDP: without these it sends packets for others to itself.  Raises OSError."""
     _set(netlink, link, flags=_IFF_UP, changed=_IFF_UP | _IFF_NOARP)
 
 
 def set_mtu(netlink: Netlink, link: Link, mtu: int) -> None:
-    """Raises OSError."""
+    """Set the link's MTU.  Raises OSError."""
     _set(netlink, link, attribute(_IFLA_MTU, mtu))
 
 
 def configure(netlink: Netlink, link: Link, setting: int, value: int) -> None:
-    """Set one of its IPv4 settings by netlink, which needs no writable /proc/sys.  Raises OSError."""
+    """Set one of the link's IPv4 settings by netlink, which needs no writable /proc/sys.  Raises OSError."""
     conf = attribute(_IFLA_INET_CONF, attribute(setting, value))
     _set(netlink, link, attribute(_IFLA_AF_SPEC, attribute(socket.AF_INET, conf)))
 
@@ -167,7 +168,7 @@ def _read(message: Message) -> Link:
 
 
 def _setting(conf: bytes, number: int) -> int | None:
-    """One of a link's settings, None where the kernel shows none."""
+    """One of a link's settings, None if the kernel does not show it."""
     if len(conf) < 4 * number:
         return None
     (value,) = struct.unpack_from("=I", conf, 4 * (number - 1))

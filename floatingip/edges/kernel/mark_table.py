@@ -1,4 +1,4 @@
-"""An address' own nft table: what marks the connections that come in by its link, and their replies."""
+"""An address' own nft table, which marks connections that come in by its link, and their replies."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel.nft import Listing
 
 PREFIX = "floatingip_"
-"""What the names of our tables, and of nobody else's, begin with."""
+"""The prefix of our tables' names; nobody else's have it."""
 
 
 def table_name(address: Address) -> str:
-    """The nft table of a floating address, family inet."""
+    """The name of a floating address' nft table, which is of family inet."""
     return f"{PREFIX}{address.packed.hex()}"
 
 
 def wanted_marks(plumbing: Plumbing, link_index: int) -> Listing:
     """An address' own nft table in nft's JSON, as it is both added and listed.
 
-    A connection whose first packets come in by our link to the address is marked in conntrack, before they are sent on
-    to a pod; the mark is put on packets of the reply direction only, or the floating address would leak to remote pods
-    as a source.  The output chain is for pods on the host's network; its type `route` makes the kernel route again
-    after the mark.
+    A connection whose first packet comes in by our link to the address is marked in conntrack, before the packet is
+    sent on to a pod.  Only packets of the reply direction get the mark: otherwise the floating address would leak to
+    remote pods as a source.  The output chain is for pods on the host's network; its type `route` makes the kernel
+    route again after the mark was set.
     """
     name, mark, mask = table_name(plumbing.address), plumbing.mark, plumbing.mark_mask
     connection, packet = {"ct": {"key": "mark"}}, {"meta": {"key": "mark"}}

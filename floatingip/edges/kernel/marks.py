@@ -1,12 +1,12 @@
 """
-Keep the marks' nft tables, beside the rest of the plumbing: nobody here waits long for nft.
+Keep the nft tables that make the marks, beside the rest of the plumbing, such that no caller waits for nft for long.
 
 nft is a command, and the kernel takes one transaction after the other: while kube-proxy loads a big ruleset, nft stands
-still for half a minute, and cannot even be killed.  So a thread of this module runs nft, one at a time, and meanwhile
-its last answer counts.  That answer holds until something touches the table, of which the kernel tells
-(:meth:`Marks.touched`); that nft is silent is no evidence of anything.
+still for half a minute, and cannot even be killed.  So a thread of this module runs nft, one process at a time, and
+meanwhile nft's last answer counts.  That answer holds until something touches the table, which the kernel tells
+(:meth:`Marks.touched`).  That nft is silent proves nothing.
 
-Where there is no nft command there are no marks, since nothing else makes them.
+If there is no nft command there are no marks, since nothing else makes them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from floatingip.edges.kernel import kube_proxy
 from floatingip.edges.kernel.nft import Listing, Nft, NftSilent
 
 PATIENCE = 0.5
-"""Seconds for which a caller waits for nft; once nft was slower no caller waits, until it has answered fast again."""
+"""Seconds for which a caller waits for nft.  Once nft was slower, no caller waits until it has answered fast again."""
 
 UNKNOWN_FOR = 45.0
 """Seconds for which marks may be unknown while nft is silent, before they count as missing: kube-proxy's sync of 4,000
@@ -38,14 +38,14 @@ BELIEVED_FOR = 10.0
 """Seconds until nft is asked again although nothing has touched the table."""
 
 LOOKS_AT_MOST = 3
-"""How often nft is asked in a row while something touches the table meanwhile, as our own change of it does."""
+"""How often nft is asked in a row while something, such as our own change, touches the table meanwhile."""
 
 NODE_PORTS_BELIEVED_FOR = 10.0
-"""Seconds until nft is asked again at which addresses kube-proxy serves NodePorts."""
+"""Seconds until nft is asked again for the addresses at which kube-proxy serves NodePorts."""
 
 
 class Known(Enum):
-    """What is known of a table: it is as it should be, or not, or nobody knows."""
+    """What is known of a table: it is as it should be, it is not, or that is not known."""
 
     AS_WANTED = "as-wanted"
     NOT_AS_WANTED = "not-as-wanted"
@@ -65,12 +65,12 @@ class Verdict:
 class _Table:
     """One table.  `wanted` is how nft should list it; None: there should be no such table.
 
-    `unknown_since` is since when nft has not answered, though something has touched the table, or it was wanted anew;
-    None once it has.  `touched_at` is when something touched it last, `asked_at` when nft was asked last; `looks_due`
-    is how often nft may still be asked in a row.  `ever_known`: the table was once as wanted.  `changed`: nft has
-    changed it since the last verdict.  `refusal` is what nft said when it could not make it as wanted.  `silence` says
-    why nft did not answer the last time, and `silent_since` since when it has not; `needs_hands`: waiting will not
-    help.
+    `unknown_since` is since when the table's state has not been known: something touched it, or it was wanted anew, and
+    nft has not answered since; None if it is known.  `touched_at` is when something last touched it, `asked_at` when
+    nft was last asked; `looks_due` is how often nft may still be asked in a row.  `ever_known`: the table was once as
+    wanted.  `changed`: nft has changed it since the last verdict.  `refusal` is nft's error if it could not make the
+    table as wanted.  `silence` says why nft did not answer the last time, and `silent_since` is since when it has not.
+    `needs_hands`: waiting will not help.
     """
 
     wanted: Listing | None
@@ -86,14 +86,14 @@ class _Table:
     needs_hands: bool = False
 
     def should_be_asked(self, now: float) -> bool:
-        """The last answer is too old, or something has touched the table since nft was asked."""
+        """Whether nft's last answer is too old, or something has touched the table since nft was asked."""
         if self.touched_at > self.asked_at:
             return True
         settled = self.unknown_since is None and not self.refusal and not self.silence
         return now - self.asked_at >= (BELIEVED_FOR if settled else ASKED_AGAIN_AFTER)
 
     def answered(self, asked_at: float, refusal: str = "", *, changed: bool = False) -> None:
-        """nft has answered: the table is as wanted, or nft refuses to make it so."""
+        """nft has answered: the table is as wanted, or (``refusal``) nft refuses to make it so."""
         self.refusal, self.silence, self.silent_since = refusal, "", None
         self.changed = self.changed or changed
         if not refusal:
@@ -138,7 +138,7 @@ class Marks:
         self._wake: Callable[[], None] | None = None
 
     def follow(self, wake: Callable[[], None]) -> None:
-        """From now on `touched` is called for each change, and `wake` for each answer of nft that nobody waits for."""
+        """From now on `touched` is called for each change, and ``wake`` is to be called for each unawaited answer."""
         self._wake = wake
         self.touched(None)
 
@@ -167,14 +167,14 @@ class Marks:
                 table.unanswered(now, HostError(f"nft: {error}"))
 
     def _begin(self) -> None:
-        """Raises RuntimeError when there can be no more threads."""
+        """Start the thread that runs nft.  Raises RuntimeError if there can be no more threads."""
         background.start("nft", self._work)
         self._works = True
 
     def node_ports_at(self, version: int) -> frozenset[str] | None:
-        """At which addresses of this IP version kube-proxy serves NodePorts; None: at all of them, or it is not known.
+        """The addresses of this IP version at which kube-proxy serves NodePorts; None: at all, or it is not known.
 
-        Waits for a moment the first time.
+        The first call waits for a moment.
         """
         with self._told:
             now = time.monotonic()
@@ -182,7 +182,7 @@ class Marks:
                 self._node_ports_due.add(version)
                 self._node_ports_asked_at[version] = now
                 if not self._works:
-                    with contextlib.suppress(RuntimeError):  # then it is asked the next time
+                    with contextlib.suppress(RuntimeError):  # No thread can be started: the next call tries again.
                         self._begin()
                 if version not in self._node_ports_at and not self._slow:
                     self._told.wait_for(lambda: version in self._node_ports_at, PATIENCE)
@@ -236,7 +236,7 @@ class Marks:
         try:
             found = kube_proxy.node_ports_at(self._nft, version)
         except HostError:
-            found = self._node_ports_at.get(version)  # an old answer is still the best that is known
+            found = self._node_ports_at.get(version)  # The old answer is still the best that is known.
         with self._told:
             is_news = self._node_ports_at.get(version) != found
             self._node_ports_at[version] = found

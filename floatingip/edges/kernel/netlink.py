@@ -1,8 +1,9 @@
 """
-rtnetlink, and nft's, as far as the host needs them: a request and its whole answer, within a deadline, or an OSError.
+The kernel's netlink (rtnetlink and nftables') as far as this package needs it: a request and its whole answer within a
+deadline, or an OSError.
 
-Written by hand, since that takes less code than guarding a library would: nothing is left unread, nothing waits for
-ever, and every reply of the kernel is an answer or an OSError.  Numbers and layouts are those of linux/netlink.h.
+It is written by hand, since that takes less code than guarding a library would: nothing is left unread, nothing waits
+for ever, and every reply of the kernel is an answer or an OSError.  Numbers and layouts are those of linux/netlink.h.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ ANSWER_WITHIN = 2.0
 """Seconds within which the kernel must have answered a request: it usually takes less than a millisecond."""
 
 DUMPS = 5
-"""How often a dump is tried: the kernel interrupts one when something changes meanwhile."""
+"""How often a dump is tried: the kernel marks it as interrupted if something changes meanwhile."""
 
 ADD = 0x600
-"""Flags of a request (NLM_F_CREATE | NLM_F_EXCL): add, and refuse what is there already."""
+"""Flags of a request (NLM_F_CREATE | NLM_F_EXCL): add; fail if it is there already."""
 
 NETFILTER = 12
 """The protocol of nft's netlink, beside rtnetlink's."""
 
 REPLACE = 0x500
-"""Flags of a request (NLM_F_CREATE | NLM_F_REPLACE): change what is there already, or add."""
+"""Flags of a request (NLM_F_CREATE | NLM_F_REPLACE): add; change it if it is there already."""
 
 _REQUEST = 0x1
 _ACK = 0x4
@@ -42,7 +43,7 @@ _DUMP = 0x300
 _ERROR = 2
 _DONE = 3
 
-# Nothing was asked where this node is short of files or memory.
+# Errors by which there was no answer, or nothing was even asked as the node is short of files or memory.
 _NO_ANSWER = frozenset({errno.ETIMEDOUT, errno.EINTR, errno.ENOBUFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _HEADER = struct.Struct("=IHHII")
@@ -53,31 +54,31 @@ _BUFFER = 65536
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One answer.  `content` is all of it but the netlink header: sent back, it deletes what it shows.  `attributes`
-    are by type, still packed.
+    """One answer.  `content` is all of it without the netlink header: sent back, it deletes what it shows.
+    `attributes` has the attributes by type, still packed.
     """
 
     content: bytes
     attributes: Mapping[int, bytes]
 
     def number(self, kind: int) -> int | None:
-        """An attribute of 32 bits, None where there is none."""
+        """The value of an attribute of 32 bits; None if there is none."""
         value = self.attributes.get(kind)
         return struct.unpack("=I", value)[0] if value is not None and len(value) == 4 else None
 
 
 class NetlinkSilent(HostError):
-    """The kernel did not tell in time, or not all of it: how things are is not known."""
+    """The kernel did not answer in time, or not completely, so that the state of things is not known."""
 
 
 class Netlink:
-    """A socket in the network namespace of the thread that sends first; for one thread at a time.
+    """A netlink socket in the network namespace of the thread that first uses it; for one thread at a time.
 
-    After an error it opens again by itself, so that no late answer is taken for another one's.
+    After an error a new socket is opened, so that a late answer is not taken for the answer to another request.
     """
 
     def __init__(self, protocol: int = socket.NETLINK_ROUTE, within: float | None = None) -> None:
-        """``within``: seconds within which each answer must have come; `ANSWER_WITHIN` unless told."""
+        """``within``: seconds within which each answer must have come; None for `ANSWER_WITHIN`."""
         self._protocol = protocol
         self._told_within = within
         self._socket: socket.socket | None = None
@@ -88,17 +89,17 @@ class Netlink:
         return ANSWER_WITHIN if self._told_within is None else self._told_within
 
     def close(self) -> None:
-        """Close it; it opens again by itself."""
+        """Close the socket; the next request opens a new one."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def change(self, kind: int, content: bytes, flags: int = 0) -> None:
-        """Have something changed.  Raises OSError with what the kernel says."""
+        """Send a request that changes something.  Raises OSError with the kernel's error."""
         self._ask(kind, _REQUEST | _ACK | flags, content, 0)
 
     def get(self, kind: int, content: bytes, head: int) -> Message:
-        """Ask for one thing; `head` is the length of what comes before the attributes.  Raises OSError."""
+        """Ask for one thing; `head` is the length of the header before the attributes.  Raises OSError."""
         answers, _ = self._ask(kind, _REQUEST, content, head)
         return answers[0]
 
@@ -111,7 +112,7 @@ class Netlink:
         raise OSError(errno.EINTR, f"the kernel interrupted {DUMPS} dumps in a row")
 
     def _ask(self, kind: int, flags: int, content: bytes, head: int) -> tuple[list[Message], bool]:
-        """The whole answer, and whether it may be incomplete."""
+        """All messages of the answer, and whether it may be incomplete."""
         try:
             return self._exchange(kind, flags, content, head)
         except TimeoutError as error:
@@ -151,7 +152,7 @@ class Netlink:
         return self._socket.recv(_BUFFER)
 
     def _messages(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
-        """Type, flags and content of what answers the request under way."""
+        """Type, flags and content of each message that answers the current request."""
         while data:
             length, kind, flags, sequence, _ = _HEADER.unpack_from(data)
             if not _HEADER.size <= length <= len(data):
@@ -170,12 +171,12 @@ class _Refused(Exception):
 
 
 def family(version: int) -> int:
-    """The family of addresses of this IP version, as the kernel counts them."""
+    """The kernel's number for the address family of this IP version."""
     return int(socket.AF_INET if version == 4 else socket.AF_INET6)
 
 
 def attribute(kind: int, content: bytes | int) -> bytes:
-    """An attribute, padded; an int is one of 32 bits."""
+    """An attribute, packed and padded; an int becomes one of 32 bits."""
     if isinstance(content, int):
         content = struct.pack("=I", content)
     return struct.pack("=HH", 4 + len(content), kind) + content + bytes(-len(content) % 4)
@@ -193,8 +194,9 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 @contextmanager
 def mapped(what: str = "") -> Iterator[None]:
-    """Raise a HostError of one line for what netlink and the system raise, and for an answer that cannot be read:
-    NetlinkSilent where there was no whole answer.
+    """Turn errors of netlink and the system, and answers that cannot be read, into a HostError of one line.
+
+    It is a NetlinkSilent if there was no complete answer.  ``what`` names the thing in the message.
     """
     prefix = f"{what}: " if what else ""
     try:
@@ -204,13 +206,13 @@ def mapped(what: str = "") -> Iterator[None]:
         raise kind(f"{prefix}{error.strerror or error}") from error
     except (struct.error, LookupError, ValueError) as error:
         raise HostError(f"{prefix}netlink: an answer that cannot be read ({str(error)[:100]})") from error
-    except RuntimeError as error:  # no thread can be started
+    except RuntimeError as error:  # No thread can be started.
         raise HostError(f"{prefix}{error}") from error
 
 
 @contextmanager
 def tolerated(code: int) -> Iterator[None]:
-    """Tolerate this error of the system: what is to be removed may be gone already."""
+    """Ignore this error number: a thing that is to be removed may be gone already."""
     try:
         yield
     except OSError as error:
@@ -225,7 +227,7 @@ def _aligned(length: int) -> int:
 def _open(protocol: int) -> socket.socket:
     made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
     try:
-        # So the kernel filters dumps of routes by their table, which spares the CNI's; one before 4.20 does not.
+        # With this the kernel filters dumps of routes by table, which leaves out the CNI's; one before 4.20 does not.
         with contextlib.suppress(OSError):
             made.setsockopt(_SOL_NETLINK, _GET_STRICT_CHECK, 1)
         made.bind((0, 0))

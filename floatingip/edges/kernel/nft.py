@@ -1,8 +1,7 @@
 """
-nft, the command: one run of it, within a deadline, and what it lists.
+Run the command nft, within a deadline, and read what it lists.
 
-Only this module and mark_table.py know nft's language, which is JSON.  An nft that does not end is killed, but never
-waited for.
+Only this module and mark_table.py know nft's JSON.  An nft process that does not end is killed, but never waited for.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from typing import Any
 from floatingip.core.errors import HostError
 
 NFT_SECONDS = 5.0
-"""How long one nft may take before it is killed; it usually takes 5 ms."""
+"""Seconds that one run of nft may take before it is killed; it usually takes 5 ms."""
 
 NFT_BYTES = 1 << 20
-"""How much of what nft prints is read before it is killed; our table is 3 kB."""
+"""Bytes that are read of nft's output before it is killed; our table has 3 kB."""
 
 KILLED_AT_MOST = 3
-"""How many killed nfts may be stuck in the kernel before no other one is started."""
+"""While this many killed nft processes are stuck in the kernel, no other one is started."""
 
 _starting = threading.Lock()
 
 Listing = list[Any]
-"""What nft lists of one table, or of one set, without handles."""
+"""The objects that nft lists, for example of one table or one set, without handles."""
 
 
 class NftMissing(HostError):
@@ -46,20 +45,21 @@ class NftSilent(HostError):
 
 
 class NftTooLong(HostError):
-    """nft lists more than is read."""
+    """nft's output is longer than `NFT_BYTES`."""
 
 
 class Nft:
-    """The command; runs one at a time."""
+    """The command nft; runs one process at a time."""
 
     def __init__(self, command: str) -> None:
         self._command = command
         self._killed: list[subprocess.Popen[bytes]] = []
 
     def bring_about(self, name: str, wanted: Listing | None) -> tuple[bool, str]:
-        """Make the table as wanted (None: gone); return whether it was changed, and why it is not as wanted, if so.
+        """Make the table as wanted (None: there should be none).
 
-        Raises HostError when nft does not tell how the table is.
+        Return whether it was changed, and why it is still not as wanted (empty if it is).  Raises HostError if nft does
+        not tell how the table is.
         """
         try:
             there = self.list_table(name)
@@ -94,7 +94,7 @@ class Nft:
         return _read(self._run("list", "set", family, table, name))
 
     def list_chain(self, family: str, table: str, name: str) -> Listing | None:
-        """A chain with its rules, empty where that is too long; None when there is none.  Raises HostError."""
+        """A chain with its rules; empty if it is too long, None if there is none.  Raises HostError."""
         return _read(self._run("list", "chain", family, table, name))
 
     def list_tables(self) -> Listing:
@@ -102,7 +102,7 @@ class Nft:
         return self._listed("tables")
 
     def list_ruleset(self, *table: str) -> Listing:
-        """All tables of everybody, or a table, by family and name.  Raises HostError, `NftTooLong` among them."""
+        """All tables of everybody, or one table, given by family and name.  Raises HostError, also `NftTooLong`."""
         return self._listed("table", *table) if table else self._listed("ruleset")
 
     def _listed(self, *what: str) -> Listing:
@@ -115,7 +115,7 @@ class Nft:
         return _plain(entries)
 
     def _run(self, *arguments: str, script: str = "") -> str | None:
-        """What nft prints; None when what it is asked for is not there.  Raises HostError with nft's first line."""
+        """nft's output; None if the thing it is asked for does not exist.  Raises HostError with nft's first line."""
         self._killed = [process for process in self._killed if process.poll() is None]
         if len(self._killed) >= KILLED_AT_MOST:
             raise NftSilent(f"nft: {KILLED_AT_MOST} of them were killed, and have not ended yet")
@@ -150,7 +150,7 @@ class Nft:
         raise HostError(f"nft: {line}")
 
     def _let_go(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill it and all that it has started, if it still runs, but never wait: the kernel may not let it end."""
+        """Kill the process and its children if it still runs, but do not wait: the kernel may not let it end."""
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -162,10 +162,10 @@ class Nft:
 
 @contextlib.contextmanager
 def _by_fork() -> Iterator[None]:
-    """Start a process by fork: with vfork all threads of this process would stand still until nft begins to run, for
-    seconds on a node whose kernel is busy with a big ruleset.
+    """Start a process by fork: with vfork all threads of this process would stand still until nft begins to run, which
+    takes seconds on a node whose kernel is busy with a big ruleset.
 
-    Only here: whoever else starts programs from a large process keeps vfork, which copies no page tables.
+    It is switched back at once: other code that starts programs keeps vfork, which copies no page tables.
     """
     # Python's documentation names this switch, which its type stubs call final.
     with _starting:
@@ -177,13 +177,13 @@ def _by_fork() -> Iterator[None]:
 
 
 def _finish(process: subprocess.Popen[bytes], script: bytes) -> tuple[str, str, int]:
-    """What it prints on stdout and stderr, and its exit code; of too much only the beginning, which is no JSON."""
+    """The output on stdout and stderr, and the exit code; output that is too long is cut, and so is no JSON."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
     deadline = time.monotonic() + NFT_SECONDS
     with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(script)  # less than a pipe holds
+        process.stdin.write(script)  # It fits into the pipe, so this does not block.
     process.stdin.close()
     printed = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
     output, errors = printed.values()
@@ -209,7 +209,7 @@ def _finish(process: subprocess.Popen[bytes], script: bytes) -> tuple[str, str, 
 
 
 def _entries(answer: str) -> list[Any] | None:
-    """All that nft lists, its version included; None for what is no listing."""
+    """All that nft lists, including its version; None if the answer is no listing."""
     try:
         listing = json.loads(answer)
     except (ValueError, RecursionError):
@@ -219,10 +219,10 @@ def _entries(answer: str) -> list[Any] | None:
 
 
 def _read(answer: str | None) -> Listing | None:
-    """A table as nft lists it, without handles and with links as indexes; None when there is none.
+    """A table as nft lists it, without handles and with links as indexes; None if there is no such table.
 
-    Empty for what is no such listing, so that it is not as anybody wants it: nft 1.0.6 prints uninitialised memory for
-    a table's flags, which may be no JSON.
+    If the answer is no listing, the result is empty, which equals no wanted table.  (nft 1.0.6 prints uninitialised
+    memory for a table's flags, which may be no JSON.)
     """
     return None if answer is None else _plain(_entries(answer) or [])
 
@@ -241,8 +241,8 @@ def _plain(entries: list[Any]) -> Listing:
 
 
 def _name_to_index(expression: Any) -> None:
-    """Replace a link's name by its index: nft shows `iif` by the present name, which may be a number, or, for a link
-    that is gone, as a string with the index.
+    """Replace a link's name by its index.  For `iif` nft shows the link's present name, which may be a number; for a
+    link that is gone it shows the index as a string.
     """
     match = expression.get("match") if isinstance(expression, dict) else None
     if isinstance(match, dict) and match.get("left") == {"meta": {"key": "iif"}}:
@@ -250,5 +250,5 @@ def _name_to_index(expression: Any) -> None:
         try:
             match["right"] = socket.if_nametoindex(shown)
         except (OSError, ValueError):
-            if shown.isdecimal():  # otherwise it is not as wanted
+            if shown.isdecimal():  # Otherwise it stays, and so differs from what is wanted.
                 match["right"] = int(shown)

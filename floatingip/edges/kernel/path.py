@@ -1,9 +1,10 @@
 """
-Ask the kernel which way a packet would take: its answer takes everything into account that decides about that.
+Ask the kernel which way a packet would take.
 
-That is addresses on any link in any prefix, routes of every type and table, rules of others with their priorities, and
-the reverse path filter for incoming packets: so nothing has to be inferred from lists of them.  Not in the answer is
-what looks at packets themselves (rules of nft and iptables, tc, security groups): only a packet shows that.
+The kernel's answer accounts for addresses on any link in any prefix, routes of every type and table, rules of others
+with their priorities, and the reverse path filter for incoming packets, so nothing has to be inferred from lists of
+these.  It does not account for what looks at packets themselves (rules of nft and iptables, tc, security groups): only
+a real packet shows that.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from floatingip.core.model import Address
 from floatingip.edges.kernel.netlink import Netlink, attribute, family
 
 UNICAST, LOCAL = 1, 2
-"""Types of ways (linux/rtnetlink.h): to others, and to this node itself."""
+"""Types of routes (linux/rtnetlink.h): to others, and to this node itself."""
 
 FAR: Mapping[int, Address] = {4: IPv4Address("192.0.2.1"), 6: IPv6Address("3fff::1")}
-"""By IP version, an address outside the VPC: from the ranges for documentation, so behind the default route."""
+"""By IP version, an address outside the VPC: from the ranges for documentation, so the default route leads there."""
 
 NEW_ADDRESS_TRIES, NEW_ADDRESS_PAUSE = 10, 0.02
-"""How often, and after how many seconds, the kernel is asked again what a new IPv6 address does: it has a route of its
-own, and is a source, only some time after it came.
+"""How often, and after how many seconds, the kernel is asked again about a new IPv6 address: only some time after the
+address came it has its own route, and can be a source.
 """
 
 NO_ROUTE = "there is no route"
@@ -52,9 +53,9 @@ _EVERY_LINK = 0xFFFFFFFF
 class Way:
     """The kernel's answer: which way a packet would take.
 
-    ``kind`` is UNICAST, LOCAL or another type of route; ``link_index`` is the link by which it would leave, 0 for none;
-    ``gateway`` is by whom, None for nobody; ``source`` is the source address that it would get.  ``refusal`` says why
-    there is no way, empty where there is one.
+    ``kind`` is UNICAST, LOCAL or another type of route.  ``link_index`` is the link by which the packet would leave, 0
+    for none; ``gateway`` is the gateway that it would go to, None for none; ``source`` is the source address that it
+    would get.  ``refusal`` says why there is no way, empty if there is one.
     """
 
     kind: int
@@ -69,8 +70,9 @@ def way(
 ) -> Way:
     """Which way a packet to an address would take: one that this node sends, or one that comes in ``by`` a link.
 
-    ``protocol`` is IP's number of what it carries, 0 for whatever: rules may look at it.  Raises OSError when the
-    kernel does not tell.
+    ``source`` is its source address, None to let the kernel choose; ``mark`` is its firewall mark; ``protocol`` is the
+    number of the protocol that it carries, 0 for any, since rules may look at that.  Raises OSError if the kernel does
+    not tell.
     """
     content = _ROUTE.pack(family(to.version), to.max_prefixlen, to.max_prefixlen if source else 0, 0, 0, 0, 0, 0, 0)
     content += attribute(_RTA_DST, to.packed)
@@ -83,7 +85,7 @@ def way(
     except OSError as error:
         if error.errno not in _ERRORS:
             raise
-        # Newer kernels refuse all that comes in and is dropped by one number.
+        # Newer kernels give the same error for every incoming packet that is dropped.
         dropped = "it is dropped (blackhole, or the reverse path filter, rp_filter)"
         return Way(0, refusal=dropped if by and error.errno == errno.EINVAL else _ERRORS[error.errno])
     kind = _ROUTE.unpack_from(answer.content)[7]

@@ -1,4 +1,4 @@
-"""The route of a standby's probes: by the primary link to the floating address, as the packets of clients go."""
+"""The route of a standby's probes to the floating address: by the primary link, the way that clients' packets take."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from floatingip.edges.kernel.path import FAR, LOCAL, NEW_ADDRESS_PAUSE, NEW_ADDR
 _TAKE_IT_OFF = "take it off there (kube-proxy in ipvs mode puts the externalIPs of Services on every node's kube-ipvs0)"
 
 _PROTOCOLS = {4: (socket.IPPROTO_ICMP, socket.IPPROTO_TCP), 6: (socket.IPPROTO_ICMPV6, socket.IPPROTO_TCP)}
-"""What probes are, by IP version."""
+"""The protocols of probes, by IP version."""
 
 
 def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]) -> None:
     """Route the address by the primary link's gateway.
 
-    That gateway is the one by which the link leads beyond the VPC, so that it is right in every subnet; where it leads
-    nowhere it is the plumbing's.  Where the address is this node's own, or just becomes so, nothing is done: the local
-    table would win.  Raises OSError, struct.error, ValueError, HostError.
+    That is the gateway by which the link leads out of the VPC, which is right in every subnet; if there is none it is
+    the plumbing's gateway.  If the address is this node's own, or is just becoming so, nothing is done: the table local
+    would win.  Raises OSError, struct.error, ValueError, HostError.
     """
     address = plumbing.address
     if way(netlink, address).kind == LOCAL:
@@ -36,7 +36,7 @@ def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]
         raise HostError(f"no link has the primary MAC {plumbing.primary_mac}")
     gateway = _gateway(netlink, link, address)
     wanted = routes.Route(str(address), address.max_prefixlen, gateway or str(plumbing.gateway), link.index)
-    # Else all routes are to be looked at, of which a node may have thousands.
+    # This saves listing all routes, of which a node may have thousands.
     chosen = routes.chosen(netlink, address)
     if gateway and chosen and routes.ours([chosen]) and routes.read(chosen) == wanted:
         return
@@ -62,7 +62,7 @@ def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]
 
 
 def _gateway(netlink: Netlink, link: Link, address: Address) -> str | None:
-    """The gateway by which the kernel sends beyond the VPC, however it is given; None where that is by another link."""
+    """The gateway by which the kernel sends out of the VPC, by whatever route; None if that is by another link."""
     taken = way(netlink, FAR[address.version])
     return str(taken.gateway) if taken.link_index == link.index and taken.gateway is not None else None
 
@@ -74,13 +74,13 @@ def remove(netlink: Netlink, address: Address) -> None:
 
 
 def blind(netlink: Netlink, address: Address, primary: Link) -> str:
-    """Why a probe of the address would not leave this node by its primary link; empty where it would.
+    """Why a probe of the address would not leave this node by its primary link; empty if it would.
 
     Raises OSError, struct.error, ValueError.
     """
     taken = way(netlink, address)
-    # An IPv6 address has no route for a moment, in which its prefix' is all that can be seen.  Of IPv4 a node may have
-    # ten thousand, one for each Service, which are not listed unless one of them is this one.
+    # A new IPv6 address has no route of its own for a moment, and only its prefix' route is seen: so list addresses.  A
+    # node may have ten thousand IPv4 addresses, one for each Service: list them only if the route says it is local.
     if taken.kind == LOCAL or address.version == 6:
         for carried in addresses.of_family(netlink, address):
             if carried.packed == address.packed:
@@ -96,8 +96,8 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
     if _is_from_the_link(taken):
         return f"{address} cannot be probed from here: {primary.name} has no IPv{address.version} address; give it one"
     if taken.kind == UNICAST:
-        # Asked again with that source, as the kernel routes a connection again once it has one, and as what is sent:
-        # rules may look at both.
+        # Ask again with that source, as the kernel routes a connection anew once it has a source, and with the
+        # protocols of probes: rules may look at both.
         asked = [way(netlink, address, source=taken.source, protocol=each) for each in _PROTOCOLS[address.version]]
         elsewhere = (each for each in asked if (each.kind, each.link_index) != (UNICAST, primary.index))
         if (other := next(elsewhere, None)) is None:
@@ -116,5 +116,5 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
 
 
 def _is_from_the_link(taken: Way) -> bool:
-    """The probe would leave from a link-local address, and no router passes on what does."""
+    """The probe would have a link-local source address, and no router forwards such a packet."""
     return taken.kind == UNICAST and taken.source is not None and taken.source.is_link_local

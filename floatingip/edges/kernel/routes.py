@@ -1,4 +1,4 @@
-"""Routes: ours in a table, those of others, and what is said of these."""
+"""Routes: put ours into a table, and find and describe those of others."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from floatingip.core.plumbing import Plumbing
 from floatingip.edges.kernel.netlink import ADD, Message, Netlink, attribute, family, tolerated
 
 PROTOCOL = 102
-"""The origin (rtm_protocol) of our routes and rules: none of /etc/iproute2/rt_protos, so nobody else claims them."""
+"""The origin (rtm_protocol) of our routes and rules: not in /etc/iproute2/rt_protos, so nobody else claims them."""
 
 MAIN = 254
 """The main table (RT_TABLE_MAIN)."""
 
 LOCAL = 255
-"""The table of what this node takes in itself (RT_TABLE_LOCAL)."""
+"""The table of addresses that are this node's own (RT_TABLE_LOCAL)."""
 
 ONLINK = 0x4
 """The flag of a route whose gateway need not be reachable by another one (RTNH_F_ONLINK)."""
 
 ASKED_AT_MOST = 32
-"""How many routes of others by our link are looked at, the widest first: each costs a question or two."""
+"""At most this many routes of others by our link are looked at, the widest first: each costs a question or two."""
 
 # linux/rtnetlink.h
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
@@ -45,8 +45,8 @@ _PROTOCOLS = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 16: "
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A unicast route: everything about it that decides where a packet goes.  ``destination`` is None for the
-    default.
+    """A unicast route: everything about it that decides where a packet goes.  ``destination`` is None for the default
+    route, ``gateway`` is None for a route without one.
     """
 
     destination: str | None
@@ -56,7 +56,7 @@ class Route:
 
 
 def wanted(plumbing: Plumbing, link_index: int) -> set[Route]:
-    """Of the floating address' own table: the gateway, and everything by it."""
+    """The routes of the floating address' own table: to the gateway, and by the gateway to everything."""
     gateway = str(plumbing.gateway)
     return {
         Route(gateway, plumbing.gateway.max_prefixlen, None, link_index),
@@ -65,17 +65,17 @@ def wanted(plumbing: Plumbing, link_index: int) -> set[Route]:
 
 
 def in_table(netlink: Netlink, address: Address, table: int) -> list[Message]:
-    """All of one table, in the address' family.  Raises OSError, struct.error."""
+    """All routes of one table, in the address' family.  Raises OSError, struct.error."""
     question = _ROUTE.pack(family(address.version), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_TABLE, table)
     try:
         messages = netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)
-    except FileNotFoundError:  # there is no such table
+    except FileNotFoundError:  # There is no such table.
         return []
     return [message for message in messages if message.number(_RTA_TABLE) == table]
 
 
 def by_table(netlink: Netlink, address: Address, link_index: int) -> dict[int, list[Message]]:
-    """Ours by that link, in the address' family, by table.  Raises OSError, struct.error."""
+    """Our routes by that link, in the address' family, by table.  Raises OSError, struct.error."""
     found: dict[int, list[Message]] = {}
     for message in ours(_by_link(netlink, address, link_index)):
         if (table := message.number(_RTA_TABLE)) is not None:
@@ -99,7 +99,10 @@ def of_others(netlink: Netlink, plumbing: Plumbing, link_index: int) -> list[Mes
 
 
 def networks(messages: Iterable[Message], plumbing: Plumbing) -> list[IPv4Network | IPv6Network]:
-    """Where they lead, beyond the link itself, but for the default: the widest `ASKED_AT_MOST`.  Raises ValueError."""
+    """The networks to which the routes lead, without link-local ones and the default: the widest `ASKED_AT_MOST`.
+
+    Raises ValueError.
+    """
     found = set[IPv4Network | IPv6Network]()
     for message in messages:
         destination = _shown(message, _RTA_DST)
@@ -111,21 +114,22 @@ def networks(messages: Iterable[Message], plumbing: Plumbing) -> list[IPv4Networ
 
 
 def is_as_good(message: Message, chosen: Message) -> bool:
-    """Both are default routes of one table and metric: the kernel takes the one whose gateway answers."""
+    """Whether both are default routes of the same table and metric: the kernel takes the one whose gateway answers."""
     metrics = {(prefix(each), each.number(_RTA_TABLE), each.number(_RTA_PRIORITY) or 0) for each in (message, chosen)}
     return len(metrics) == 1 and prefix(message) == 0
 
 
 def _by_link(netlink: Netlink, address: Address, link_index: int) -> list[Message]:
-    """All that lead by that link, in all tables.  Raises OSError, struct.error."""
-    # Filtered by the kernel, which may have thousands of others; and again here, for a kernel that does not filter.
+    """All routes by that link, in all tables.  Raises OSError, struct.error."""
+    # The kernel filters, as it may have thousands of others; filtered again here for a kernel that cannot.
     question = _ROUTE.pack(family(address.version), 0, 0, 0, 0, 0, 0, 0, 0) + attribute(_RTA_OIF, link_index)
     messages = netlink.dump(_RTM_GETROUTE, question, _ROUTE.size)
     return [message for message in messages if link_index in links(message)]
 
 
 def links(message: Message) -> set[int]:
-    """Those by which a route leads: several where it has several next hops, each of which gets a part of the packets.
+    """The indexes of the links by which a route leads.  There are several if it has several next hops, each of which
+    gets a part of the packets.
 
     Raises struct.error.
     """
@@ -142,7 +146,7 @@ def links(message: Message) -> set[int]:
 
 
 def chosen(netlink: Netlink, address: Address, source: Address | None = None) -> Message | None:
-    """The route by which the kernel would send to the address; None where it shows none.  Raises OSError."""
+    """The route by which the kernel would send to the address; None if it shows none.  Raises OSError."""
     source_length = source.max_prefixlen if source else 0
     question = _ROUTE.pack(
         family(address.version), address.max_prefixlen, source_length, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH
@@ -157,7 +161,7 @@ def chosen(netlink: Netlink, address: Address, source: Address | None = None) ->
 
 
 def read(message: Message) -> Route | None:
-    """None for what is no plain unicast route by one link, or a dead one.  Raises struct.error, ValueError."""
+    """The route; None if it is no plain unicast route by one link, or is dead.  Raises struct.error, ValueError."""
     link_index = message.number(_RTA_OIF)
     if not leads_out(message) or link_index is None:
         return None
@@ -165,7 +169,7 @@ def read(message: Message) -> Route | None:
 
 
 def put(netlink: Netlink, plumbing: Plumbing, there: Iterable[Message], routes: set[Route]) -> None:
-    """Have these in the plumbing's table and no others of what is ``there``.  Raises OSError."""
+    """Have exactly these ``routes`` in the plumbing's table, in which ``there`` are now.  Raises OSError."""
     kept: set[Route] = set()
     for message in there:
         route = read(message)
@@ -173,13 +177,13 @@ def put(netlink: Netlink, plumbing: Plumbing, there: Iterable[Message], routes: 
             kept.add(route)
         else:
             delete(netlink, message)
-    # The gateway's own route first: the default needs it.
+    # The route to the gateway first: the default route needs it.
     for route in sorted(routes - kept, key=lambda route: route.gateway is not None):
         add(netlink, plumbing.address, plumbing.table, route)
 
 
 def add(netlink: Netlink, address: Address, table: int, route: Route, flags: int = 0) -> None:
-    """Raises OSError."""
+    """Add a route of ours.  Raises OSError."""
     scope = 0 if route.gateway else _SCOPE_LINK
     content = _ROUTE.pack(family(address.version), route.prefix, 0, 0, 0, PROTOCOL, scope, _RTN_UNICAST, flags)
     content += attribute(_RTA_TABLE, table) + attribute(_RTA_OIF, route.link_index)
@@ -189,13 +193,13 @@ def add(netlink: Netlink, address: Address, table: int, route: Route, flags: int
 
 
 def delete(netlink: Netlink, message: Message) -> None:
-    """Delete exactly what was shown, also when it is gone already.  Raises OSError."""
+    """Delete exactly the route that was shown; it may be gone already.  Raises OSError."""
     with tolerated(errno.ESRCH):
         netlink.change(_RTM_DELROUTE, message.content)
 
 
 def prefix(message: Message) -> int:
-    """The length of a route's destination."""
+    """The prefix length of a route's destination."""
     return message.content[1]
 
 
@@ -209,17 +213,18 @@ def to(address: Address, messages: Iterable[Message]) -> list[Message]:
 
 
 def ours(messages: Iterable[Message]) -> list[Message]:
-    """The routes of our protocol."""
+    """Our routes: those with our protocol number."""
     return [message for message in messages if _protocol(message) == PROTOCOL]
 
 
 def foreign(messages: Iterable[Message]) -> list[Message]:
-    """The routes of others."""
+    """The routes of others: those with another protocol number."""
     return [message for message in messages if _protocol(message) != PROTOCOL]
 
 
 def takes_in(netlink: Netlink, address: Address, link_index: int) -> bool:
-    """Whether there is the route by which the link takes in what is for the address, as the kernel makes it with it.
+    """Whether there is the local route by which this node accepts packets for the address on the link; the kernel makes
+    it together with the address.
 
     Raises OSError, struct.error.
     """
@@ -230,7 +235,9 @@ def takes_in(netlink: Netlink, address: Address, link_index: int) -> bool:
 
 
 def take_in(netlink: Netlink, address: Address, link_index: int) -> None:
-    """Add that route as the kernel makes it for an IPv4 address, with which it goes, too.  Raises OSError."""
+    """Add that local route as the kernel makes it for an IPv4 address; the kernel removes it with the address.  Raises
+    OSError.
+    """
     content = _ROUTE.pack(
         family(address.version), address.max_prefixlen, 0, 0, LOCAL, _KERNELS, _SCOPE_HOST, _RTN_LOCAL, 0
     )
@@ -240,21 +247,21 @@ def take_in(netlink: Netlink, address: Address, link_index: int) -> None:
 
 
 def is_of_an_address(message: Message, address: Address) -> bool:
-    """The kernel made it to one address, of the version of this one, that has been put on a link: with IPv6 the route
-    in the table local, which wins, comes some time later.
+    """Whether the kernel made the route for a single address, of this one's IP version, that was put on a link.  With
+    IPv6 the route in the table local, which wins, comes some time later.
     """
     return _protocol(message) == _KERNELS and prefix(message) == address.max_prefixlen
 
 
 def refusal(plumbing: Plumbing, messages: Iterable[Message]) -> str:
-    """What to say of a table with routes of others; empty where it has none."""
+    """A sentence on routes of others in the plumbing's table, whose routes are ``messages``; empty if it has none."""
     if not (others := foreign(messages)):
         return ""
     return f"table {plumbing.table} has routes of others ({described(others)}); set `table` to a free one"
 
 
 def described(messages: list[Message]) -> str:
-    """Routes in words, the first of them only: a table may be long."""
+    """Routes in words: only the first one, and how many more there are, since a table may be long."""
     first, protocol = messages[0], _protocol(messages[0])
     destination = f"{_shown(first, _RTA_DST)}/{prefix(first)}" if prefix(first) else "default"
     more = f", and {len(messages) - 1} more" if len(messages) > 1 else ""
@@ -267,7 +274,7 @@ def _shown(message: Message, kind: int) -> str | None:
 
 
 def leads_out(message: Message) -> bool:
-    """The route leads to others, and is not a dead one."""
+    """Whether the route leads to other nodes, and is not dead."""
     _, _, _, _, _, _, _, kind, flags = _ROUTE.unpack_from(message.content)
     return bool(kind == _RTN_UNICAST and not flags & _RTNH_F_DEAD)
 

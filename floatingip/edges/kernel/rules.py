@@ -1,4 +1,4 @@
-"""Rules: those that lead replies of the floating address to its own table, and what others have at their priorities."""
+"""Routing rules: those that lead replies of the floating address to its own table, and others' at their priorities."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _FRA_DST, _FRA_SRC, _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN, _FRA_TA
 _FR_ACT_TO_TBL = 1
 
 Says = frozenset[tuple[str | int, bytes | int]]
-"""All that a rule selects and does, whoever made it."""
+"""Everything that a rule selects and does, without who made it: by this, rules are compared."""
 
 Selected = tuple[IPv4Network | IPv6Network | None, IPv4Network | IPv6Network | None]
-"""Sources, and destinations, of packets that a rule selects by them; None where it selects by the other only."""
+"""The sources and the destinations that a rule selects; either is None if the rule does not look at it."""
 
 
 def of_family(netlink: Netlink, plumbing: Plumbing) -> list[Message]:
-    """All of the address' family, whosever they are.  Raises OSError, struct.error."""
+    """All rules of the address' family, ours and others'.  Raises OSError, struct.error."""
     return netlink.dump(_RTM_GETRULE, _RULE.pack(family(plumbing.address.version), 0, 0, 0, 0, 0, 0), _RULE.size)
 
 
 def concerning(messages: Collection[Message], plumbing: Plumbing) -> dict[Says, tuple[bytes, bool]]:
     """The rules at our priorities: what each says, the message that deletes it, and whether it is ours.
 
-    With those at other priorities that an observer with other settings has left here: they are ours, and lead from this
-    address or by its mark to a table, or to the same one as a rule that does.  Raises struct.error.
+    Also rules of ours at other priorities, which an observer with other settings has left here: those that select this
+    address or its mark, and those that lead to the same table as one of these.  Raises struct.error.
     """
     former = {message.number(_FRA_TABLE) for message in messages if _is_ours(message) and _is_about(message, plumbing)}
     rules: dict[Says, tuple[bytes, bool]] = {}
@@ -51,12 +51,12 @@ def concerning(messages: Collection[Message], plumbing: Plumbing) -> dict[Says, 
 
 
 def tables(messages: Iterable[Message], surplus: Collection[bytes]) -> set[int | None]:
-    """The tables to which they lead, but for those that are ``surplus``."""
+    """The tables to which the rules lead, without the rules that are ``surplus``."""
     return {message.number(_FRA_TABLE) for message in messages if message.content not in surplus}
 
 
 def wanted(plumbing: Plumbing, extent: Extent) -> dict[Says, bytes]:
-    """What each says, and the message that adds it."""
+    """The rules that there should be: what each says, and the message that adds it."""
     first, second = plumbing.priority, plumbing.priority + 1
     mark = attribute(_FRA_FWMARK, plumbing.mark) + attribute(_FRA_FWMASK, plumbing.mark_mask)
     rules = [_message(plumbing, second, mark)]
@@ -67,8 +67,8 @@ def wanted(plumbing: Plumbing, extent: Extent) -> dict[Says, bytes]:
 
 
 def foreign(messages: Collection[Message], plumbing: Plumbing) -> str:
-    """What to tell of a rule of somebody else's at one of our priorities, out of all of the family; empty where there
-    is none.  Raises struct.error.
+    """A sentence on a rule of others at one of our priorities; empty if there is none.  ``messages`` are all rules of
+    the family.  Raises struct.error.
     """
     for says, (_, is_ours) in concerning(messages, plumbing).items():
         if not is_ours and says not in wanted(plumbing, Extent.ALL):
@@ -78,12 +78,12 @@ def foreign(messages: Collection[Message], plumbing: Plumbing) -> str:
 
 
 def lead_from(messages: Iterable[Message], address: Address) -> bool:
-    """Whether there is one of ours for what comes from the address."""
+    """Whether there is a rule of ours for packets from the address."""
     return any(_is_ours(message) and message.attributes.get(_FRA_SRC) == address.packed for message in messages)
 
 
 def before(messages: Collection[Message], plumbing: Plumbing) -> list[Selected]:
-    """What rules of others that are not behind ours select by addresses: the first `ASKED_AT_MOST`.
+    """The addresses by which rules of others select that come before ours: the first `ASKED_AT_MOST`.
 
     Raises struct.error, ValueError.
     """
@@ -91,7 +91,7 @@ def before(messages: Collection[Message], plumbing: Plumbing) -> list[Selected]:
     for message in messages:
         _, destination, source, *_ = _RULE.unpack_from(message.content)
         if not _is_ours(message) and (message.number(_FRA_PRIORITY) or 0) <= plumbing.priority + 1:
-            # The kernel shows what was typed, such as 10.0.0.55/28, and goes by its first bits.
+            # The kernel shows an address as it was typed, such as 10.0.0.55/28, and uses only its first bits.
             at, to = (
                 ip_network((message.attributes[kind], length), strict=False) if kind in message.attributes else None
                 for kind, length in ((_FRA_SRC, source), (_FRA_DST, destination))
@@ -102,7 +102,7 @@ def before(messages: Collection[Message], plumbing: Plumbing) -> list[Selected]:
 
 
 def put(netlink: Netlink, surplus: Iterable[bytes], lacking: Iterable[bytes]) -> None:
-    """Delete those and add these.  Raises OSError."""
+    """Delete the ``surplus`` rules and add the ``lacking`` ones, given as messages.  Raises OSError."""
     for message in surplus:
         _delete(netlink, message)
     for message in lacking:
@@ -110,7 +110,7 @@ def put(netlink: Netlink, surplus: Iterable[bytes], lacking: Iterable[bytes]) ->
 
 
 def remove(netlink: Netlink, plumbing: Plumbing) -> bool:
-    """Delete all of ours; whether there were any.  Raises OSError, struct.error."""
+    """Delete all rules of ours; return whether there were any.  Raises OSError, struct.error."""
     there = concerning(of_family(netlink, plumbing), plumbing)
     ours = [message for message, is_ours in there.values() if is_ours]
     for message in ours:

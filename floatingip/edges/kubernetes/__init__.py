@@ -1,1 +1,1 @@
-"""The Kubernetes API server, and what this pod may ask of it, and tell it."""
+"""The Kubernetes API server: what this pod asks it, and what it tells it."""

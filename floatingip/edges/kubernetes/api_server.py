@@ -1,8 +1,8 @@
 """
-Ask the Kubernetes API server about this pod's namespace, and tell it, with the pod's own service account.
+Requests to the Kubernetes API server about this pod's namespace, with the pod's own service account.
 
-EKS has clusters whose CA certificate lacks the key identifiers of RFC 5280, which Python from 3.13 on demands
-by default (kubernetes-client/python#2394).
+TLS is verified without VERIFY_X509_STRICT: EKS has clusters whose CA certificate lacks the key identifiers of RFC 5280,
+which Python from 3.13 on demands by default (kubernetes-client/python#2394).
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ LONGEST = 5.0
 """Seconds for any question, from the connection to the last byte."""
 
 MOST_BYTES = 2**21
-"""Bytes of an answer: etcd takes documents of 1.5 MiB at most, and a list of 250 Services has half of one."""
+"""Bytes of an answer, at most: etcd takes documents of up to 1.5 MiB, and a list of 250 Services has half a MiB."""
 
 DEEPEST = 100
-"""Levels of an answer; the managed fields of a document have a dozen."""
+"""Levels of nesting in an answer, at most; the managed fields of a document have a dozen."""
 
 
 REFUSED_TOKEN = "the API server does not take this pod's token"
 RENEW = "was its ServiceAccount deleted, or made anew? then `kubectl rollout restart deployment floating-ip`"
-"""What 401 means, and what to do: no Role helps, nor the ServiceAccount alone, as kubelet keeps the old token for most
-of an hour.
+"""What 401 means, and what to do.  A Role does not help, nor does a new ServiceAccount alone, since kubelet keeps the
+old token for most of an hour.
 """
 
 
 class Unanswered(Exception):
-    """The API server has not answered; the message says why, in our words, since a library's may quote the token.
+    """The API server has not answered.  The message says why in our own words: a library's may quote the token.
 
     ``proved``: see `NoAnswer`.
     """
@@ -55,7 +55,7 @@ class Unanswered(Exception):
 
 
 class Unset(Unanswered):
-    """The environment lacks the ``variable``, which the question needs: it cannot even be asked."""
+    """The environment lacks the ``variable`` that the question needs, so it cannot even be asked."""
 
     def __init__(self, variable: str) -> None:
         super().__init__(f"{variable} is not set; apply the manifest of this version")
@@ -63,7 +63,7 @@ class Unset(Unanswered):
 
 
 class ApiServer:
-    """The API server.  Any thread may ask: one connection is kept, and while that is in use others are made."""
+    """The API server.  Any thread may ask: one connection is kept open, and while it is in use others are made."""
 
     def __init__(self, environment: Mapping[str, str], directory: Path = SERVICE_ACCOUNT) -> None:
         """`environment` has KUBERNETES_SERVICE_HOST and _PORT by Kubernetes, POD_NAME and POD_NAMESPACE by the
@@ -75,15 +75,15 @@ class ApiServer:
         self._kept: tuple[bytes, Connection] | None = None
 
     def variable(self, name: str) -> str:
-        """What the environment says.  Raises ``Unset`` when it says nothing, ``Unanswered`` for what is no name."""
+        """The variable's value.  Raises ``Unset`` if it has none, ``Unanswered`` if it cannot be a Kubernetes name."""
         if not (value := self._environment.get(name, "")):
             raise Unset(name)
-        if not value.isascii():  # such as bytes that are no text, which no path can have
+        if not value.isascii():  # For example bytes that are no text, which no path can have.
             raise Unanswered(f"{name} is {shown(value)}, as nothing in Kubernetes is named; {_SET_BY_OTHERS}")
         return value
 
     def get(self, resource: str, *, seconds: float) -> Response:
-        """Get a resource of the pod's namespace, by its path, which is quoted already, within so many seconds.
+        """Get a resource of the pod's namespace by its path, which must be quoted already, within ``seconds``.
 
         Raises ``Unanswered``.
         """
@@ -92,7 +92,7 @@ class ApiServer:
     def send(self, method: str, resource: str, document: Mapping[str, object], *, group: str = "") -> Response:
         """Send a PATCH (a merge) or a POST; ``group`` is the API group and version, by default the core's.
 
-        Raises ``Unanswered``: then it may have been done all the same, so it must be right to do it twice.
+        Raises ``Unanswered``.  It may have been done all the same, so only send what may be done twice.
         """
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         return self._ask(method, group, resource, {"Content-Type": kind}, json.dumps(document).encode(), LONGEST)
@@ -104,7 +104,7 @@ class ApiServer:
         place = f"apis/{group}" if group else "api/v1"
         path = f"/{place}/namespaces/{quote(self.variable('POD_NAMESPACE'), safe='')}/{resource}"
         try:
-            # Both are read each time, since Kubernetes renews them: the token about once an hour.
+            # Token and CA are read each time, since Kubernetes renews them: the token about once an hour.
             token = (self._directory / "token").read_text(encoding="ascii").strip()
             authority = (self._directory / "ca.crt").read_bytes()
             connection = self._take(authority) or self._connection(host, port)
@@ -117,11 +117,11 @@ class ApiServer:
             raise Unanswered(_reason(error), proved=isinstance(error, NoAnswer) and error.proved) from None
 
     def _server(self) -> tuple[str, int]:
-        """Its address and port.  Raises ``Unanswered``: no name is looked up."""
+        """The API server's address and port.  Raises ``Unanswered``, also for a host name: none is looked up."""
         host, port = (self.variable(name) for name in (HOST, PORT))
         address = host.strip().removeprefix("[").removesuffix("]")
         try:
-            if "%" in address:  # a scope may be looked up, as names are
+            if "%" in address:  # A scope would be looked up like a name.
                 raise ValueError("a scope")
             ip_address(address)
         except ValueError:

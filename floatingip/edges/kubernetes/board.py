@@ -1,8 +1,8 @@
 """
 Put news where people look in Kubernetes: the pod's label, Events about it, and the history of moves in a ConfigMap.
 
-All of it may be written twice: a label is a state, and an Event and a move have names of their own.  So what was sent
-without getting an answer is simply sent again.
+All of it may be written twice: a label is a state, and each Event and each move has a name of its own.  So a request
+that got no answer is simply sent again.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LABEL = "floatingip/role"
 """The pod's label that shows its node's role."""
 
 NOTE_BYTES = 1024
-"""Bytes of an Event's text that Kubernetes accepts."""
+"""Bytes of an Event's text, at most, that Kubernetes accepts."""
 
 _MANAGER = "fieldManager=floatingip"
 _HISTORY = f"configmaps/{history.NAME}"
 _ROLE = "apply the Role floating-ip-news of the current floating-ip.yaml"
 _CONFIG_MAP = f"apply the ConfigMap {history.NAME} of the current floating-ip.yaml"
 _PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
-"""Statuses after which the same request may succeed a while later."""
+"""Statuses after which the same request may succeed later."""
 
 _LACKS_ROLE = re.compile(r'User "[^"]*" cannot [a-z]+ ')
 """In what the API server says of a request that no Role allows (its responsewriters package); a webhook, a policy or a
@@ -46,7 +46,7 @@ class PodsBoard:
     """`ports.Board` by the API server, for the pod that the environment names."""
 
     def __init__(self, api_server: ApiServer, node: str) -> None:
-        """``node`` is the name of the pod's node, empty where it is not known."""
+        """``node`` is the name of the pod's node, empty if it is not known."""
         self._api_server = api_server
         self._node = node
 
@@ -71,7 +71,7 @@ class PodsBoard:
             raise KubernetesError(str(error), refused=isinstance(error, Unset)) from error
 
     def _label(self, role: Role) -> None:
-        # By the subresource `status`, which cannot change what a pod runs: so the Role need not allow more.
+        # By the subresource `status`, which cannot change what a pod runs, so that the Role need not allow more.
         pod = quote(self._api_server.variable("POD_NAME"), safe="")
         document = {"metadata": {"labels": {LABEL: role.value}}}
         _expect(self._api_server.send("PATCH", f"pods/{pod}/status?{_MANAGER}", document), "this pod's label")
@@ -94,7 +94,7 @@ class PodsBoard:
             "reportingInstance": pod[:128],
         }
         answer = self._api_server.send("POST", f"events?{_MANAGER}", document, group="events.k8s.io/v1")
-        # One that is there already says the same.
+        # An Event of this name that exists already says the same.
         if answer.status != HTTPStatus.CONFLICT:
             _expect(answer, "an Event")
 
@@ -105,8 +105,8 @@ class PodsBoard:
         name = history.key(move, utc(move.ended_at, "milliseconds").translate({ord("-"): None, ord(":"): None}))
         value = history.entry(move, utc(move.ended_at))
         data: dict[str, str | None] = {name: value, **dict.fromkeys(history.surplus(kept, name, value))}
-        # Each key has only one writer, and all who remove the oldest entries remove the same ones: so this needs no
-        # lock, and no second try after a conflict.
+        # Each key has only one writer, and all observers that remove the oldest entries remove the same ones.  So this
+        # needs no lock, and no second try after a conflict.
         answer = self._api_server.send("PATCH", f"{_HISTORY}?{_MANAGER}", {"data": data})
         _expect(answer, "the history", missing=_CONFIG_MAP)
 

@@ -1,8 +1,8 @@
 """
 Which NodePorts there are: the API server lists the Services of this pod's namespace.
 
-Only Services that can have some are asked for (`spec.type` is one of the fields by which Services can be selected), and
-only TCP ports are taken: whether anybody listens on UDP or SCTP cannot be found out without the service's own protocol.
+Only Services that can have NodePorts are asked for (`spec.type` is a field by which Services can be selected), and only
+TCP ports are taken: without a service's own protocol nobody can find out whether it listens on UDP or SCTP.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from floatingip.core.probe import NodePort
 from floatingip.edges.kubernetes.api_server import DEEPEST, LONGEST, REFUSED_TOKEN, RENEW, ApiServer, Unanswered
 
 MOST_SERVICES = 250
-"""Services that are asked for, at most; few namespaces have a dozen with NodePorts, and one Service has 2 kB."""
+"""At most this many Services are asked for; few namespaces have a dozen with NodePorts, and one Service has 2 kB."""
 
 HIGHEST_PORT = 65535
 
@@ -34,7 +34,7 @@ class PodsServices:
         self._api_server = api_server
 
     def node_ports(self) -> tuple[NodePort, ...]:
-        """List them once; see `ports.Services`."""
+        """List the NodePorts once; see `ports.Services`."""
         try:
             namespace = self._api_server.variable("POD_NAMESPACE")
             query = f"fieldSelector={_WITH_NODE_PORTS}&limit={MOST_SERVICES}"
@@ -56,11 +56,11 @@ class PodsServices:
 
 
 def _read(answer: object) -> tuple[NodePort, ...]:
-    """What the list says.  Raises ValueError or LookupError when it is none."""
+    """The NodePorts in the list.  Raises ValueError or LookupError if the answer is no list of Services."""
     listing = as_object(answer)
     if listing["kind"] != "ServiceList":
         raise ValueError("something else")
-    items = listing["items"] or []  # null, see `_node_ports`
+    items = listing["items"] or []  # An empty list may be null, see `_node_ports`.
     found = {each.port: each for item in as_list(items, as_object) for each in _node_ports(item)}
     return tuple(found[port] for port in sorted(found))
 
@@ -69,11 +69,11 @@ def _node_ports(service: Mapping[str, Any]) -> Iterator[NodePort]:
     spec, name = as_object(service["spec"]), as_text(as_object(service["metadata"])["name"])
     if spec.get("type") not in ("NodePort", "LoadBalancer"):
         return
-    # Go writes what is empty as null, or leaves it out; and of families of a later Kubernetes no address is asked.
+    # Go writes an empty value as null, or leaves it out.  IP families that only a later Kubernetes has are ignored.
     families = as_list(spec.get("ipFamilies") or ["IPv4"], as_text)
     versions = frozenset(_VERSIONS[family] for family in families if family in _VERSIONS)
     for port in as_list(spec.get("ports") or [], as_object):
         number = as_count(port.get("nodePort") or 0, HIGHEST_PORT)
-        # A LoadBalancer may have none (`allocateLoadBalancerNodePorts`).
+        # A Service of type LoadBalancer may have no NodePort (`allocateLoadBalancerNodePorts`).
         if number and versions and (port.get("protocol") or "TCP") == "TCP":
             yield NodePort(number, service=name, versions=versions)

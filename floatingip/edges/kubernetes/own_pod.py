@@ -1,4 +1,4 @@
-"""What Kubernetes intends to do with this pod, by getting the pod, which the Role allows; pod.py says what follows."""
+"""Read from the API server what Kubernetes intends to do with this pod; agent/pod.py says what follows from that."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from floatingip.edges.http_client import Response
 from floatingip.edges.kubernetes.api_server import DEEPEST, REFUSED_TOKEN, RENEW, ApiServer, Unanswered, Unset
 
 TIMEOUT = 1.0
-"""Seconds for all of it, from the connection to the last byte: the pod's grace period may be running."""
+"""Seconds for the question, from the connection to the last byte: the pod's grace period may be running."""
 
 GATED = "ReadinessGatesNotReady"
-"""Why kubelet itself calls a pod not `Ready` whose containers are (GeneratePodReadyCondition in its status package).
-The control plane gives no reason when it writes a node off.
+"""The reason that kubelet gives if it calls a pod not `Ready` although its containers are
+(GeneratePodReadyCondition in kubelet's status package).  The control plane gives no reason when it writes a node off.
 """
 
 
@@ -42,7 +42,7 @@ class PodsOrders:
         return _understand(answer, OwnPod(asked_at, answered=True), mine)
 
     def _uid(self) -> str:
-        """Empty where an older manifest does not tell it."""
+        """The pod's UID; empty if an older manifest does not give it."""
         try:
             return self._api_server.variable("POD_UID")
         except Unset:
@@ -66,15 +66,16 @@ def _understand(answer: Response, told: OwnPod, mine: Mapping[str, str]) -> OwnP
 
 
 def _is_gone(status: object) -> bool:
-    """Whether the API server itself says that there is no such pod: something on the way to it may answer 404, too."""
+    """Whether the API server itself says that there is no such pod: something in between may answer 404, too."""
     status = as_object(status)
     return (status.get("kind"), status.get("reason")) == ("Status", "NotFound")
 
 
 def _read(pod: object, mine: Mapping[str, str], told: OwnPod) -> OwnPod:
-    """What the document says.  Raises ValueError or LookupError when it is not that of this pod.
+    """What the document says of this pod.  Raises ValueError or LookupError if it is not this pod's.
 
-    ``mine`` is how this pod is known.  One of the same name may be another cluster's, or one that was made later.
+    ``mine`` has this pod's name, namespace and UID.  A pod of the same name may be another cluster's, or one that was
+    made later.
     """
     pod = as_object(pod)
     metadata = as_object(pod["metadata"])
@@ -87,7 +88,7 @@ def _read(pod: object, mine: Mapping[str, str], told: OwnPod) -> OwnPod:
     for condition in conditions:
         kind, status = as_text(condition["type"]), as_text(condition["status"])
         reason = as_text(condition.get("reason", ""))
-        # A gate that somebody else has given the pod, as webhooks do, is closed: that tells nothing of its node.
+        # A readiness gate that somebody else, such as a webhook, has added is closed: that says nothing of the node.
         states[kind] = None if reason == GATED else status == "True"
         if (kind, status) == ("DisruptionTarget", "True"):
             disruption = reason or "DisruptionTarget"

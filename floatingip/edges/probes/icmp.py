@@ -4,8 +4,8 @@ Ask an address whether it answers, by ICMP echo.
 Probes overlap, since they are sent more often than they time out.  A reply that has reached the socket counts, however
 late this process looks at it: a stalled observer must not take its own stall for the holder's death.
 
-Each probe has an identifier of its own, so that it is a flow of its own: a client that comes now is one, too.  One that
-goes on for ever would be let through by a firewall that lets pass what was there before, or by a full conntrack table.
+Each probe has an identifier of its own, so that it is a new flow, as a new client's connection is.  A flow that goes on
+for ever would still pass a firewall that lets established flows through, or a full conntrack table.
 
 Only this module knows icmplib, which makes the socket and the requests.  Replies are read here, because icmplib's
 `receive` waits for one request at a time, measures by the wall clock, and drops what it reads after its timeout.
@@ -36,8 +36,9 @@ TIMEOUT = 0.5
 """Seconds after which a probe counts as lost."""
 
 SECRET_BYTES = 16
-"""Of what each request carries, and its answer must: whoever has not seen a request cannot make one up.  A pod may send
-by the floating address' name, and could otherwise try all identifiers and keep the address UP for its node.
+"""Random bytes that each request carries, and its answer must carry: so nobody who has not seen a request can forge an
+answer.  A pod may send packets with the floating address as their source, and could otherwise try all identifiers and
+keep the address UP for its node.
 """
 
 _LAYOUT = {4: (0, 3), 6: (129, 1)}
@@ -54,7 +55,7 @@ comes to the node, as fast as others send it.
 _FLOODED = "more ICMP comes to this node than it can read"
 
 _PREFIX_BYTES = 4
-"""Bytes of the secret by which the kernel finds what is for this socket."""
+"""The first bytes of the secret, by which the kernel's filter finds the packets for this socket."""
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class _Probe:
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    """What one packet says of the probe `sequence`."""
+    """What one packet says of the probe with the number `sequence`."""
 
     sequence: int
     outcome: ProbeOutcome
@@ -76,11 +77,11 @@ class _Arrival:
 class IcmpProber:
     """`ports.Prober` by ICMP echo, for which it needs CAP_NET_RAW.
 
-    ANSWERED is an echo reply of the address.  FAILED_HERE is what this node's own kernel refuses: no route, a firewall
-    of its own (EPERM), full buffers, no permission; a reply by the loopback, which this node has given itself, as where
-    NAT leads the address to it; and an unreachable that it sent to itself because the next hop, which on a standby is
-    the gateway, does not answer ARP or NDP.  The kernel takes 3 s to give up on that, so within
-    shorter timeouts such probes are mostly LOST.  LOST is silence, and an unreachable that anybody else sent.
+    ANSWERED is an echo reply of the address.  LOST is silence, and an unreachable that somebody else sent.  FAILED_HERE
+    has three causes: this node's kernel refuses to send (no route, a firewall of its own (EPERM), full buffers, no
+    permission); this node answers itself by the loopback, as when NAT leads the address to it; or it sends itself an
+    unreachable because the next hop, on a standby the gateway, does not answer ARP or NDP.  The kernel takes 3 s for
+    that, so with shorter timeouts such probes are mostly LOST.
     """
 
     def __init__(self, address: Address, timeout: float = TIMEOUT) -> None:
@@ -120,7 +121,7 @@ class IcmpProber:
     def collect(self) -> list[ProbeResult]:
         """What is known of the probes; see `ports.Prober`."""
         now = clock.now()
-        # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
+        # First read, then judge, by the time from before the reading: everything that had arrived by then was read.
         is_all = self._read()
         for probe in self._probes:
             if probe.result is None and probe.sent_at + self.timeout <= now:
@@ -147,14 +148,14 @@ class IcmpProber:
     def _open(self) -> ICMPv4Socket | ICMPv6Socket:
         made = ICMPv4Socket() if self.address.version == 4 else ICMPv6Socket()
         made.blocking = False
-        # A kernel that has no memory for filters lets all in, as in `hear_others`; `_parse` knows what is for this.
+        # Without memory for a filter the kernel lets all in, as in `hear_others`; `_parse` drops what is for others.
         with contextlib.suppress(OSError):
             let_in_only(made.sock, _filter(self.address.version, self._secret[:_PREFIX_BYTES]))
         return made
 
     def _read(self) -> bool:
-        """Read what has arrived, and say whether that was all; what belongs to no probe under way (late, doubled,
-        somebody else's) is dropped.
+        """Read what has arrived, and say whether that was all; drop packets for no probe under way (late, doubled,
+        somebody else's).
         """
         if self._socket is None:
             return True
@@ -164,7 +165,7 @@ class IcmpProber:
             except BlockingIOError:
                 return True
             except OSError:
-                continue  # an error that waited in the socket: reading has cleared it, and it names no probe
+                continue  # A pending error of the socket: reading has cleared it, and it names no probe.
             arrival = self._parse(packet, source[0].partition("%")[0])
             if arrival is None:
                 continue
@@ -176,7 +177,7 @@ class IcmpProber:
     def _parse(self, packet: bytes, source: str) -> _Arrival | None:
         version = self.address.version
         reply, unreachable = _LAYOUT[version]
-        # A raw IPv4 socket gives the IP header too, an IPv6 one does not.
+        # A raw IPv4 socket gives the IP header, too; an IPv6 one does not.
         message = packet[_header(packet) :] if version == 4 else packet
         try:
             kind, code, _, identifier, sequence = _MESSAGE.unpack_from(message)
@@ -196,7 +197,7 @@ class IcmpProber:
                     outcome = ProbeOutcome.FAILED_HERE if here else ProbeOutcome.LOST
                     return _Arrival(sequence, outcome, f"unreachable (code {code}), says {source}")
         except (struct.error, IndexError):
-            return None  # cut short: nothing that anybody sent in answer to a probe
+            return None  # The packet is too short to be an answer to a probe.
         return None
 
     def _identifier(self, sequence: int) -> int:
@@ -207,10 +208,11 @@ class IcmpProber:
 
 
 def _filter(version: int, begins_with: bytes) -> list[Step]:
-    """A socket filter for echo replies whose content begins so, and unreachables about such requests.
+    """A socket filter that lets in echo replies whose content begins with these bytes, and unreachables about such
+    requests.
 
-    A raw socket gets a copy of every ICMP packet of the node: without it each prober would wake for each one's replies.
-    A reply that came by the loopback is cut off behind what it begins with, by which it is known.
+    A raw socket gets a copy of every ICMP packet of the node: without the filter each prober would wake for the replies
+    to all others.  A reply that came by the loopback is cut off after these bytes, and is recognized by that.
     """
     reply, unreachable = _LAYOUT[version]
     prefix = int.from_bytes(begins_with, "big")

@@ -2,12 +2,12 @@
 Ask whether an address can be reached: by ICMP echo and, once one was lost, by TCP as well.
 
 A security group may close ICMP while the address serves all the same.  Any answer to a TCP connection shows that the
-address is alive, also a refusal: the kernel of the node that has the address gives it, whatever its observer does.  So
-a probe counts as lost only where both are silent, and an address that is closed to pings alone is not moved (R4).
+address is alive, even a refusal: the kernel of the node that has the address gives it, whatever its observer does.  So
+a probe counts as lost only if both are silent, and an address that is closed to pings alone is not moved (R4).
 
-Where this node itself rejects the connection, be it by what kube-proxy makes of somebody's Service, nothing is known by
-TCP.  The silence of pings that were answered until then says enough; without them nobody is convicted.  Whether they
-were, by whoever has the address now, is not known here (core/health.py).
+If this node itself rejects the connection, for example by kube-proxy's rules for somebody's Service, TCP tells nothing.
+Then lost pings count only if pings were answered before by the present holder; otherwise nobody is convicted.  This
+module does not know whether they were: core/health.py does.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from floatingip.edges.socket_filter import OWN_ANSWER
 
 @dataclass(slots=True)
 class _Pair:
-    """An echo, and the knock that was sent with it, if any, with what came of each once that is known."""
+    """An echo, and, if ``knocked``, the knock (a TCP connection) sent with it; their results are None until known."""
 
     knocked: bool
     echo: ProbeResult | None = None
     knock: ProbeResult | None = None
 
     def result(self) -> ProbeResult | None:
-        """What is known of the two together; None while that is not decided."""
+        """The result of the two together; None while that is not decided."""
         if not self.knocked or (self.echo is not None and self.echo.outcome is ProbeOutcome.ANSWERED):
             return self.echo
         if self.knock is not None and self.knock.outcome is ProbeOutcome.ANSWERED:
             return replace(self.knock, by_tcp=True)
         if self.echo is None or self.knock is None:
             return None
-        # A probe that this node could not even send says nothing of the address, be it an echo or a knock.
+        # An echo or a knock that this node could not even send says nothing of the address.
         if self.knock.outcome is not ProbeOutcome.FAILED_HERE:
             return self.echo
         if self.echo.outcome is ProbeOutcome.LOST and self.knock.detail.startswith(OWN_ANSWER):
@@ -45,7 +45,7 @@ class _Pair:
 
 
 class ReachProber:
-    """`ports.Prober` by ``echo``; after a lost echo each one is sent with a ``knock``, until one is answered."""
+    """`ports.Prober` by ``echo``; after a lost echo, each is sent with a ``knock``, until an echo is answered."""
 
     def __init__(self, echo: Prober, knock: Prober) -> None:
         self._echo = echo
@@ -80,7 +80,7 @@ class ReachProber:
         return results
 
     def due_at(self) -> float:
-        """When either is due; see `ports.Prober`."""
+        """When the first of both is due; see `ports.Prober`."""
         return min(self._echo.due_at(), self._knock.due_at())
 
     def files(self) -> list[tuple[int, int]]:

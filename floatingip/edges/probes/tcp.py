@@ -1,9 +1,9 @@
 """
 Ask a service whether it answers, by a TCP connection or an HTTP GET.
 
-It works as the ICMP prober does: probes overlap, none has a thread, and an answer that has reached a socket counts,
+It works like the ICMP prober: probes overlap, none has a thread, and an answer that has reached a socket counts,
 however late this process looks at it.  So the GET is made here, on sockets that never block, and not by `requests`,
-which would need a thread for each probe under way, and hide in its exceptions what the kernel said.  Of HTTP only the
+which would need a thread for each probe under way, and whose exceptions hide what the kernel said.  Of HTTP only the
 status of one answer is needed: there are no redirects, no proxies and no names to look up.
 """
 
@@ -29,21 +29,20 @@ from floatingip.edges.socket_filter import OWN_ANSWER, has_shut_out, hear_others
 from floatingip.edges.straight import go_straight
 
 MOST_HEARD = 65536
-"""Bytes of a service's answer that are read; a longer one is cut off."""
+"""Bytes of a service's answer that are read, at most; a longer one is cut off."""
 
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
 
 _STATUS = re.compile(rb"(?>HTTP/1\.\d 1\d\d.*?\r\n\r\n)*+HTTP/1\.\d ([2-9]\d\d)[ \r\n]", re.DOTALL)
-"""The status of an answer, behind provisional (1xx) ones.  Atomic and possessive: with many of these the expression
-would otherwise try endlessly many ways to match."""
+"""The status of an answer, after any provisional (1xx) answers.  The expression is atomic and possessive: otherwise it
+would backtrack endlessly over many of these."""
 
 
 @dataclass(slots=True)
 class _Probe:
     """A connection, from its beginning until the other side has ended it or the time is over.
 
-    `source` is this side's address; `established`: the connection stands; `heard` is what came by it.  `result` is
-    often known long before the end.
+    `source` is this side's address; `heard` is what was received.  `result` is often known long before the end.
     """
 
     sent_at: float
@@ -55,7 +54,7 @@ class _Probe:
     result: ProbeResult | None = None
 
     def told(self, outcome: ProbeOutcome, detail: str = "") -> None:
-        """What came of the probe, unless that was known before."""
+        """Set the probe's result, unless it has one already."""
         if self.result is None:
             self.result = ProbeResult(self.sent_at, clock.now(), outcome, detail)
 
@@ -67,13 +66,13 @@ class _Probe:
 
 
 class TcpProber:
-    """`ports.Prober` by TCP connections, which this side ends as soon as they stand.
+    """`ports.Prober` by TCP connections, which this side ends as soon as they are established.
 
-    ANSWERED is a connection that stands.  LOST is a refusal, a reset, silence, and an unreachable that anybody else
-    sent.  FAILED_HERE is what this node's own kernel refuses: no route, no free port, no file descriptor; and an
-    unreachable that it sent to itself: at once by a firewall of its own that rejects, after 3 s for a next hop that
-    does not answer ARP or NDP.  A firewall of its own that drops looks like silence, since TCP tries again.  What this
-    node itself answers in the address' name, as where NAT leads the port to it, is not let in: FAILED_HERE.
+    ANSWERED is an established connection.  LOST is a refusal, a reset, silence, and an unreachable that somebody else
+    sent.  FAILED_HERE has three causes.  This node's kernel cannot try: no route, no free port, no file descriptor.
+    This node sends itself an unreachable: at once by a firewall of its own that rejects, after 3 s for a next hop that
+    does not answer ARP or NDP.  This node answers itself in the address' name, as when NAT leads the port to it: such
+    answers are filtered out.  (A firewall of its own that drops looks like silence, since TCP tries again.)
 
     The kernel repeats a lost SYN after a second (RFC 6298): with a longer `timeout` one lost packet loses no probe.
     """
@@ -111,7 +110,7 @@ class TcpProber:
     def collect(self) -> list[ProbeResult]:
         """What is known of the probes; see `ports.Prober`."""
         now = clock.now()
-        # Read first, then judge, and judge by the time before the reading: what had arrived by then was read.
+        # First read, then judge, by the time from before the reading: everything that had arrived by then was read.
         for probe in self._open:
             self._advance(probe, now)
             if probe.deadline <= now:
@@ -125,7 +124,7 @@ class TcpProber:
         return results
 
     def due_at(self) -> float:
-        """When the first of the connections is over; see `ports.Prober`."""
+        """When the time of the first connection is over; see `ports.Prober`."""
         if self._probes and self._probes[0].result is not None:
             return self._probes[0].sent_at
         return min((probe.deadline for probe in self._open), default=math.inf)
@@ -136,7 +135,7 @@ class TcpProber:
         return [(connection.fileno(), awaited) for connection, awaited in events if connection is not None]
 
     def _begin(self, probe: _Probe) -> None:
-        """Raises OSError when this node cannot even try."""
+        """Begin the connection.  Raises OSError if this node cannot even try."""
         version = self.address.version
         family = socket.AF_INET if version == 4 else socket.AF_INET6
         probe.socket = connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -156,7 +155,7 @@ class TcpProber:
             if not probe.established and self._stands(probe, connection):
                 probe.established = True
                 if probe.deadline <= now:
-                    # It may have stood for long while this process was stalled; the other side can answer only now.
+                    # It may have been established long ago, while this process was stalled: give the answer time.
                     probe.deadline = now + self.timeout
                 self._judge(probe)
                 self._greet(connection)
@@ -175,14 +174,14 @@ class TcpProber:
         probe.told(ProbeOutcome.LOST, "no answer" if probe.established else "no connection")
 
     def _failed(self, probe: _Probe, error: OSError) -> None:
-        """The other side has refused the connection or broken it off, or the kernel has given it up."""
+        """The other side has refused or reset the connection, or the kernel has given it up."""
         probe.told(ProbeOutcome.LOST, _text(error.errno))
 
     def _stands(self, probe: _Probe, connection: socket.socket) -> bool:
-        """Whether the connection stands by now.  Raises OSError when it failed."""
-        # A second connect tells what became of the first.
+        """Whether the connection is established by now.  Raises OSError if it failed."""
+        # A second connect tells the result of the first.
         error = connection.connect_ex((str(self.address), self.port))
-        # ICMP messages are reported separately: when one comes while the socket is in use, the kernel goes on trying.
+        # ICMP messages have to be read separately: if one comes while the socket is in use, the kernel goes on trying.
         if (message := refusals.message(connection, self.address.version)) is not None:
             number, sender = message
             if str(sender) == probe.source:
@@ -194,12 +193,12 @@ class TcpProber:
         if error and error not in _UNDER_WAY:
             raise OSError(error, _text(error))
         if not error:
-            # From now on such a message is ignored, as TCP itself does for a connection that stands.
+            # From now on such messages are ignored, as TCP itself does on an established connection.
             refusals.ignore(connection, self.address.version)
         return not error
 
     def _greet(self, connection: socket.socket) -> None:
-        """Send what is to be sent once the connection stands: here only its end.  Raises OSError."""
+        """Send what is to be sent on the established connection: here only its end.  Raises OSError."""
         connection.shutdown(socket.SHUT_WR)
 
     def _listen(self, probe: _Probe, connection: socket.socket) -> None:
@@ -211,16 +210,16 @@ class TcpProber:
         probe.close()
 
     def _judge(self, probe: _Probe) -> None:
-        """What the connection shows so far; here, that it stands."""
+        """Set the result if the connection shows it so far: here, that it is established."""
         probe.told(ProbeOutcome.ANSWERED)
 
 
 class KnockProber(TcpProber):
-    """`ports.Prober` by TCP connections to a port where perhaps nobody listens.
+    """`ports.Prober` by TCP connections to a port on which perhaps nobody listens.
 
-    ANSWERED is a connection that stands, and a refusal by the address itself: a reset.  LOST is also what this node
-    itself has answered: a knock only says whether somebody answers who is silent to pings, and nobody did.  (A pod
-    could otherwise make each knock fail here, by sending to all ports.)  All else is as by :class:`TcpProber`.
+    ANSWERED is an established connection, and a refusal by the address itself, which is a reset.  If this node answers
+    itself, that is LOST: a knock only asks whether somebody answers who is silent to pings, and nobody did.  (A pod
+    could otherwise make each knock FAILED_HERE, by sending to all ports.)  All else is as with :class:`TcpProber`.
     """
 
     _own_answer = ProbeOutcome.LOST
@@ -234,8 +233,8 @@ class KnockProber(TcpProber):
 class HttpProber(TcpProber):
     """`ports.Prober` by a GET of `http://ADDRESS:PORT/PATH`, each on a connection of its own.
 
-    ANSWERED is a status of 2xx or 3xx, as for the kubelet; a redirect is not followed.  LOST is any other, and as by
-    :class:`TcpProber`; so is FAILED_HERE.
+    ANSWERED is a status of 2xx or 3xx, as for the kubelet; a redirect is not followed.  LOST is any other status, and
+    what it is with :class:`TcpProber`, as is FAILED_HERE.
     """
 
     def __init__(self, address: Address, port: int, path: str, timeout: float) -> None:
@@ -261,7 +260,7 @@ class HttpProber(TcpProber):
 
 
 def service_prober(settings: Settings) -> Callable[[NodePort, Address], Prober] | None:
-    """What checks a NodePort at an address; None where the settings want none checked."""
+    """A function that makes a prober for a NodePort at an address; None if the settings want none checked."""
 
     def prober(node_port: NodePort, address: Address) -> Prober:
         if node_port.path:
