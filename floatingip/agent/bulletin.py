@@ -45,7 +45,7 @@ class Bulletin:
         self._problems: dict[type[News], str] = {}
 
     def follow(self, role: Role | None, now: float, *, moving: bool) -> None:
-        """Hand over what there is to tell; while an address is ``moving`` to this node, only after some seconds.
+        """Hand over all news; but while an address is ``moving`` to this node, only once that has lasted some seconds.
 
         ``role`` is None while it is not known.
         """

@@ -208,8 +208,8 @@ def _unattached(memory: StandingMemory, view: StandingView, mine: Eni | None) ->
     lacked_for = view.asked_at - lacked_since if lacked_since is not None else 0.0
     is_needed = view.serves or lacked_for < timing.STANDING_UNSHOWN_FOR
     if memory.bound is not None and view.device is not False and is_needed:
-        # The device would be gone if the ENI were detached: EC2 only does not show it.  A new ENI would cost the node
-        # this one with its addresses.
+        # If the ENI had been detached, its device would be gone, too: EC2 only does not show the ENI.  A new ENI would
+        # take the place of this one, and of its addresses.
         if view.device is None:
             return Standing(soon, problem=f"EC2 does not show its standing ENI {memory.bound.id}; is its device here?")
         return Standing(soon, problem=f"EC2 does not show its standing ENI {memory.bound.id}, whose device is here")

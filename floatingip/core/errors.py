@@ -99,7 +99,7 @@ class ServicesUnknown(FloatingIPError):
 
 
 class KubernetesError(FloatingIPError):
-    """The API server did not do what it was asked; ``refused``: it answered, and trying again would not help."""
+    """The API server did not do what it was asked to; ``refused``: it answered, and trying again would not help."""
 
     exit_code = 9
 

@@ -293,7 +293,7 @@ RATION_FIRST_WAIT = 60.0
 """Seconds between the first rationed move and the second; each further one doubles it."""
 
 RATION_LONGEST_WAIT = 3600.0
-"""Seconds.  Doubling ends here, so that a deployment mended after a bad week is not locked for another one."""
+"""The longest wait, in seconds: a deployment that is mended after a bad week must not stay locked for another one."""
 
 CONVICTION_WINDOW = 600.0
 """Seconds.  Two takeovers from silent holders within it are bad luck; the third is rationed."""
@@ -350,7 +350,7 @@ HOST_RETRY = 1.0
 """Seconds until a failed repair is tried again."""
 
 HOST_SETTLE = 0.02
-"""Seconds between two checks at least, so that a burst of netlink events costs one or two of them."""
+"""Seconds, at least, between two checks, so that a burst of netlink events costs only one or two checks."""
 
 STORM_SHARE, STORM_BURST = 0.1, 1.0
 """The share of its time for which the kernel's keeper may work while events do not end, and the seconds of work before

@@ -58,7 +58,7 @@ class ByEni:
         return False
 
     def claim(self, memory: Memory, view: View, settings: Settings, owner: Owner) -> Write:
-        """Attach the ENI; where there is none, create it: with the same client token all observers create only one."""
+        """Attach the ENI, or create it if there is none: with the same client token, all observers create only one."""
         return Attach(owner.eni.id) if owner.eni is not None else memory.token.creation(owner.asked_at)
 
     def take(self, view: View, eni: Eni, attachment: Attachment) -> Write:

@@ -15,8 +15,8 @@ from floatingip.core.wording import clock
 TAG = "floatingip/paused"
 
 LONGEST = 24 * 3600.0 + 300.0
-"""Seconds until a pause ends, at most: the day that may be asked for, and what AWS lets clocks differ by.  An end that
-is further away was written by mistake or a wrong clock, and is ignored.
+"""Seconds until a pause ends, at most: the longest one that may be asked for is a day, and AWS lets clocks differ by
+five minutes.  An end that is further away was written by mistake or by a wrong clock, and is ignored.
 """
 
 

@@ -251,8 +251,8 @@ def _remember_vouching(memory: Memory, view: View, way: Way) -> Memory:
     if view.word.vouches:
         return _with(memory, unvouched_since=None, vouched_at=view.now)
     if view.word.state is WordState.SILENT and not view.word.refused:
-        # This node may be the one that is cut off, and the holder would have vouched.  But a question or two may be
-        # lost, so a short silence changes nothing.
+        # This node may be the one that is cut off, and the holder may have vouched meanwhile.  But a question or two
+        # may be lost, so a short silence changes nothing.
         is_quiet = view.now - view.word.since >= timing.QUIET_FOR
         return _with(memory, unvouched_since=None) if is_quiet else memory
     return memory if memory.unvouched_since is not None else _with(memory, unvouched_since=view.now)

@@ -68,13 +68,13 @@ class View:
     """On which nodes which NodePorts answered this node's last checks."""
 
     groups: tuple[str, ...] = ()
-    """The security groups that the address' ENI should have; none where it keeps those that it has."""
+    """The security groups that the address' ENI should have; empty if it keeps those that it has."""
 
     burden: int = 0
     """How many other floating addresses this node has, or is about to have."""
 
     writing: bool = False
-    """A write to EC2 is under way; upkeep (`is_upkeep`) does not count here, nor in what follows of writes."""
+    """A write to EC2 is under way.  Here, and in `wrote_at` and `accepted`, upkeep (`is_upkeep`) does not count."""
 
     wrote_at: float = float("-inf")
     """When the last write of this node ended."""
@@ -149,8 +149,8 @@ class View:
 class Memory:
     """What one decision leaves to the next; None and infinities stand for what has not happened.
 
-    A time is either when this observer noticed something, or, where that is said, when EC2 was asked the question whose
-    answer showed it: an answer says nothing of what happened after its question.
+    A time is when this observer noticed something; or, if the field says so, when EC2 was asked the question whose
+    answer showed it, since an answer says nothing of what happened after its question.
     """
 
     # EC2's answers.
@@ -179,7 +179,7 @@ class Memory:
     """When the question was asked whose answer first showed this attachment as `attached`."""
 
     moved_at: float = float("-inf")
-    """When this observer last saw the address change its holder; what it found at its start was no change."""
+    """When this observer last saw the address change its holder; the holder that it found at its start is no change."""
 
     moves_since_up: int | None = None
     """How many such changes this observer has seen since it last saw the address UP, but for those from holders that
@@ -253,7 +253,7 @@ class Memory:
     """By port: since when this node's own check of a NodePort on itself has passed."""
 
     refuted: frozenset[int] = frozenset()
-    """NodePorts that do not answer on this node by what others found, though its own check passes (R7)."""
+    """NodePorts that do not answer on this node, as other observers found, though its own check passes (R7)."""
 
     # Nobody has the address.
 
