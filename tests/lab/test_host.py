@@ -1,5 +1,6 @@
 """The host's plumbing on a real kernel: one namespace with a primary link and an ENI, both plain veth pairs."""
 
+import threading
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -356,6 +357,16 @@ def test_a_link_without_carrier_is_not_sound(node: Node) -> None:
     assert (report.state, report.problem) == (UNSOUND, "carrier: link ens6 has none")
     node.namespace.ip("link set far-ens6 up")
     assert node.plumb() == PlumbingReport(SOUND)
+
+
+def test_a_carrier_that_comes_soon_after_the_link_is_up_is_waited_for(node: Node) -> None:
+    """A takeover would be told as an error otherwise."""
+    node.namespace.ip("link set far-ens6 down")
+    late = threading.Timer(0.3, lambda: node.namespace.ip("link set far-ens6 up"))
+    late.start()
+    report = node.plumb()
+    late.join()
+    assert (report.state, report.problem) == (SOUND, "")
 
 
 @BOTH

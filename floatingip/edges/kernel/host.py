@@ -37,6 +37,9 @@ from floatingip.edges.kernel.mark_table import table_name, wanted_marks
 from floatingip.edges.kernel.marks import UNKNOWN_FOR, Known, Marks
 from floatingip.edges.kernel.netlink import Message, Netlink, NetlinkSilent, mapped
 
+CARRIER_TRIES, CARRIER_PAUSE = 20, 0.05
+"""How often, and after how many seconds, a link that was just set up is looked at again until it has a carrier."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Complete:
@@ -206,7 +209,7 @@ class KernelHost:
         if missing:
             turn.complete = None
             refused = repair(missing)
-            link = self._link(plumbing.mac)
+            link = self._with_carrier(plumbing.mac) if "link-up" in missing else self._link(plumbing.mac)
             if link is None:
                 return False
             left, all_rules = self._missing(plumbing, link, turn.extent)
@@ -253,6 +256,16 @@ class KernelHost:
     def _link(self, mac: str) -> Link | None:
         with mapped("link"):
             return links.find(self._netlink, mac, self._indexes)
+
+    def _with_carrier(self, mac: str) -> Link | None:
+        """The link that was just set up: a device may find its carrier only some time after that."""
+        link = self._link(mac)
+        for _ in range(CARRIER_TRIES):
+            if link is None or link.carrier or not link.up:
+                break
+            time.sleep(CARRIER_PAUSE)
+            link = self._link(mac)
+        return link
 
     def _primary(self, plumbing: Plumbing) -> Link | None:
         link = self._link(plumbing.primary_mac)
