@@ -46,11 +46,13 @@ def test_nothing_moves_when_a_peer_answers_again_before_the_holder_does(
 
 @pytest.mark.parametrize("carry", Carry)
 def test_two_workers_that_do_not_reach_each_other_take_an_address_once(carry: Carry) -> None:
-    """Each hears nothing of the other, as if that had died; but whoever got the address is given its time to answer."""
+    """Each hears nothing of the other, as if that had died; but whoever had the address leaves it to the one that has
+    taken it, however long that lasts.
+    """
     fleet = Fleet(1, profile=INSTANT, carry=carry)
     fleet.observers()
     fleet.cut = {frozenset({"a", "b"})}
-    fleet.run(fleet.now + 30.0)
+    fleet.run(fleet.now + fleet.settings.settle + 30.0)
     assert fleet.stays() == ["a", "b"]
 
 

@@ -46,7 +46,10 @@ def was_reached(situation: Situation) -> bool:
     memory, view, recorded_at = situation.memory, situation.view, situation.last_move
     seen_at = inf if memory.moved_at == -inf else view.wall - (view.now - memory.moved_at)
     reached_at = -inf if memory.reached_wall is None else memory.reached_wall
-    return reached_by_tag(situation.eni) > recorded_at or reached_at > min(recorded_at, seen_at)
+    # A successor may have been heard only right before it had the address.  Where it was this node that lost it, that
+    # tells nothing: the successor took it since the two did not hear each other any more.
+    before = 0.0 if memory.came_from == view.me else timing.PEER_HEARD
+    return reached_by_tag(situation.eni) > recorded_at or reached_at + before > min(recorded_at, seen_at)
 
 
 def is_untried(situation: Situation) -> bool:

@@ -230,8 +230,9 @@ def _remember_status(memory: Memory, view: View, owner: Owner, attachment: Attac
 def _remember_reaching(memory: Memory, view: View) -> Memory:
     """When this node last reached anybody at all: the address, or another observer."""
     answers = view.health.ever_up and not view.health.in_doubt
-    heard = any(view.now - peer.heard_at <= timing.PEER_HEARD for peer in view.peers)
-    return _with(memory, reached_wall=view.wall) if answers or heard else memory
+    heard_at = max((peer.heard_at for peer in view.peers), default=-inf)
+    reached_for = 0.0 if answers else view.now - heard_at
+    return _with(memory, reached_wall=view.wall - reached_for) if reached_for <= timing.PEER_HEARD else memory
 
 
 def _remember_vouching(memory: Memory, view: View, way: Way) -> Memory:
