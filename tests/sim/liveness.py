@@ -8,18 +8,20 @@ minute, another one mute, a third without EC2, while a fourth could serve.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 from floatingip.core.decision import pause, ration
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.model import Carry, Target
 from tests.sim.fleet import Fleet
+from tests.sim.observer import Observer
 from tests.sim.ports import PROBES, QUESTIONS
 from tests.sim.worker import LIVING, Worker
 
 SERVED_WITHIN = 75.0
 """Seconds for which an address may be served by nobody, though a worker could have taken it all the while: `settle`,
-and what EC2 and the pace of questions to it add."""
+and what EC2 and the pace of questions to it add.  Each mute worker that it is moved to meanwhile gets `patience`."""
 
 
 class Liveness:
@@ -35,7 +37,11 @@ class Liveness:
         self._slots = slots
         self._way = way_to(fleet.settings.carry)
         self._ailing_at: dict[str, float] = {}
+        self._met_at: dict[str, float] = {}
+        self._observers: dict[str, tuple[Observer | None, float]] = {}
+        self._holders: dict[Target, tuple[Worker | None, float]] = dict.fromkeys(self._addresses, (None, -inf))
         self._served_at = dict.fromkeys(self._addresses, fleet.now)
+        self._mute = dict.fromkeys(self._addresses, 0)
         self.longest = 0.0
 
     def look(self) -> list[str]:
@@ -44,18 +50,43 @@ class Liveness:
         for worker in fleet.workers:
             if worker.name not in self._ailing_at or not self._could_serve(worker):
                 self._ailing_at[worker.name] = now
-        able_since = min(self._ailing_at.values())
+            if any(self._reaches(worker, other) for other in fleet.workers if other is not worker):
+                self._met_at[worker.name] = now
+            if worker.observer is not self._observers.get(worker.name, (None, -inf))[0]:
+                self._observers[worker.name] = worker.observer, now
         faults = []
         for address in self._addresses:
+            holder = fleet.at(address)
+            if holder is not self._holders[address][0]:
+                self._holders[address] = holder, now
+                self._mute[address] += holder is not None and holder.is_mute
+            able_since = min(at if self._can_tell(name, address) else now for name, at in self._ailing_at.items())
             if fleet.serving(address) is not None or self._is_held_back(address):
-                self._served_at[address] = now
+                self._served_at[address], self._mute[address] = now, 0
             lasts = now - max(self._served_at[address], able_since)
             self.longest = max(self.longest, lasts)
-            if lasts > SERVED_WITHIN:
+            within = SERVED_WITHIN + self._mute[address] * fleet.settings.patience
+            if lasts > within:
                 self._served_at[address] = now
-                able = sorted(name for name, at in self._ailing_at.items() if now - at > SERVED_WITHIN)
+                able = sorted(
+                    name for name, at in self._ailing_at.items() if now - at > within and self._can_tell(name, address)
+                )
                 faults.append(f"nobody serves {address} for {lasts:.1f} s, though {', '.join(able)} could")
         return faults
+
+    def _can_tell(self, name: str, address: Target) -> bool:
+        """Whether this worker may take the address for its silence (R6).
+
+        Not where it has seen it move to its holder, and has reached nobody since: it may be this one that is cut off,
+        and the other one well (docs/adr/0006-a-successor-is-given-its-time.md).
+        """
+        holder, since = self._holders[address]
+        began_at = self._observers.get(name, (None, -inf))[1]
+        return holder is None or holder.is_ended or began_at > since or self._met_at.get(name, -inf) >= since
+
+    def _reaches(self, worker: Worker, other: Worker) -> bool:
+        is_open = self._fleet.is_open
+        return all(is_open(*pair, what) for pair in ((worker, other), (other, worker)) for what in (PROBES, QUESTIONS))
 
     def _is_held_back(self, address: Target) -> bool:
         """By the ration (R12), unless nobody has it or its holder has ended; by a person, or by EC2 itself."""
@@ -85,6 +116,7 @@ class Liveness:
             or worker.drops_pings
             or worker.pod != LIVING
             or worker.api_server_fails
+            or worker.pod_before is not None
         ):
             return False
         if worker.wall_ahead or worker.is_imds_silent or worker.imds_lag or not worker.serves:
@@ -93,13 +125,7 @@ class Liveness:
             return False
         if any(trouble.hits < trouble.most for trouble in fleet.troubles) or fleet.loss or fleet.delay:
             return False
-        others = (other for other in fleet.workers if other is not worker and other.runs)
-        if not all(
-            fleet.is_open(a, b, what)
-            for other in others
-            for a, b in ((worker, other), (other, worker))
-            for what in (PROBES, QUESTIONS)
-        ):
+        if not all(self._reaches(worker, other) for other in fleet.workers if other is not worker and other.runs):
             return False
         if fleet.settings.carry is Carry.ADDRESS:
             return any(eni.attachment is not None for eni in fleet.standing(worker))

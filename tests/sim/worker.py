@@ -43,7 +43,8 @@ class Worker:
     ``syncs_after`` seconds later.
 
     ``pod`` is what the API server says of its observer's pod, None where it does not answer at all;
-    ``api_server_fails``: it answers with an error. ``notice`` is what IMDS announces, ``imds_lacks`` what it never
+    ``api_server_fails``: it answers with an error; ``pod_before`` is what it tells of that pod instead, as was so some
+    time ago.  ``notice`` is what IMDS announces, ``imds_lacks`` what it never
     shows, ``is_imds_silent``: it answers nothing; what it shows of addresses is ``imds_lag`` seconds old. Its wall
     clock is ``wall_ahead`` seconds fast. ``cloud`` is EC2 as it is reached from here, and ``ec2_takes`` are the
     shortest and the longest call, by what it is for, where that is not as the fleet's profile has it;
@@ -79,6 +80,7 @@ class Worker:
         self.plumbed: dict[Address, str] = {}
         self.pod: OwnPod | None = LIVING
         self.api_server_fails = False
+        self.pod_before: OwnPod | None = None
         self.notice: Notice | None = None
         self.observer: Observer | None = None
         self.heir: Worker | None = None
@@ -86,7 +88,9 @@ class Worker:
     @property
     def told_pod(self) -> OwnPod | None:
         """What the API server answers here."""
-        return UNKNOWN if self.api_server_fails and self.pod is not None else self.pod
+        if self.pod is None or self.api_server_fails:
+            return None if self.pod is None else UNKNOWN
+        return self.pod if self.pod_before is None else self.pod_before
 
     @property
     def at_its_address(self) -> Worker:
@@ -153,7 +157,7 @@ class Worker:
 
     def start(self, *, observes: bool = True) -> Observer:
         """Start an observer, in a new pod; or ``attach``, where it does not observe."""
-        self.pod = LIVING
+        self.pod, self.pod_before = LIVING, None
         self.observer = Observer(self, observes=observes)
         self.fleet.tell(self.name, "an observer starts" if observes else "attach starts")
         self.observer.start()

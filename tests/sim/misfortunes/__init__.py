@@ -81,5 +81,33 @@ MISFORTUNES = (
     Misfortune("the API server fails", imds_and_kubernetes.failing_api_server),
     Misfortune("observers have other paces", configuration.other_paces, longest=90.0),
     Misfortune("FLOATING_IP has one more address", configuration.one_more, shortest=10.0, longest=90.0),
+    Misfortune("the fleet is split", network.split, longest=120.0),
+    Misfortune("two workers are parted now and then", network.on_and_off, longest=120.0),
+    Misfortune("two workers are parted, and one dies", network.parted_and_dead, shortest=5.0, longest=150.0),
+    Misfortune("a machine is without power for long", machines.powerless, shortest=65.0, longest=150.0),
+    Misfortune("a machine hangs for long", machines.hung, shortest=65.0, longest=150.0),
+    Misfortune("a worker is cut off for long", network.cut_off, shortest=65.0, longest=150.0),
+    Misfortune("EC2 is not reached for long", ec2.without_ec2, shortest=65.0, longest=240.0),
+    Misfortune("machines lose power in a row", machines.one_after_the_other, shortest=10.0, longest=120.0),
+    Misfortune("workers are mute in a row", machines.mute_in_a_row, shortest=40.0, longest=200.0),
+    Misfortune(
+        "IAM denies something in an outage",
+        machines.powerless_and_denied,
+        shortest=10.0,
+        longest=90.0,
+        noticed=REHEARSE_AGAIN,
+    ),
+    Misfortune(
+        "kubelets are not heard", imds_and_kubernetes.kubelets_unheard, shortest=15.0, longest=90.0, noticed=12.0
+    ),
+    Misfortune("the API server tells what was", imds_and_kubernetes.stale_api_server, longest=120.0),
+    Misfortune("two handovers cross", operators.handed_over_twice, shortest=15.0, longest=60.0),
+    Misfortune(
+        "moves are paused as one is made",
+        operators.paused_during_a_move,
+        shortest=10.0,
+        longest=60.0,
+        noticed=pace.SLOWEST,
+    ),
     Misfortune("somebody retags an interface", operators.retagged, noticed=NOTICED_IN_PEACE, leaves_one=True),
 )

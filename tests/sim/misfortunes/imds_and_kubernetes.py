@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 
 from tests.sim.fleet import Fleet
 from tests.sim.misfortunes.misfortune import End, some, some_or_all
-from tests.sim.worker import LIVING
+from tests.sim.worker import LIVING, Worker
+
+KUBELETS_TELL_EVERY = 10.0
+"""Seconds after which a kubelet tells of itself again."""
 
 
 def silent_imds(fleet: Fleet, draw: random.Random) -> End:
@@ -67,6 +71,42 @@ def written_off(fleet: Fleet, draw: random.Random) -> End:
     def end() -> None:
         for worker in workers:
             worker.pod = LIVING
+
+    return end
+
+
+def kubelets_unheard(fleet: Fleet, draw: random.Random) -> End:
+    """The control plane hears of no kubelet: it writes all nodes off within ten seconds, and takes them back so."""
+    ended: list[bool] = []
+
+    def write_off(worker: Worker) -> None:
+        if not ended:
+            worker.pod = replace(LIVING, ready=False)
+
+    def take_back(worker: Worker) -> None:
+        worker.pod = LIVING
+
+    for worker in fleet.workers:
+        fleet.after(draw.uniform(0.0, KUBELETS_TELL_EVERY), partial(write_off, worker))
+    delays = [draw.uniform(0.0, KUBELETS_TELL_EVERY) for _ in fleet.workers]
+
+    def end() -> None:
+        ended.append(True)
+        for worker, delay in zip(fleet.workers, delays, strict=False):
+            fleet.after(delay, partial(take_back, worker))
+
+    return end
+
+
+def stale_api_server(fleet: Fleet, draw: random.Random) -> End:
+    """It tells one observer or all what was so when this began, whatever has become of their pods."""
+    workers = some_or_all(fleet, draw)
+    for worker in workers:
+        worker.pod_before = worker.pod
+
+    def end() -> None:
+        for worker in workers:
+            worker.pod_before = None
 
     return end
 

@@ -8,7 +8,7 @@ from functools import partial
 from floatingip.core.node import Notice
 from tests.sim.fleet import Fleet
 from tests.sim.line import Call, Killed, nothing
-from tests.sim.misfortunes.ec2 import MOVING
+from tests.sim.misfortunes.ec2 import MOVING, denied
 from tests.sim.misfortunes.misfortune import End, over, some, some_or_all
 from tests.sim.worker import Worker
 
@@ -124,7 +124,7 @@ def hung(fleet: Fleet, draw: random.Random) -> End:
     return worker.thaw
 
 
-def _boot(worker: Worker) -> None:
+def boot(worker: Worker) -> None:
     """It has power again, if it lacks it; unless EC2 has ended it."""
     if not worker.is_on and not worker.is_ended:
         worker.boot()
@@ -134,7 +134,28 @@ def _boot(worker: Worker) -> None:
 def powerless(fleet: Fleet, draw: random.Random) -> End:
     worker = some(fleet, draw)
     worker.cut_power()
-    return partial(_boot, worker)
+    return partial(boot, worker)
+
+
+def powerless_and_denied(fleet: Fleet, draw: random.Random) -> End:
+    """The holder of an address loses power, and then IAM denies an action to one of the others or all; that is mended
+    first.
+    """
+    holder, ends = fleet.at(draw.choice(fleet.settings.floating_ips)), list[End]()
+    if holder is not None and holder.is_on and not holder.is_ended:
+        holder.cut_power()
+    fleet.after(draw.uniform(0.0, 8.0), lambda: ends.append(denied(fleet, draw)))
+
+    def allow() -> None:
+        over(*ends)()
+
+    def end() -> None:
+        allow()
+        if holder is not None:
+            boot(holder)
+
+    fleet.after(draw.uniform(10.0, 60.0), allow)
+    return end
 
 
 def terminated(fleet: Fleet, draw: random.Random) -> End:
@@ -169,7 +190,7 @@ def rebooted(fleet: Fleet, draw: random.Random) -> End:
     if worker.observer is not None:
         worker.observer.stop()
     fleet.after(draw.uniform(0.0, 15.0), lambda: worker.cut_power() if not worker.is_ended else None)
-    return partial(_boot, worker)
+    return partial(boot, worker)
 
 
 def all_powerless(fleet: Fleet, draw: random.Random) -> End:
@@ -182,14 +203,23 @@ def all_powerless(fleet: Fleet, draw: random.Random) -> End:
 
     def end() -> None:
         for worker, delay in zip(order, delays, strict=True):
-            fleet.after(delay, partial(_boot, worker))
+            fleet.after(delay, partial(boot, worker))
 
     return end
 
 
 def two_in_a_row(fleet: Fleet, draw: random.Random) -> End:
     """The holder of an address loses power; and whoever gets it next, within two seconds."""
-    target, left = draw.choice(fleet.settings.floating_ips), [2]
+    return _in_a_row(fleet, draw, 2, 2.0)
+
+
+def one_after_the_other(fleet: Fleet, draw: random.Random) -> End:
+    """So do all but one, each before it has the address, or some time after."""
+    return _in_a_row(fleet, draw, len(fleet.workers) - 1, draw.choice((2.0, 25.0)))
+
+
+def _in_a_row(fleet: Fleet, draw: random.Random, most: int, apart: float) -> End:
+    target, left = draw.choice(fleet.settings.floating_ips), [most]
 
     def strike() -> None:
         holder = fleet.at(target)
@@ -197,12 +227,12 @@ def two_in_a_row(fleet: Fleet, draw: random.Random) -> End:
             left[0] -= 1
             holder.cut_power()
         if left[0]:
-            fleet.after(draw.uniform(0.1, 2.0), strike)
+            fleet.after(draw.uniform(0.1, apart), strike)
 
     def end() -> None:
         left[0] = 0
         for worker in fleet.workers:
-            _boot(worker)
+            boot(worker)
 
     strike()
     return end
@@ -353,6 +383,39 @@ def mute(fleet: Fleet, draw: random.Random) -> End:
     def end() -> None:
         worker.is_mute = False
 
+    return end
+
+
+def mute_in_a_row(fleet: Fleet, draw: random.Random) -> End:
+    """Whoever has an address reaches nobody from there; nor does whoever gets it next.  Meanwhile observers may be
+    restarted, all at once.
+    """
+    target, left, ended = draw.choice(fleet.settings.floating_ips), [draw.randint(1, 2)], list[bool]()
+
+    def strike() -> None:
+        holder = fleet.at(target)
+        if left[0] and holder is not None and not holder.is_mute:
+            left[0] -= 1
+            fleet.tell(holder.name, "its floating addresses reach nobody")
+            holder.is_mute = True
+        if left[0]:
+            fleet.after(0.5, strike)
+
+    def restart() -> None:
+        for worker in fleet.workers:
+            if worker.observer is not None and not worker.is_hung and not ended:
+                worker.kill()
+                fleet.after(draw.uniform(0.5, 5.0), partial(revive, worker))
+
+    def end() -> None:
+        left[0] = 0
+        ended.append(True)
+        for worker in fleet.workers:
+            worker.is_mute = False
+
+    strike()
+    if draw.random() < 0.5:
+        fleet.after(draw.uniform(20.0, 70.0), restart)
     return end
 
 

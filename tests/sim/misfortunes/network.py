@@ -6,7 +6,8 @@ import random
 from itertools import permutations
 
 from tests.sim.fleet import Fleet
-from tests.sim.misfortunes.misfortune import End, some
+from tests.sim.misfortunes.machines import boot
+from tests.sim.misfortunes.misfortune import End, over, some
 from tests.sim.ports import PROBES, QUESTIONS
 from tests.sim.worker import LIVING
 
@@ -16,6 +17,67 @@ def partition(fleet: Fleet, draw: random.Random) -> End:
     fleet.tell("", f"nothing passes between {' and '.join(sorted(pair))}")
     fleet.cut |= {pair}
     return lambda: fleet.cut.discard(pair)
+
+
+def split(fleet: Fleet, draw: random.Random) -> End:
+    """Into two halves, each of which reaches EC2: as where two buildings are a zone."""
+    some_of_them = set(draw.sample(fleet.workers, draw.randint(1, max(1, len(fleet.workers) // 2))))
+    pairs = {
+        frozenset({a.name, b.name})
+        for a, b in permutations(fleet.workers, 2)
+        if (a in some_of_them) is not (b in some_of_them)
+    }
+    fleet.tell("", f"nothing passes between {', '.join(sorted(each.name for each in some_of_them))} and the others")
+    fleet.cut |= pairs
+
+    def end() -> None:
+        fleet.cut -= pairs
+
+    return end
+
+
+def on_and_off(fleet: Fleet, draw: random.Random) -> End:
+    """Two workers are parted again and again, for less than it takes to be noticed, or for longer."""
+    pair, ended = frozenset(worker.name for worker in draw.sample(fleet.workers, 2)), list[bool]()
+    fleet.tell("", f"now something passes between {' and '.join(sorted(pair))}, now nothing")
+
+    def part() -> None:
+        if not ended:
+            fleet.cut |= {pair}
+            fleet.after(fleet.chance.choice((1.0, 5.0, 20.0)) * fleet.chance.random(), join)
+
+    def join() -> None:
+        fleet.cut.discard(pair)
+        if not ended:
+            fleet.after(fleet.chance.choice((0.5, 3.0, 15.0)) * fleet.chance.random(), part)
+
+    part()
+    return over(lambda: ended.append(True), lambda: fleet.cut.discard(pair))
+
+
+def parted_and_dead(fleet: Fleet, draw: random.Random) -> End:
+    """Two workers are parted, and whichever of them has an address after a while loses power."""
+    target, pair = draw.choice(fleet.settings.floating_ips), draw.sample(fleet.workers, 2)
+    holder, ended = fleet.at(target), list[bool]()
+    if holder is not None and holder not in pair:
+        pair[0] = holder
+    names = frozenset(worker.name for worker in pair)
+    fleet.tell("", f"nothing passes between {' and '.join(sorted(names))}")
+    fleet.cut |= {names}
+
+    def die() -> None:
+        there = fleet.at(target)
+        if not ended and there in pair and there is not None and there.is_on and not there.is_ended:
+            there.cut_power()
+
+    def end() -> None:
+        ended.append(True)
+        fleet.cut.discard(names)
+        for worker in pair:
+            boot(worker)
+
+    fleet.after(draw.uniform(0.0, 40.0), die)
+    return end
 
 
 def part_of_it_lost(fleet: Fleet, draw: random.Random) -> End:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.commands import pause
@@ -16,7 +17,10 @@ from floatingip.core.errors import CloudError, ConfigurationError, LookAgain
 from floatingip.core.model import Address, Allocation
 from tests.sim.fleet import Fleet
 from tests.sim.line import Call
-from tests.sim.misfortunes.misfortune import End, some
+from tests.sim.misfortunes.ec2 import MOVING
+from tests.sim.misfortunes.machines import boot
+from tests.sim.misfortunes.misfortune import End, over, some
+from tests.sim.worker import Worker
 
 
 def _operated(fleet: Fleet, draw: random.Random, act: Callable[[Eni], object]) -> End:
@@ -85,6 +89,42 @@ def handed_over(fleet: Fleet, draw: random.Random) -> End:
     return end
 
 
+def handed_over_twice(fleet: Fleet, draw: random.Random) -> End:
+    """Somebody orders a handover of an address, and somebody else another one, or the same; and in the middle of that
+    its holder may lose power, or the node that the last one names.
+    """
+    target, ended = draw.choice(fleet.settings.floating_ips), list[bool]()
+    key, there = way_to(fleet.settings.carry).of_one(order.TAG, target), some(fleet, draw)
+    ordered, dead = set[str](), list[Worker]()
+
+    def ask(to: str) -> None:
+        for eni in fleet.enis(target):
+            if eni.attachment is not None and not ended:
+                fleet.tell("", f"somebody orders a handover of {target} to {to}")
+                ordered.add(eni.id)
+                fleet.cloud.tag_eni(eni.id, {key: order.render(eni.attachment.id, to, fleet.wall + 180.0)})
+
+    def die() -> None:
+        worker = draw.choice((there, fleet.at(target)))
+        if worker is not None and worker.is_on and not worker.is_ended and not ended:
+            worker.cut_power()
+            dead.append(worker)
+
+    def end() -> None:
+        ended.append(True)
+        for worker in dead:
+            boot(worker)
+        for eni_id in ordered:
+            with suppress(CloudError):
+                fleet.cloud.tag_eni(eni_id, {key: ""})
+
+    ask(draw.choice((order.ANYBODY, there.id)))
+    fleet.after(draw.uniform(0.0, draw.choice((2.0, 12.0))), partial(ask, draw.choice((order.ANYBODY, there.id))))
+    if draw.random() < 0.6:
+        fleet.after(draw.uniform(0.0, 14.0), die)
+    return end
+
+
 def moves_paused(fleet: Fleet, draw: random.Random) -> End:
     """For longer than this lasts, when somebody resumes them, or for a few seconds; where an address has no interface
     then, nothing is paused.
@@ -99,6 +139,25 @@ def moves_paused(fleet: Fleet, draw: random.Random) -> End:
                 fleet.cloud.tag_eni(eni.id, {PAUSED: ""})
 
     return end
+
+
+def paused_during_a_move(fleet: Fleet, draw: random.Random) -> End:
+    """As EC2 takes a call that moves something, or seconds later; and somebody resumes them, in the middle or after."""
+    ends, ended = list[End](), list[bool]()
+
+    def pause_them() -> None:
+        if not ended:
+            ends.append(moves_paused(fleet, draw))
+
+    def strike(call: Call) -> None:
+        fleet.after(draw.uniform(0.0, 3.0), pause_them)
+        fleet.after(draw.uniform(3.0, 30.0), resume_them)
+
+    def resume_them() -> None:
+        over(*ends)()
+
+    trouble = fleet.at_calls(*MOVING, after=strike, most=2)
+    return over(lambda: ended.append(True), trouble.end, resume_them)
 
 
 def disassociated_by_hand(fleet: Fleet, draw: random.Random) -> End:
