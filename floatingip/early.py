@@ -17,8 +17,9 @@ def end(number: int, _frame: object) -> None:
 
 @contextmanager
 def ended_by_ctrl_c() -> "Iterator[None]":
-    """What is imported here a Ctrl-C ends without a word; where it is ignored, as a shell has it for what a script runs
-    in the background, it stays so.
+    """While modules are imported in this context, Ctrl-C ends the process without a word.
+
+    Where Ctrl-C is ignored, as for jobs that a script runs in the background, it stays so.
     """
     interrupt = signal.getsignal(signal.SIGINT)
     if interrupt is not signal.SIG_IGN:

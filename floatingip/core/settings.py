@@ -133,18 +133,20 @@ class Settings:
     """What the user decides.  Field order is the order of the commented document in ``floating-ip.yaml``."""
 
     floating_ips: tuple[Target, ...]
-    """What was reserved, from ``FLOATING_IP``: addresses and allocation ids, separated by commas.  It has no default:
-    it is the one thing only the user can know."""
+    """What was reserved, from ``FLOATING_IP``: addresses and allocation ids, separated by commas.  It has no default,
+    since only the user can know it."""
 
     name: str = _setting("", _name)
     """Whose interfaces are ours: the value of their tag ``floatingip``.  Default: the EKS cluster's name, as the
     instance's own tag ``kubernetes.io/cluster/NAME`` says, so that two clusters in one VPC never take each
-    other's.  A name, not a pattern: without ``*``, ``?`` and ``\\``; nor does it have a variable: no ``$``."""
+    other's.  It is a name, not a pattern, so it has no ``*``, ``?`` or ``\\``; nor a ``$``: variables are not
+    replaced."""
 
     carry: Carry = _setting(Carry.ENI, _carry)  # noqa: RUF009  # it makes a field
-    """What moves at a failover.  ``eni``: an ENI with the address, detached and attached, which takes EC2 5 to 60 s.
-    ``address``: the address, between ENIs that each node has ahead of time, which takes 1 to 2 s.  Default: eni, as the
-    AWS sample did it, since a running deployment must not change it: scale to 0 and ``floatingip release`` first."""
+    """What moves at a failover.  ``eni``: an ENI with the address is detached and attached, which takes EC2 5 to 60 s.
+    ``address``: the address moves between ENIs that each node has ahead of time, which takes 1 to 2 s.  Default: eni,
+    as in the AWS sample, since a running deployment must not change it.  To change it, scale to 0 and run
+    ``floatingip release`` first."""
 
     port: int = _setting(9807, _whole(1, 29999))
     """TCP port of the observers' read-only status on the node's primary address.  Default: 9807, which neither
@@ -154,7 +156,7 @@ class Settings:
     """Seconds between two probes of the floating address.  Default: 0.25, four packets a second."""
 
     probe_fast_interval: float = _setting(0.1, _seconds(0.02, 10))
-    """Seconds between two probes once one was lost.  Default: 0.1, so that doubt does not last long."""
+    """Seconds between two probes after one was lost.  Default: 0.1, so that doubt does not last long."""
 
     probe_timeout: float = _setting(0.15, _seconds(0.05, 10))
     """Seconds until a probe without an answer counts as lost.  Default: 0.15, far above a zone's round trip of a
@@ -164,15 +166,15 @@ class Settings:
     """Answered probes in a row until the address counts as up.  Default: 2, so that one stray answer does not."""
 
     fall: int = _setting(11, _whole(1, 100))
-    """Lost probes in a row until it counts as down.  Default: 11.  With the other defaults the first and the last of
-    them are sent 1.05 s apart, so that neither a stall of 900 ms nor such a one beside a probe that was lost by chance
-    convicts; and the verdict comes 1.2 s after the first one's start, so that a dead node is found within 1.5 s."""
+    """Lost probes in a row until the address counts as down.  Default: 11.  With the other defaults the first and the
+    last of them are sent 1.05 s apart.  So a stall of 900 ms does not convict, even if a probe beside it was lost by
+    chance.  The verdict comes 1.2 s after the first of them was sent, so a dead node is found within 1.5 s."""
 
     service: str = _setting(AUTO, _service)
-    """What else must answer at the floating address: ``tcp:PORT`` or ``http:PORT/PATH``, such as tcp:30007; nothing; or
-    ``auto``: the TCP NodePorts of the Services in the pod's own namespace, four at most, each by a connection and
-    nothing more.  Default: auto, since that NodePorts answer at the address is what it is for; what answers nowhere
-    moves nothing."""
+    """What else must answer at the floating address: ``tcp:PORT`` or ``http:PORT/PATH``, such as tcp:30007; empty for
+    nothing; or ``auto`` for the TCP NodePorts of the Services in the pod's own namespace.  Of these, four at most are
+    checked, each by a connection and nothing more.  Default: auto, since the address is there so that NodePorts answer.
+    A NodePort that answers on no node moves nothing."""
 
     service_interval: float = _setting(1.0, _seconds(0.1, 60))
     """Seconds between two checks of one NodePort.  Default: 1, a connection a second from each standby."""
@@ -181,41 +183,41 @@ class Settings:
     """Seconds until a check of the service without an answer counts as lost.  Default: 1."""
 
     service_rise: int = _setting(2, _whole(1, 100))
-    """Checks of the service passed in a row until it counts as up.  Default: 2, as for the address."""
+    """Passed checks of the service in a row until it counts as up.  Default: 2, as for the address."""
 
     service_fall: int = _setting(5, _whole(1, 100))
-    """Checks of the service lost in a row until it counts as down.  Default: 5, since a pod that is replaced is away
-    for some seconds, on every node."""
+    """Lost checks of the service in a row until it counts as down.  Default: 5, since on every node a pod that is
+    replaced is away for some seconds."""
 
     settle: float = _setting(60.0, _seconds(5, 3600))
-    """Seconds that an address which never answered since it was attached is given, while nothing is heard of its
-    holder.  Default: 60, since a node that boots takes about that long."""
+    """Seconds that an address has to answer for the first time after it was attached, while nothing is heard from its
+    holder.  Default: 60, since a node takes about that long to boot."""
 
     patience: float = _setting(30.0, _seconds(1, 3600))
-    """Seconds to wait while the address does not answer but its holder says that all is well.  Default: 30, longer than
-    most network trouble, since then a move helps only if the holder is wrong about itself."""
+    """Seconds to wait while the address does not answer, but its holder says that all is well.  Default: 30, longer
+    than most network trouble lasts, since a move helps only if the holder is wrong about itself."""
 
     force_after: float = _setting(5.0, _seconds(3, 600))
-    """Seconds in ``detaching`` until the detach is forced, while nothing is heard of the holder; four times as long
-    while it is heard.  Default: 5, since a normal detach takes 2 to 3 s; the least is 3 for the same reason."""
+    """Seconds in ``detaching`` until the detach is forced, while nothing is heard from the holder; four times as long
+    while it is heard.  Default: 5, since a normal detach takes 2 to 3 s, which is why less than 3 is refused."""
 
     ec2_timeout: float = _setting(20.0, _seconds(5, 120))
-    """Seconds that one answer of EC2 may take, where it is seen to take long: a question is given up after 5, or twice
-    what the last answer took, and asked anew.  Default: 20, since in accounts with many interfaces EC2 takes up to 10
-    for a page of them; a longer one would only put off what is done about a call that hangs."""
+    """Seconds that one answer of EC2 may take at most.  A question is given up after 5 s, or after twice what the last
+    answer took, up to this limit, and asked anew.  Default: 20, since in accounts with many interfaces EC2 takes up to
+    10 s for a page of them.  A longer one would only put off what is done about a call that hangs."""
 
     security_groups: tuple[str, ...] = _setting((), _groups)
-    """Security groups that our interfaces have and keep, as a list of ids.  Default: those of the creating worker's
-    primary interface, so that what reaches a worker reaches the floating address."""
+    """Security groups that our interfaces have and keep, as a list of ids.  Default: those of the primary interface of
+    the worker that creates them, so that what reaches a worker reaches the floating address."""
 
     device_index: int = _setting(1, _whole(1, 15))
     """Lowest device index at which an ENI is attached; the next free one is taken.  Default: 1, behind the primary
-    one.  On an Outpost the index can be that which makes a local network interface (``EnableLniAtDeviceIndex``)."""
+    one.  On an Outpost it can be the index that makes a local network interface (``EnableLniAtDeviceIndex``)."""
 
     mark: int = _setting(0x70, _mark)
-    """Bits of the firewall mark that lead replies back to the interface they came by, with a value of them for each
-    floating address.  Default: 0x70, room for seven addresses (one alone uses 0x40), which neither the VPC CNI
-    (0x80), kube-proxy (0xc000), Calico (0xffff0000) nor Cilium (0x0f00) claims."""
+    """Bits of the firewall mark that lead replies back by the interface that their connection came in by.  Each
+    floating address has a value of these bits.  Default: 0x70, room for seven addresses (one alone uses 0x40).  Neither
+    the VPC CNI (0x80), kube-proxy (0xc000), Calico (0xffff0000) nor Cilium (0x0f00) claims these bits."""
 
     table: int = _setting(840, _table)
     """Number of the first address' routing table for the way back; each further address has the next one.  Default:
@@ -226,8 +228,8 @@ class Settings:
     address' two.  Default: 900, in the gap that the VPC CNI leaves free from 513 to 1023."""
 
     log: str = _setting(LOGFMT, _log)
-    """How lines of the log are written: ``logfmt``, ``key=value`` for eyes and grep; or ``json``, one object a line
-    with the same keys, and numbers as numbers.  Default: logfmt."""
+    """How lines of the log are written: ``logfmt``, which is ``key=value`` for eyes and grep; or ``json``, which is one
+    object a line with the same keys, and numbers as numbers.  Default: logfmt."""
 
     @property
     def service_check(self) -> ServiceCheck | None:

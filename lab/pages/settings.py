@@ -19,8 +19,7 @@ HEAD = """# Settings
 
 Each is optional and stands in the ConfigMap `floating-ip`, in its document `settings.yaml`; `floating-ip.yaml` has all
 of them as comments. `FLOATING_IP`, in the same ConfigMap, says which addresses: IPv4 and IPv6 ones and allocation
-ids, separated by commas. What may not be is refused, all of it in one message, before anything is touched (exit code
-2).
+ids, separated by commas. Invalid settings are refused, all in one message, before anything is touched (exit code 2).
 
 This page is written by `.venv/bin/python -m lab.pages.settings`.
 """
