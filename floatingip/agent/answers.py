@@ -36,7 +36,7 @@ class Answers:
         self._since = now
         self._unsent = ""
         self._unsent_since: float | None = None
-        self._told_at = self._asked_at = now
+        self._told_at = self._followed_at = now
 
     # What is probed.
 
@@ -115,13 +115,17 @@ class Answers:
         after = self.services[port] = probing_health.observe(before, result, rise=rise, fall=fall, timeout=timeout)
         return after.state is not before.state or after.in_doubt is not before.in_doubt
 
-    def unsent(self, now: float) -> str:
-        """Why this node could not send any probe for a while, or heard nothing of any; empty if it did."""
-        stood_still, self._asked_at = now - self._asked_at > 2 * timing.CALM_TICK, now
+    def follow(self, now: float) -> None:
+        """Notice for how long probes could have told something; called at least once in each `timing.CALM_TICK`."""
+        stood_still = now - self._followed_at > 2 * timing.CALM_TICK
+        self._followed_at = now
         if stood_still or not self.on or self.address is None:
             # Then nothing could come of probes, or there were none.
             self._told_at = now
-        elif now - self._told_at > timing.UNSENT_FOR + self._settings.probe_interval + self._settings.probe_timeout:
+
+    def unsent(self, now: float) -> str:
+        """Why this node could not send any probe for a while, or heard nothing of any; empty if it did."""
+        if now - self._told_at > timing.UNSENT_FOR + self._settings.probe_interval + self._settings.probe_timeout:
             return self._unseen("the thread that probes tells nothing", "restart this observer")
         if self._unsent_since is None or now - self._unsent_since < timing.UNSENT_FOR:
             return ""

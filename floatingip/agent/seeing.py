@@ -69,6 +69,7 @@ class Seeing:
 
         A node that goes blind forgets what it has seen: that is no evidence any more, for itself or for its peers.
         """
+        self.answers.follow(now)
         before, self.blind = self.blind, self.why_blind(report, now)
         if self.blind and not before:
             self.answers.forget(now)

@@ -153,6 +153,16 @@ def test_a_node_whose_probes_tell_nothing_any_more_is_blind() -> None:
     assert made.address.blind() == ""
 
 
+def test_whoever_asks_whether_a_node_is_blind_changes_nothing() -> None:
+    """However late: only the decisions, of which there is one each second, tell whether it stood still itself."""
+    made = held_by(OTHER, NOTHING)
+    results(made, ProbeOutcome.ANSWERED, at=now())
+    step_for(made, timing.UNSENT_FOR + 2.0)
+    blind = made.address.blind()
+    assert made.address.seeing.why_blind(NOTHING, now() + 3600.0) == blind != ""
+    assert made.address.blind() == blind
+
+
 def test_a_node_that_stood_still_itself_is_not_blind_for_that() -> None:
     """Nor one that had nothing to probe."""
     made = held_by(OTHER, NOTHING)
