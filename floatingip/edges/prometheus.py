@@ -111,7 +111,7 @@ def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metri
     yield gauge(
         "probe_blocked",
         "1 where the address does not answer this node's probes, but its holder serves it and vouches for that.",
-        lambda each: each.reason == Reason.PROBE_BLOCKED.name,
+        lambda each: not hangs and each.reason == Reason.PROBE_BLOCKED.name,
     )
     ready = "1 where this node serves the address, or could take it over."
     yield gauge("ready", ready, lambda each: not (hangs or each.not_ready))
@@ -150,7 +150,7 @@ def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metri
             (target, str(port)): state is HealthState.UP
             for (target,), each in shown.items()
             for port, state in each.node_ports.items()
-            if state is not HealthState.INIT
+            if not hangs and state is not HealthState.INIT
         },
     )
 

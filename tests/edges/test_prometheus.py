@@ -92,8 +92,11 @@ def test_the_metrics_follow_the_present() -> None:
 
 def test_what_a_hanging_thread_has_published_counts_no_more() -> None:
     """Nobody would take over from a holder that cannot, nor be woken: what was known when it stopped is of the past."""
-    shown = samples(replace(published(STANDBY), alive_at=NOW - 11.0))
+    blocked = replace(STANDBY, reason="PROBE_BLOCKED", node_ports={30080: HealthState.UP})
+    shown = samples(replace(published(blocked), alive_at=NOW - 11.0))
     assert (shown["up", ADDRESS], shown["ready", ADDRESS], shown["not_ready", ADDRESS, "STALLED"]) == (-1, 0, 1)
+    # Else a holder that has died would be called one that serves, whose NodePort answers.
+    assert (shown["probe_blocked", ADDRESS], [key for key in shown if key[0] == "node_port_up"]) == (0, [])
 
 
 def test_one_state_is_true() -> None:
