@@ -12,6 +12,7 @@ from floatingip.core.ec2 import Eni
 from floatingip.core.settings import Settings
 from floatingip.edges.kernel import chains
 from tests.core.nodes import ADDRESS
+from tests.edges.test_doctor_permissions import OnWorker
 
 ABSENT = Eni("eni-1", "02:00:00:00:00:64", ADDRESS, "subnet-1", "us-west-2-lax-1a", None, {})
 UNREAD = ("nft's table ip kube-proxy", "iptables filter")
@@ -98,3 +99,15 @@ def test_what_did_not_come_in_time_is_no_reason_to_change_anything(
     assert (first.check, first.verdict, last.verdict) == ("slots", Verdict.WARN, Verdict.OK)
     assert first.what == "not known: no answer within 0.1 s"
     assert first.remedy == ("see ec2" if finding.EC2 in hanging else examine.LATE)
+
+
+def test_a_container_without_its_nodes_network_is_told_of_the_rights_that_it_lacks_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where Pod Security takes both away: whoever has given it the network need not ask again for the rest."""
+    monkeypatch.setitem(checks.LOOKS, "capabilities", lambda _: iter([finding.CAPABILITIES.fail("NET_RAW")]))
+    monkeypatch.setitem(checks.LOOKS, "forwarding", lambda _: iter([finding.FORWARDING.ok("1")]))
+    asked, facts = [finding.CAPABILITIES, finding.FORWARDING], OnWorker(Settings((ADDRESS,)), {}, None)
+    network, rights, forwarding = examine.examine(facts, asked, within=60.0)
+    assert network.what.startswith("this container has no link with the MAC of the node's primary interface")
+    assert (rights.what, forwarding.remedy, forwarding.is_known) == ("NET_RAW", "see capabilities", False)

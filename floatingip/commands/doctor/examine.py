@@ -7,7 +7,7 @@ What does not come in time is reported as not known.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from functools import partial
@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from floatingip.commands.doctor import finding
 from floatingip.commands.doctor.checks import LOOKS
 from floatingip.commands.doctor.facts import Facts, NotKnown, NoWorker
-from floatingip.commands.doctor.finding import Check, Finding
+from floatingip.commands.doctor.finding import Check, Finding, Verdict
 from floatingip.core.errors import CloudUnavailable, FloatingIPError, HostError, NoCredentials
 from floatingip.edges import background
 
@@ -70,12 +70,12 @@ def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within:
             break
         found[name] = findings
     missing = [check for check in asked if check.name not in found]
-    found |= _by_another_network(asked, network, deadline)
+    found |= _by_another_network(found, network, deadline)
     return [each for check in asked for each in found.get(check.name, [_late(check, missing, within)])]
 
 
 def _by_another_network(
-    asked: Collection[Check], network: Future[HostError | None], deadline: float
+    found: Mapping[str, list[Finding]], network: Future[HostError | None], deadline: float
 ) -> dict[str, list[Finding]]:
     """What counts in place of what was found, where that is of another network than the node's; by the check's name."""
     try:
@@ -84,9 +84,9 @@ def _by_another_network(
         return {}
     if error is None:
         return {}
-    found = {each.name: [each.unknown(error.args[0], f"see {finding.CAPABILITIES.name}")] for each in BY_ITS_NETWORK}
-    found[finding.CAPABILITIES.name] = [finding.CAPABILITIES.fail(error.args[0], error.hint)]
-    return {check.name: found[check.name] for check in asked if check.name in found}
+    rights = [each for each in found.get(finding.CAPABILITIES.name, ()) if each.verdict is Verdict.FAIL]
+    unknown = {each.name: [each.unknown(error.args[0], f"see {finding.CAPABILITIES.name}")] for each in BY_ITS_NETWORK}
+    return unknown | {finding.CAPABILITIES.name: [finding.CAPABILITIES.fail(error.args[0], error.hint), *rights]}
 
 
 def _late(check: Check, missing: Collection[Check], within: float) -> Finding:
