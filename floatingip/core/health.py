@@ -65,8 +65,8 @@ def under(health: Health, attachment_id: str) -> Health:
 
 
 def counted(health: Health, result: ProbeResult) -> ProbeResult:
-    """The result as it counts: where this node answers TCP itself, only those whose pings were answered under this
-    attachment are missed by them.
+    """The result as it counts: if this node itself rejects TCP, a lost ping is a loss only where the last answer under
+    this attachment was a ping's; else it is no evidence.
     """
     return replace(result, outcome=ProbeOutcome.LOST) if result.ping_lost and health.by_ping else result
 

@@ -202,7 +202,9 @@ class Doer:
         if probing.node_port is None:
             is_answered = result.outcome is ProbeOutcome.ANSWERED
             round_trip = result.known_at - result.sent_at if is_answered else None
-            self._edges.tally.probed(probing.whose, result.outcome, round_trip)
+            # A lost ping was sent, whatever became of the knock beside it.
+            outcome = ProbeOutcome.LOST if result.ping_lost else result.outcome
+            self._edges.tally.probed(probing.whose, outcome, round_trip)
         self._crew.post(probed)
 
     def reconciled(self, target: Target, report: PlumbingReport) -> None:

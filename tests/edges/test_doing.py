@@ -161,7 +161,9 @@ def test_what_comes_of_probes_and_moves_is_counted() -> None:
     node, text = Node(), str(ADDRESS)
     ping = Probing(text, ADDRESS, 1.0, 1.0)
     answered, lost = ProbeResult(1.0, 1.25, ProbeOutcome.ANSWERED), ProbeResult(1.0, 2.0, ProbeOutcome.LOST)
-    probed = [Probed(ping, answered), Probed(ping, lost), Probed(replace(ping, node_port=NodePort(30007)), lost)]
+    rejected = replace(lost, outcome=ProbeOutcome.FAILED_HERE, ping_lost=True)
+    probed = [Probed(ping, each) for each in (answered, lost, rejected)]
+    probed.append(Probed(replace(ping, node_port=NodePort(30007)), lost))
     for each in probed:
         node.doer.probed(each)
     report = PlumbingReport(PlumbingState.SOUND, ("marks", "rule"))
@@ -171,7 +173,7 @@ def test_what_comes_of_probes_and_moves_is_counted() -> None:
     node.doer.do(Moved(replace(moved, ended_at=1.8e9, result=Result.KEPT)))
     assert node.crew.posted == [*probed, Reconciled(ADDRESS, report)]
     counts = node.tally.read()
-    assert counts.probes == {(text, "answered"): 1, (text, "lost"): 1}
+    assert counts.probes == {(text, "answered"): 1, (text, "lost"): 2}
     assert counts.round_trips[text].total == 0.25
     assert counts.repairs == {"marks": 1, "rule": 1}
     assert counts.moves == {(text, "R3", "moved"): 1, (text, "R3", "kept"): 1}

@@ -80,8 +80,8 @@ def r5_the_holder_is_written_off(situation: Situation) -> Charge | None:
 
 
 def r3_down_and_silent(situation: Situation) -> Charge | None:
-    """The address is down, and the holder's observer is silent, one of whom was well where the address is now: that has
-    answered this observer there, or another one, or the holder was heard.
+    """The address is down, and the holder's observer is silent; but before, one of the two was well under this
+    attachment: the address has answered this observer or another one, or the holder's observer was heard.
     """
     health = situation.view.health
     if not is_down(health) or not _tells_by_silence(situation):
