@@ -72,3 +72,9 @@ def test_its_words_are_short_and_command_no_terminal(service: Service) -> None:
 def test_what_is_none_of_its_words_is_not_told(service: Service, body: str) -> None:
     """Something on the way to it may have answered."""
     assert str(refusal(service, 502, body)) == "502 from the API server for the history"
+
+
+@pytest.mark.parametrize("body", ["", "[1]", "{}", '{"data": {}}', said("no"), '{"kind": "ConfigMap", "data": []}'])
+def test_what_is_no_config_map_is_no_history(service: Service, body: str) -> None:
+    """It ends no observer: what came before the API server may have answered."""
+    assert str(refusal(service, 200, body)) == "what came for the history is no ConfigMap"

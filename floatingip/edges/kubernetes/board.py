@@ -115,12 +115,12 @@ class PodsBoard:
         answer = self._api_server.get(_HISTORY, seconds=LONGEST)
         _expect(answer, "the history", missing=_CONFIG_MAP)
         try:
-            document = read_json(answer.body, depth=DEEPEST)
-            data = document.get("data") if isinstance(document, dict) and document["kind"] == "ConfigMap" else ()
-            if data is None or isinstance(data, dict):
-                return data or {}
+            document = as_object(read_json(answer.body, depth=DEEPEST))
         except ValueError:
-            pass
+            document = {}
+        data = document.get("data")
+        if document.get("kind") == "ConfigMap" and (data is None or isinstance(data, dict)):
+            return data or {}
         raise KubernetesError("what came for the history is no ConfigMap")
 
 
