@@ -14,10 +14,10 @@ class Journal:
         self._lost = 0
 
     def troubled(self, problem: str, lost: int) -> None:
-        """It is not written for this reason, empty where it is again; ``lost`` lines in all are lost."""
+        """It is not written for this reason, empty if it is again; ``lost`` lines in all are lost."""
         self.note = (
             f"this observer's log is not kept: {problem}; is its node's container runtime well?" if problem else ""
         )
-        if not problem:
+        if not problem and lost > self._lost:
             self._out.warning("log", f"the log was not kept for a while; {lost - self._lost} lines are lost")
             self._lost = lost

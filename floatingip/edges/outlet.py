@@ -2,8 +2,8 @@
 Where the log goes: a thread of this module writes it, so that nobody who tells something ever waits for a reader.
 
 A pipe that nobody reads is full after 64 kB, as on a node whose container runtime has died: then whoever writes waits
-for ever, and the thread that decides would stand still in the midst of a takeover.  So lines wait here, and where too
-many do the oldest are lost.  Nor does a full disk end anything, or that the reader has gone.
+for ever, and the thread that decides would stand still in the midst of a takeover.  So lines wait here; if too many
+wait, the oldest are lost.  A full disk ends nothing either, nor a reader that has gone: what is refused is tried again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+import time
 from collections import deque
 
 from floatingip.edges import background, clock
@@ -20,6 +21,9 @@ LINES_AT_MOST = 2000
 
 UNREAD_AFTER = 5.0
 """Seconds for which a line must have waited for a reader until there seems to be none."""
+
+AGAIN_AFTER = 2.0
+"""Seconds until a line that was refused is written again."""
 
 
 class Outlet:
@@ -65,20 +69,22 @@ class Outlet:
                 self._changed.wait_for(lambda: self._lines)
                 line = self._lines.popleft()
                 self._writing_since = clock.now()
-            refused = ""
-            try:
-                self._write(line)
-            except OSError as error:
-                refused = os.strerror(error.errno or 0)
+            left, refused = self._write(line)
             with self._changed:
                 self._writing_since, self._refused = None, refused
-                self.lost += bool(refused)
+                if left:
+                    self._lines.appendleft(left)
                 self._changed.notify_all()
+            if refused:
+                time.sleep(AGAIN_AFTER)
 
-    def _write(self, line: bytes) -> None:
-        """Raises OSError."""
+    def _write(self, line: bytes) -> tuple[bytes, str]:
+        """What of the line could not be written, and why; both are empty if all was."""
         while line:
             try:
                 line = line[os.write(self._file, line) :]
             except BlockingIOError:  # whoever started this has given it a file that does not wait
                 select.select((), (self._file,), ())
+            except OSError as error:
+                return line, os.strerror(error.errno or 0)
+        return b"", ""

@@ -20,3 +20,11 @@ def test_a_log_that_nobody_sees_is_told_elsewhere_until_somebody_does() -> None:
     node.handle(LogTroubled("No space left on device", 41), LogTroubled("", 45))
     told = 'level=warning event=log msg="the log was not kept for a while; {} lines are lost"'
     assert [node.told.log.count(told.format(lost)) for lost in (40, 5)] == [1, 1]
+
+
+def test_a_reader_that_was_only_slow_is_no_warning() -> None:
+    """Nothing is missing then."""
+    node = Node()
+    node.handle(LogTroubled("nobody reads it", 0), LogTroubled("", 0))
+    node.handle(after=timing.CALM_TICK)
+    assert "event=log " not in node.told.log

@@ -67,15 +67,22 @@ def test_where_too_many_lines_wait_the_oldest_are_lost(pipe: tuple[int, int], mo
     assert read_all(reader, len(text)) == text
 
 
-def test_a_full_disk_ends_nothing_and_is_told() -> None:
-    """Each line that cannot be written is lost; the next ones are tried."""
+def test_a_full_disk_ends_nothing_and_is_told_until_there_is_room(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing more is written meanwhile; and no line is lost."""
+    monkeypatch.setattr(outlet, "AGAIN_AFTER", 0.01)
+    reader, writer = pipe
     with Path("/dev/full").open("wb") as full:
         out = Outlet(full.fileno())
         for _ in range(3):
             out.write(LINE)
-        until(lambda: out.lost == 3)
-        assert out.trouble() == "No space left on device"
-        out.end(within=60.0)
+        until(lambda: out.trouble() == "No space left on device")
+        out.end(within=0.01)  # which returns
+        os.dup2(writer, full.fileno())
+        until(lambda: out.trouble() == "")
+        assert read_all(reader, 3 * len(LINE)) == 3 * LINE.encode()
+        assert out.lost == 0
 
 
 def test_a_reader_who_has_gone_ends_nothing(pipe: tuple[int, int]) -> None:
