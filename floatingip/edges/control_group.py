@@ -30,8 +30,8 @@ LOADED_AFTER = 5.0
 LOADING_AT_MOST = 30.0
 """Seconds for which a command waits for others that begin."""
 
-LOCK = Path(__file__)
-"""What commands lock while they begin: a file that each container has, and that nobody writes."""
+LOCK = Path("/proc/self/ns/pid")
+"""What commands lock while they begin: the container's PID namespace, which it shares with no other one."""
 
 _CPU_FILES = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))
 """Files with the microseconds that the container may run for in each period, and the length of a period, in

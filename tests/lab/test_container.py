@@ -110,3 +110,26 @@ def test_without_the_nodes_network_it_touches_nothing(
         if command == "attach"
         else []
     ), "nothing that the node's own kernel is blamed for"
+
+
+def test_commands_in_two_containers_do_not_wait_for_each_other(tmp_path: Path, in_sandbox: None) -> None:
+    """Each container has its own PID namespace, and its own memory to run out of."""
+    for name, text in {"memory.max": f"{2**30}", "memory.current": "0"}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "memory.stat").write_text("inactive_file 0\nactive_file 0\n")
+    begin = (
+        "import sys; from pathlib import Path; from floatingip.edges import control_group as it;"
+        "it.LOADED_AFTER, it.LOADING_AT_MOST = 60.0, 0.2; it.take_room(Path(sys.argv[1])); print('begun', flush=True);"
+        "sys.stdin.read()"
+    )
+    command, pipe = [sys.executable, "-c", begin, str(tmp_path)], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "begun\n"
+        begun = [
+            "begun"
+            in subprocess.run([*how, *command], cwd=ROOT, input="", capture_output=True, text=True, check=False).stdout
+            for how in ([], ["unshare", "--pid", "--fork", "--mount-proc"])
+        ]
+        first.communicate("")
+    assert begun == [False, True]
