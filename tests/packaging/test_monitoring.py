@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from floatingip.core.health import HealthState
 from floatingip.core.snapshot import AddressSnapshot, Lack, PeerSnapshot, Snapshot
 from floatingip.core.word import Status
+from floatingip.edges import clock
 from floatingip.edges.prometheus import Metrics
 from floatingip.edges.tally import Tally
 from tests.sim import prometheus
@@ -53,7 +54,7 @@ def text() -> str:
     peer = PeerSnapshot("i-b", IPv4Address("10.0.0.11"), heard_at=0.0)
     status, denied = Status("lab", "i-a", free_slots=1), frozenset({"ec2:CreateTags"})
     return Metrics(tally, "1.2.3").text(
-        Snapshot(0.0, status, (address,), denied=denied, answered_at=0.0, peers=(peer,))
+        Snapshot(clock.now(), status, (address,), denied=denied, answered_at=0.0, peers=(peer,))
     )
 
 
