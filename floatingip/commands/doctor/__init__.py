@@ -1,1 +1,1 @@
-"""What is wrong with this node, its VPC and its cluster, before or while it matters; nothing is changed by asking."""
+"""What is wrong with this node, its VPC and its cluster, found before or while it matters; nothing is changed."""

@@ -10,20 +10,22 @@ from floatingip.core.errors import CloudError, Denied, FloatingIPError, Metadata
 from floatingip.core.node import Identity
 
 SLOW_IMDS = 0.5
-"""Seconds for the nine values that say who this node is: IMDS is on the same host."""
+"""Seconds within which IMDS, on the same host, should give the nine values that say who this node is."""
 
 SLOW_EC2 = 2.0
-"""Seconds for one answer: a failover has some ten of them."""
+"""Seconds for one answer of EC2: a failover needs some ten of them."""
 
 CLOCK_MAY_DIFFER, CLOCK_REFUSED = 5.0, 240.0
-"""Seconds: what comes of the network's and EC2's own, and nearly what AWS refuses (300)."""
+"""Seconds: a difference up to the first may be due to the network or to EC2's clock; the second is near the 300 from
+which AWS refuses requests.
+"""
 
 
 NO_STS = "nothing, while EC2 answers; a NAT gateway, or a VPC endpoint for STS, would let this node reach STS"
 
 
 def imds(found: Identity | MetadataError, took: float) -> Iterator[Finding]:
-    """Version 2 answers, with all that says who this node is."""
+    """IMDS version 2 answers, with all that says who this node is."""
     if isinstance(found, MetadataError):
         yield IMDS.fail(found.args[0], found.hint)
         return
@@ -32,19 +34,19 @@ def imds(found: Identity | MetadataError, took: float) -> Iterator[Finding]:
 
 
 def credentials(found: str | CloudError) -> Iterator[Finding]:
-    """Whose they are: STS tells anybody that."""
+    """Whose the credentials are: STS tells that without any permission."""
     match found:
         case str():
             yield CREDENTIALS.ok(found)
         case NoCredentials():
             yield CREDENTIALS.fail(found.args[0], found.hint)
         case _:
-            # EC2 may answer all the same: a VPC without a way out needs an endpoint for EC2 only.
+            # EC2 may answer all the same: a VPC without a way out needs an endpoint only for EC2.
             yield CREDENTIALS.unknown(f"whose they are, as STS does not tell: {found.args[0]}", found.hint or NO_STS)
 
 
 def ec2(took: float | FloatingIPError) -> Iterator[Finding]:
-    """EC2 answers, and soon."""
+    """EC2 answers, and fast enough; ``took`` is how many seconds it needed, or its error."""
     match took:
         case float():
             said = f"answered within {took * 1000:.0f} ms"
@@ -58,7 +60,7 @@ def ec2(took: float | FloatingIPError) -> Iterator[Finding]:
 
 
 def clock(ahead: float | None) -> Iterator[Finding]:
-    """Ahead of EC2's or behind it, by seconds; None where EC2's answer had no time."""
+    """By how many seconds this node's clock is ``ahead`` of EC2's (negative: behind); None if not told."""
     if ahead is None:
         yield CLOCK.unknown("EC2's answer came without its time", "is there a proxy (HTTPS_PROXY) that takes it off?")
         return
@@ -70,7 +72,7 @@ def clock(ahead: float | None) -> Iterator[Finding]:
 
 
 def permissions(denied: Sequence[str], eni: Eni | None) -> Iterator[Finding]:
-    """By dry runs; ``eni`` is the interface of ours that they were tried with."""
+    """The actions that dry runs found ``denied``; ``eni`` is our interface that they were tried with, if any."""
     for action in sorted(set(denied)):
         error = Denied(action)
         yield PERMISSIONS.fail(

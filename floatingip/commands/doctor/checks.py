@@ -1,5 +1,5 @@
-"""What each check of the doctor's looks at: it gets the facts that it needs (facts.py), and another module says what
-these mean.
+"""What each of the doctor's checks looks at: it gets the facts that it needs (facts.py), and another module says what
+they mean.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ E = TypeVar("E", bound=FloatingIPError)
 
 
 def _or_error(ask: Callable[[], T], *errors: type[E]) -> T | E:
-    """What was asked for, or the error of one of these kinds that came instead, which is a finding, too."""
+    """What was asked for, or the error of one of these kinds that was raised instead: that is a finding, too."""
     try:
         return ask()
     except errors as error:
@@ -82,7 +82,7 @@ def _permissions(facts: Facts) -> Iterator[Finding]:
     try:
         eni, targets = next(iter(facts.ours), None), facts.targets
     except Denied:
-        # Without a look at EC2 there is nothing else that could be tried.
+        # Without a look at EC2 nothing else can be tried.
         yield from aws.permissions(denied, None)
         return
     denied += facts.inspection.denied(eni, targets)
@@ -199,7 +199,7 @@ def _rp_filter(facts: Facts) -> Iterator[Finding]:
         names = [link.name for mac in sorted(macs) if (link := kernel.link(mac)) is not None]
         filtered = {link for plumbing in of_ipv4 for link in kernel.filtered(plumbing.mark)}
         wanting = tuple[str, ...]()
-        with suppress(HostError):  # of which the check of nft tells
+        with suppress(HostError):  # the check of nft reports that
             wanting = chains.by_reverse_path(kernel.readable()[0], facts.versions)
     asked = ("all", *names) if 4 in facts.versions else ()
     yield from node.rp_filter({name: rp_filter(name) for name in asked}, sorted(filtered), wanting)
@@ -330,4 +330,4 @@ LOOKS: dict[str, Look] = {
     "role": _role,
     "node-port": _node_port,
 }
-"""By the name of the check."""
+"""What each check looks at, by the check's name."""

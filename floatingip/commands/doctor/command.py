@@ -1,4 +1,4 @@
-"""``floatingip doctor``: have all examined, and say what was found."""
+"""``floatingip doctor``: run all checks, and say what they found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from floatingip.edges.probes.tcp import service_prober
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Of which node or VPC, for whom, and how long."""
+    """Add the arguments that say what is examined, for how long, and in which form that is shown."""
     arguments.add_settings(parser)
     parser.add_argument("--json", action="store_true", help="for programs: see docs/doctor.md")
     parser.add_argument(
@@ -30,20 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Examine, and tell; the exit code."""
+    """Examine, and say what was found; return the exit code."""
     try:
         settings = configmap.load(os.environ, options.settings)
     except ConfigurationError as error:
         findings = [SETTINGS.fail(line) for line in str(error).splitlines()]
     else:
-        # Only now: these load what is to be asked, and bad settings are told without it.
+        # Imported late: they take long to load, and are not needed to report bad settings.
         from floatingip.commands.doctor.examine import examine  # noqa: PLC0415
         from floatingip.commands.doctor.facts import Facts, NotKnown  # noqa: PLC0415
         from floatingip.edges.ec2.cloud import check_environment, obtain  # noqa: PLC0415
 
         facts = Facts(settings, os.environ, service_prober(settings), options.region, options.vpc_id)
         if options.region or may_be_a_persons(os.environ):
-            with contextlib.suppress(ConfigurationError, NoCredentials, NotKnown):  # a check tells it
+            with contextlib.suppress(ConfigurationError, NoCredentials, NotKnown):  # a check reports it
                 check_environment()
                 obtain(options.region or facts.me.region)
         findings = examine(facts, within=options.within)

@@ -1,7 +1,7 @@
 """
 Run all checks at the same time, and return what they find within a bounded time.
 
-What does not come in time is reported as not known.
+A check that does not end in time is reported as not known.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ FOR_ATTACH = (
     finding.IMDS, finding.CREDENTIALS, finding.CLOCK, finding.PLACE, finding.OWNER, finding.SLOTS,
     finding.CAPABILITIES, finding.NFT, finding.FORWARDING, finding.ROUTING, finding.KUBE_PROXY,
 )  # fmt: skip
-"""The checks of what `attach` depends on, none of which takes long.  What IAM denies is in the error of `attach`."""
+"""The checks of what `attach` depends on.  None takes long; what IAM denies is in the error of `attach` already."""
 
 FOR_ATTACH_WITHIN = 5.0
-"""Seconds for all of these checks."""
+"""Seconds for all of these checks together."""
 
 BY_EC2 = (
     finding.PERMISSIONS, finding.PLACE, finding.RESERVATION, finding.OWNER, finding.SLOTS, finding.SOURCE_CHECK,
     finding.NO_MANAGE, finding.WORKERS, finding.RULES,
 )  # fmt: skip
-"""The checks of what EC2 alone tells."""
+"""The checks that need only EC2's answers."""
 
 BY_A_WORKER = (
     finding.IMDS, finding.OBSERVER, finding.CAPABILITIES, finding.CPU, finding.NFT, finding.FORWARDING,
     finding.RP_FILTER, finding.LINKS, finding.ROUTING, finding.MARKS, finding.FIREWALL, finding.CONNTRACK,
     finding.KUBE_PROXY, finding.API_SERVER, finding.ROLE, finding.NODE_PORT,
 )  # fmt: skip
-"""The checks of the very machine and container that the doctor runs in: elsewhere they say nothing of any node."""
+"""The checks of the machine and container that the doctor runs in: outside a node's pod they say nothing of a node."""
 
 BY_ITS_NETWORK = (
     finding.WORKERS, finding.PORT, finding.ICMP, finding.OBSERVER, finding.NFT, finding.FORWARDING, finding.RP_FILTER,
     finding.LINKS, finding.ROUTING, finding.MARKS, finding.FIREWALL, finding.CONNTRACK, finding.KUBE_PROXY,
     finding.NODE_PORT,
 )  # fmt: skip
-"""The checks that a container without its node's network would answer by its own."""
+"""The checks that look at the network: in a container without its node's network they would look at the wrong one."""
 
 LATE = "run the doctor again with `--within 15`: what does not answer is named then"
-"""What to do about one of these that has not come in time, though EC2 answers: one call hangs, which is given up by
-itself a second after the doctor ends.
+"""What to do about a check that has not ended in time although EC2 answers: one of its calls hangs, and would time out
+a second after the doctor ends.
 """
 
 
 def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within: float) -> list[Finding]:
-    """What these checks find within so many seconds, in the order of the checks; never raises."""
+    """What these checks find ``within`` so many seconds, in the order of the checks; never raises."""
     told: SimpleQueue[tuple[str, list[Finding]]] = SimpleQueue()
     deadline, found = time.monotonic() + within, dict[str, list[Finding]]()
     asked = [check for check in checks if check.name in LOOKS]
@@ -77,7 +77,7 @@ def examine(facts: Facts, checks: Collection[Check] = finding.CHECKS, *, within:
 def _by_another_network(
     found: Mapping[str, list[Finding]], network: Future[HostError | None], deadline: float
 ) -> dict[str, list[Finding]]:
-    """What counts in place of what was found, where that is of another network than the node's; by the check's name."""
+    """By check name, the findings to replace those found if this container has not its node's network; else none."""
     try:
         error = network.result(timeout=max(0.0, deadline - time.monotonic()))
     except Late:
@@ -90,8 +90,8 @@ def _by_another_network(
 
 
 def _late(check: Check, missing: Collection[Check], within: float) -> Finding:
-    """The finding for a check that did not end in time: a failure of IMDS or EC2 if that itself did not answer;
-    otherwise not known, perhaps because of these.
+    """The finding for a check that did not end in time: a failure for the check of IMDS, or of EC2 while IMDS answers;
+    otherwise not known, perhaps because of these two.
     """
     said = f"no answer within {within:g} s"
     silent = next((each for each in (finding.IMDS, finding.EC2) if each in missing), None)

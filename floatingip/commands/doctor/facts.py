@@ -1,7 +1,7 @@
 """
 The facts that the checks need, each asked for only once: who this node is, what EC2 shows, who else answers.
 
-Whatever can hang is given up by the edges' own timeouts, which together are shorter than the time the doctor waits.
+A call that hangs is ended by the timeouts of the edges, which together are shorter than the time the doctor waits.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class NotKnown(Exception):
 
 
 class NoWorker(NotKnown):
-    """The doctor runs elsewhere, where only what EC2 tells can be known."""
+    """The doctor does not run on a worker: only what EC2 tells can be known."""
 
     def __init__(self) -> None:
         super().__init__("this is no worker", "run the doctor on one")
@@ -57,8 +57,8 @@ class NoWorker(NotKnown):
 class Facts:
     """The facts for one run of the doctor; may be used from all its threads.
 
-    ``service`` makes probers of NodePorts, None where none is checked.  ``region`` and ``vpc_id`` are given where this
-    is no worker.
+    ``service`` makes probers of NodePorts, None if no NodePorts are checked.  ``region`` and ``vpc_id`` are given if
+    this is no worker.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class Facts:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """What was reserved."""
+        """The reserved addresses, by the settings."""
         return self.settings.floating_ips
 
     # Who this node is.
 
     @once
     def identified(self) -> tuple[Identity, float]:
-        """IMDS' answer, and the seconds that it took.  Raises ``MetadataError``."""
+        """IMDS' answer, and how many seconds it took.  Raises ``MetadataError``."""
         began = time.monotonic()
         return Imds().identity(), time.monotonic() - began
 
@@ -101,14 +101,14 @@ class Facts:
 
     @property
     def is_elsewhere(self) -> bool:
-        """The user has said all that IMDS would tell, as where this is no worker: so IMDS is not asked, which on a
-        laptop is silent for longer than anybody waits.
+        """The user has given all that IMDS would tell, as if this is no worker.  Then IMDS is not asked: on a laptop it
+        is silent for longer than anybody waits.
         """
         return bool(self._region and self._vpc_id and self.settings.name)
 
     @once
     def network(self) -> HostError | None:
-        """That this container has not its node's network; None where it has, or that is not known."""
+        """The error that this container has not its node's network; None if it has, or that is not known."""
         try:
             check_network(self.me.mac)
         except HostError as error:
@@ -121,7 +121,7 @@ class Facts:
 
     @once
     def ec2(self) -> tuple[Cloud, Inspection]:
-        """EC2 as the agent asks it, and as only the doctor does: by one client, which takes long to make."""
+        """EC2 as the agent asks it, and as only the doctor does, both by one client, since that takes long to make."""
         region, vpc_id = self._where()
         groups = self.settings.security_groups or (() if self.is_elsewhere else self.me.security_groups)
         made = client(region, PATIENCE)
@@ -134,7 +134,7 @@ class Facts:
 
     @property
     def inspection(self) -> Inspection:
-        """EC2, as the doctor alone asks it."""
+        """EC2, as only the doctor asks it."""
         return self.ec2[1]
 
     def _where(self) -> tuple[str, str]:
@@ -144,9 +144,9 @@ class Facts:
 
     @once
     def seen(self) -> Seen:
-        """One look, as the agent makes it."""
+        """One look at EC2, as the agent makes it."""
         me = "" if self.is_elsewhere else self.me.instance_id
-        # Without an instance of its own there is none to describe: the empty id counts as known.
+        # Outside a worker there is no own instance to describe: the empty id counts as known.
         known, judged = (frozenset[str](), frozenset((me,))) if me else (frozenset((me,)), frozenset[str]())
         question = Question(time.monotonic(), me, self.settings.name, known, judged, need_subnets=True)
         return look(self.cloud, self.settings, question)
@@ -186,7 +186,7 @@ class Facts:
 
     @once
     def plumbings(self) -> tuple[Plumbing, ...]:
-        """The plumbing that an agent on this node would want now; nothing of it is done."""
+        """The plumbing that an agent on this node would want now; none of it is applied."""
         seen = self.seen
         agent = Agent(self.settings, self.me, observes=True, started_at=seen.asked_at, chance=lambda low, _high: low)
         effects = agent.handle([Looked(seen)], seen.asked_at, time.time())
@@ -204,7 +204,7 @@ class Facts:
         return tuple(eni for eni in self.ours if _instance(eni.attachment) == self.me.instance_id)
 
     def holder(self, target: Target) -> str:
-        """The instance that EC2 shows with the address, empty where it shows none."""
+        """The instance that EC2 shows with the address; empty if it shows none."""
         eni = self.seen.enis.get(target)
         return _instance(eni.attachment) if eni is not None and eni.id in self.seen.ours else ""
 
@@ -215,7 +215,7 @@ class Facts:
 
     @once
     def slots(self) -> int:
-        """ENIs that this instance may have.  Raises ``CloudError``."""
+        """How many ENIs this instance may have.  Raises ``CloudError``."""
         return self.cloud.describe_slots(self.instance.type)
 
     @property
@@ -235,7 +235,7 @@ class Facts:
 
     @once
     def reserved(self) -> Mapping[str, tuple[Network, ...]]:
-        """Ranges by subnet, of those where the addresses belong.  Raises ``CloudError``."""
+        """The reserved ranges of each subnet that a floating address belongs to, by subnet.  Raises ``CloudError``."""
         subnets = {subnet.id for address in self.addresses if (subnet := address.subnet()) is not None}
         return {subnet_id: self.cloud.describe_reservations(subnet_id) for subnet_id in sorted(subnets)}
 
@@ -256,7 +256,7 @@ class Facts:
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """The IP versions of these; of an Elastic IP it is IPv4."""
+        """The IP versions of the targets; an Elastic IP counts as IPv4."""
         return tuple(sorted({address.version for address in self.carried})) or (4,)
 
     # Who else answers.
@@ -283,7 +283,7 @@ class Facts:
 
     @once
     def met(self) -> tuple[Met, ...]:
-        """How the other workers answer, first those that hold an address."""
+        """How the other workers answer; those that hold an address come first."""
         ranked = sorted(self.others, key=lambda each: (each.instance.id not in self.holders, each.instance.id))
         port, me, own, holders = self.settings.port, self.me.instance_id, self.me.address, self.holders
         return tuple(

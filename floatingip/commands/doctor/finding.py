@@ -11,8 +11,8 @@ from floatingip.edges.control_group import CPU_HINT
 
 
 def parted(sentence: str) -> tuple[str, str]:
-    """What is so, and what to do about it: a sentence of the agent's has both, with a semicolon between them, as the
-    text of an error has (errors.py); what to do is empty where it does not say.
+    """A sentence of the agent, as two parts: what is so, and what to do about it.  A semicolon is between them, as in
+    the text of an error (errors.py); the second part is empty if the sentence does not say what to do.
     """
     what, _, remedy = sentence.partition("; ")
     return what, remedy
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor: what is so, why that matters, and, unless all is well, what to do.
+    """One line of the doctor: what is so, why that matters, and, if something is wrong, what to do.
 
     ``is_known`` is false for what could not be found out.
     """
@@ -41,7 +41,7 @@ class Finding:
     is_known: bool = True
 
     def line(self) -> str:
-        """The line for people; why it matters is left out where all is well, or where the finding is not known."""
+        """The line for people, without why it matters if all is well, or if it is not known how things are."""
         said = f"{self.verdict:4}  {self.check}: {printable(self.what)}"
         if self.verdict is Verdict.OK:
             return said
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: ``why`` it matters, and the general ``remedy``, where a finding has no better one."""
+    """One check: ``why`` it matters, and the ``remedy`` for findings that have no better one."""
 
     name: str
     why: str
@@ -75,7 +75,7 @@ class Check:
         return Finding(self.name, Verdict.FAIL, what, self.why, remedy or self.remedy)
 
     def failing(self, sentence: str) -> Finding:
-        """It does not work, as a sentence of the agent's says."""
+        """It does not work; ``sentence`` is the agent's, with what is wrong and what to do (`parted`)."""
         return self.fail(*parted(sentence))
 
     def unknown(self, reason: str, remedy: str = "") -> Finding:
@@ -245,9 +245,9 @@ CHECKS = (
     WORKERS, PORT, ICMP, RULES, OBSERVER, CAPABILITIES, CPU, NFT, FORWARDING, RP_FILTER, LINKS, ROUTING, MARKS,
     FIREWALL, CONNTRACK, KUBE_PROXY, API_SERVER, ROLE, NODE_PORT,
 )  # fmt: skip
-"""All of them, in the order in which they are told."""
+"""All checks, in the order in which they are reported."""
 
 
 def failed(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings that say that something does not work."""
+    """Those findings that say that something does not work."""
     return [finding for finding in findings if finding.verdict is Verdict.FAIL]

@@ -16,16 +16,16 @@ from floatingip.core.probe import NodePort
 from floatingip.core.word import RESERVED, Status
 
 ALIVE = "look whether that instance lives; if it does, "
-"""How a remedy begins where nothing answers at all: perhaps no security group is closed, but the machine is off."""
+"""How a remedy begins if nothing answers at all: the reason may be a machine that is off, not a security group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
     """Another worker of the cluster in this node's zone, as it answers this node.
 
-    ``refused``: it refused the connection to the observers' port.  ``pinged`` is None where this node can send no
-    pings.  ``holds``: EC2 shows a floating address there.  ``led_here``: this node itself answers what it sends to that
-    port.
+    ``refused``: it refused the connection to the observers' port.  ``pinged``: it answered a ping, None if this node
+    cannot send pings.  ``holds``: EC2 shows a floating address there.  ``led_here``: what this node sends to that port
+    never leaves it; the node answers itself.
     """
 
     worker: Worker
@@ -37,17 +37,17 @@ class Met:
 
     @property
     def named(self) -> str:
-        """For people."""
+        """The worker's name for people."""
         return f"{self.worker.instance.id} ({self.worker.instance.address})"
 
     @property
     def admits(self) -> bool:
-        """Something came back from the observers' port."""
+        """Whether anything came back from the observers' port."""
         return self.status is not None or self.refused
 
     @property
     def observes(self) -> bool:
-        """An observer runs there, or should."""
+        """Whether an observer runs there, or should."""
         return self.holds or self.status is not None
 
 
@@ -55,9 +55,9 @@ class Met:
 class Reached:
     """A floating address that another node holds, as it answers this node.
 
-    ``knocked``: it answers TCP on the observers' port.  ``sight`` is whether its holder reaches this node's observer
-    from it; UNTRIED where none runs here, or the holder did not tell.  ``led_here``: this node itself answers what it
-    sends to that port.
+    ``knocked``: it answers TCP on the observers' port.  ``sight``: whether its holder reaches this node's observer from
+    it; UNTRIED if no observer runs here, or the holder did not tell.  ``led_here``: what this node sends to that port
+    never leaves it; the node answers itself.
     """
 
     address: Address
@@ -70,7 +70,7 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """An address that a node carries, with the security groups of the interface by which it does."""
+    """An address that a node carries, with the security groups of the interface that has it."""
 
     name: str
     end: End
@@ -94,7 +94,7 @@ def workers(met: Sequence[Met], zone: str, number: int, *, is_deployed: bool) ->
 
 
 def port(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterator[Finding]:
-    """The observers' port is open, from this node to each other one, and back."""
+    """The observers' port is open from this node to each other one, and back."""
     remedy = f"let the workers' security group admit TCP {number} from itself"
     admitting = [each.named for each in met if each.admits]
     astray = [each.named for each in met if each.led_here]
@@ -122,7 +122,7 @@ def port(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterato
 
 
 def icmp(met: Sequence[Met], reached: Sequence[Reached], number: int) -> Iterator[Finding]:
-    """Pings are answered by each other worker, and by the addresses that they hold."""
+    """Each other worker answers pings, and so do the floating addresses that they hold."""
     if any(each.pinged is None for each in met) or any(each.pinged is None for each in reached):
         yield ICMP.unknown("this node can send no pings")
         return
@@ -156,12 +156,13 @@ def rules(
     number: int,
     node_ports: Iterable[NodePort] = (),
 ) -> Iterator[Finding]:
-    """EC2's rules admit the same, and clients to the NodePorts; ``own`` is this node at each of its addresses.
+    """EC2's rules admit the observers' port and pings between workers, and clients to the NodePorts.
 
-    What it has no address of the same IP version for, it neither reaches nor is reached by.
+    ``own`` is this node, once for each of its addresses.  Nodes without an address of the same IP version do not reach
+    each other, so such pairs are not checked.
     """
     if isinstance(found, CloudError):
-        # The pods need this permission for nothing else, so their policy does not have it.
+        # The pods need this permission for nothing else, so their IAM policy does not have it.
         denied = isinstance(found, Denied)
         said = f"not known by rules ({found.args[0]}), but by packets: see icmp and port"
         yield RULES.ok(said) if denied else RULES.warn(said)
@@ -227,7 +228,7 @@ def node_port(
             )
     for each in asked:
         text = f"{each.port}{f' ({each.service})' if each.service else ''}"
-        # A Service of IPv6 alone, as in a cluster of IPv6, has its NodePort at no IPv4 address.
+        # An IPv6-only Service, as in an IPv6 cluster, has its NodePort at no IPv4 address.
         here = [address for address in own if address.version in each.versions]
         at = {name: address for name, address in floating.items() if address.version in each.versions}
         at = {**({"this node": here[0]} if here else {}), **at}

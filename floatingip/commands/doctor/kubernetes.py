@@ -9,11 +9,11 @@ from floatingip.core.errors import ServicesUnknown
 from floatingip.core.node import OwnPod
 
 AGAIN = "run the doctor again; does it stay so, look at the control plane"
-"""What to do about an answer that is no refusal: an API server that is overloaded, or about to end, tells nothing."""
+"""What to do about an error that is no refusal: an API server that is overloaded, or about to end, does not say why."""
 
 
 def api_server(own: OwnPod) -> Iterator[Finding]:
-    """The API server answers, whatever it says."""
+    """The API server answers, with whatever result."""
     if own.answered:
         yield API_SERVER.ok("it answers")
     elif own.unset:
@@ -23,7 +23,7 @@ def api_server(own: OwnPod) -> Iterator[Finding]:
 
 
 def role(own: OwnPod, services: ServicesUnknown | None) -> Iterator[Finding]:
-    """To get the own pod and to list the namespace's Services, by doing so; ``services`` is why that failed."""
+    """The role allows to get the own pod and to list Services: both were tried; ``services`` is why the list failed."""
     if not own.answered:
         yield ROLE.unknown("the API server has not answered")
         return

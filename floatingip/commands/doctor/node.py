@@ -1,4 +1,4 @@
-"""What this node's kernel says, and what others have made of it."""
+"""What this node's kernel says, and what other programs have configured in it."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ from floatingip.core.errors import HostError
 from floatingip.edges.kernel.inspection import IPVS_LINK
 
 NEARLY_FULL = 0.9
-"""From such a share of conntrack's table on it is nearly full: a burst of connections fills the rest."""
+"""The share of conntrack's table from which it counts as nearly full: a burst of connections fills the rest."""
 
 STRICT = 1
-"""rp_filter: the source must be reachable by the link itself.  The kernel uses the larger of a link's and `all`."""
+"""The value of rp_filter with which a packet's source must be reachable by the link that it came from.  The kernel uses
+the larger of the link's value and that of `all`.
+"""
 
 
 def capabilities(lacking: Sequence[str]) -> Iterator[Finding]:
-    """Of this process, which the observer's container has as well."""
+    """The capabilities that this process is ``lacking``; the observer's container has the same."""
     yield CAPABILITIES.fail(f"this process lacks {', '.join(lacking)}") if lacking else CAPABILITIES.ok("all there")
 
 
 def cpu(slowed: str) -> Iterator[Finding]:
-    """``slowed`` is what a limit means that this container, which is the observer's, has; empty without one."""
+    """``slowed`` says what this container's CPU limit causes, empty if it has none; it is the observer's container."""
     yield CPU.warn(slowed) if slowed else CPU.ok("no limit that would slow it, as far as its control group tells")
 
 
 def nft(trouble: HostError | None) -> Iterator[Finding]:
-    """The command is there, and the kernel answers it."""
+    """The command `nft` is there, and the kernel answers it."""
     if trouble is None:
         yield NFT.ok("nft lists tables")
     else:
@@ -48,7 +50,7 @@ def nft(trouble: HostError | None) -> Iterator[Finding]:
 
 
 def forwarding(by_version: Mapping[int, bool]) -> Iterator[Finding]:
-    """For each IP version among the addresses."""
+    """Whether the kernel forwards packets, by IP version of the addresses."""
     names = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
     for version, forwards in by_version.items():
         if forwards:
@@ -60,9 +62,9 @@ def forwarding(by_version: Mapping[int, bool]) -> Iterator[Finding]:
 def rp_filter(
     values: Mapping[str, int | None], filtered: Sequence[str] = (), wanting: Sequence[str] = ()
 ) -> Iterator[Finding]:
-    """``values`` are those of `all`, and of the links of our interfaces with IPv4, none for IPv6, which has no such
-    setting; ``filtered`` are links of pods whose replies
-    are dropped once they have our mark; ``wanting`` are chains that drop what has not its way back by the same link.
+    """``values`` are those of `all` and of the links of our interfaces with IPv4 (IPv6 has no such setting).
+    ``filtered`` are links of pods whose replies are dropped once they have our mark.  ``wanting`` are chains that
+    drop packets whose way back is not by the link that they came in by.
     """
     if wanting:
         yield RP_FILTER.warn(
@@ -84,8 +86,8 @@ def rp_filter(
 
 
 def links(found: Mapping[str, Sequence[str]], absent: Sequence[Eni]) -> Iterator[Finding]:
-    """What others have put on our links, by link; ``absent`` are interfaces that EC2 shows on this node, and of which
-    the kernel has no link.
+    """What other programs have put on our links, by link; ``absent`` are interfaces that EC2 shows on this node, but
+    for which the kernel has no link.
     """
     for eni in absent:
         yield LINKS.warn(
@@ -102,8 +104,8 @@ def links(found: Mapping[str, Sequence[str]], absent: Sequence[Eni]) -> Iterator
 
 
 def routing(problems: Sequence[str], strays: Sequence[str] = ()) -> Iterator[Finding]:
-    """What is in the way of our routes, rules and probes, in sentences; ``strays`` are of floatingip's protocol, and
-    for none of these addresses.
+    """What is in the way of our routes, rules and probes, in sentences; ``strays`` are routes and rules that have
+    floatingip's protocol, but are for none of these addresses.
     """
     for problem in problems:
         yield ROUTING.failing(problem)
@@ -117,8 +119,8 @@ def routing(problems: Sequence[str], strays: Sequence[str] = ()) -> Iterator[Fin
 
 
 def marks(users: Sequence[str], bits: int, unread: Sequence[str], passing_by: Sequence[str] = ()) -> Iterator[Finding]:
-    """Who else uses our bits; ``unread`` are tables whose rules are not known, and ``passing_by`` what sends packets on
-    that meet no mark.
+    """Who else uses our ``bits`` of the mark; ``unread`` are tables whose rules could not be read, ``passing_by`` what
+    forwards packets past the rules that set the mark.
     """
     if passing_by:
         yield MARKS.warn(
@@ -137,8 +139,8 @@ def marks(users: Sequence[str], bits: int, unread: Sequence[str], passing_by: Se
 
 
 def firewall(dropping: Sequence[str], unread: Sequence[str]) -> Iterator[Finding]:
-    """``dropping`` are chains of others that drop what they do not let pass: nobody can tell what that is; ``unread``
-    are tables whose rules are not known.
+    """``dropping`` are other programs' chains that drop by default: it is not known which packets they let pass.
+    ``unread`` are tables whose rules could not be read.
     """
     if dropping:
         yield FIREWALL.warn(f"what they do not let pass is dropped by {', '.join(dropping)}")
@@ -152,14 +154,14 @@ def firewall(dropping: Sequence[str], unread: Sequence[str]) -> Iterator[Finding
 
 
 def conntrack(used: int, most: int) -> Iterator[Finding]:
-    """How many connections the kernel follows, and how many it can."""
+    """How many connections the kernel tracks (``used``), and how many it can track (``most``)."""
     said = f"{used} of {most} connections are followed"
     yield CONNTRACK.warn(said) if used >= NEARLY_FULL * most else CONNTRACK.ok(said)
 
 
 def kube_proxy(kept_off: Collection[str], served: frozenset[str] | None, *, has_ipvs: bool) -> Iterator[Finding]:
-    """``served`` are the addresses that nftables mode keeps to, None in another mode; ``kept_off`` says which of ours
-    it does not serve in whatever mode, in sentences.
+    """``served`` are the addresses to which nftables mode restricts NodePorts, None in another mode; ``kept_off`` says,
+    in sentences, which of our addresses kube-proxy does not serve, whichever mode it runs in.
     """
     for sentence in kept_off:
         yield KUBE_PROXY.failing(sentence)

@@ -1,4 +1,4 @@
-"""Questions that several checks need: each is asked once, by whoever needs it first, while the others wait."""
+"""Questions that several checks need: each is asked once, by the first check that needs it, while the others wait."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class once(Generic[T]):
     @overload
     def __get__(self, instance: object, owner: type) -> T: ...
     def __get__(self, instance: object | None, owner: type) -> once[T] | T:
-        """Ask, or wait for who does."""
+        """Ask, or wait for the thread that asks."""
         if instance is None:
             return self
         with _lock:

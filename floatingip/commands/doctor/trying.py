@@ -22,31 +22,31 @@ from floatingip.edges.socket_filter import OWN_ANSWER
 from floatingip.runtime.peers import ask_once
 
 TRIES = 3
-"""Probes of one thing: one lost packet does not mean that a security group is closed."""
+"""How many probes are sent to one target: one lost packet does not mean that a security group is closed."""
 
 APART = 0.1
-"""Seconds between two of them."""
+"""Seconds between two probes."""
 
 TIMEOUT = 0.7
-"""Seconds until one of them counts as lost."""
+"""Seconds after which a probe counts as lost."""
 
 INTRODUCED_WITHIN = 2.0
 """Seconds that an observer may take to learn from EC2 who asks, or a holder to check whether it reaches the asker."""
 
 PAUSE = 0.2
-"""Seconds between two questions meanwhile."""
+"""Seconds between two questions to it meanwhile."""
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
 def beside(job: Callable[[T], U], items: Iterable[T]) -> list[U]:
-    """Do the job for each item, all at the same time; return what came of them, in the items' order."""
+    """Do the job for each item, all at the same time; return the results in the items' order."""
     return [answer.result() for answer in [begin(job, item) for item in items]]
 
 
 def begin(job: Callable[[T], U], item: T) -> Future[U]:
-    """Begin the job in a thread of its own; what comes of it can be waited for."""
+    """Begin the job in a thread of its own; return the future result."""
     return background.begin("doctor-beside", partial(job, item))
 
 
@@ -63,7 +63,7 @@ def meet(worker: Worker, port: int, me: str, *, holds: bool, source: Address | N
 
 
 def _introduced(address: Address, port: int, me: str, source: Address | None) -> Answer:
-    """The word of an observer, which may have to learn from EC2 first who asks."""
+    """The answer of an observer; it is asked again for a while, as it may have to learn from EC2 who asks."""
     ask = partial(ask_once, address, port, me=me, source=source)
     until, answer = time.monotonic() + INTRODUCED_WITHIN, ask()
     while answer.status == RESERVED and time.monotonic() < until:
@@ -76,7 +76,8 @@ def reach(address: Address, target: str, holder: Worker, port: int, me: str, sou
     """Ping a floating address that another worker holds, knock at it, and have its holder check whether it reaches this
     node's observer from there.
 
-    ``me`` is this instance, at its address ``source``, empty where no observer runs here: then the holder is not asked.
+    ``me`` is this instance, ``source`` its address.  ``me`` is empty if no observer runs here: then the holder is not
+    asked.
     """
     pinged = begin(pings, address)
     knocked = begin(_tried, KnockProber(address, port, TIMEOUT))
@@ -99,13 +100,13 @@ def _is_led_here(knock: ProbeResult, pinged: bool | None) -> bool:
 
 
 def pings(address: Address) -> bool | None:
-    """Whether the address answers a ping; None where this node could send none."""
+    """Whether the address answers a ping; None if this node could not send one."""
     outcome = tried(IcmpProber(address, TIMEOUT))
     return None if outcome is ProbeOutcome.FAILED_HERE else outcome is ProbeOutcome.ANSWERED
 
 
 def tried(prober: Prober) -> ProbeOutcome:
-    """Probe a few times: ANSWERED if any probe was, or else what came of the last one."""
+    """Probe a few times: ANSWERED if any probe was, otherwise the outcome of the last one."""
     return _tried(prober).outcome
 
 

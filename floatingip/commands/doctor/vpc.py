@@ -13,7 +13,7 @@ from floatingip.core.model import Allocation, Carry, Network, Target
 
 
 def place(target: Target, impossible: str, subnet: Subnet | None) -> Iterator[Finding]:
-    """Subnet, zone, Outpost, and an Elastic IP's border group; ``impossible`` is the agent's sentence on these."""
+    """Subnet, zone, Outpost, and an Elastic IP's border group; ``impossible`` is what the agent says against them."""
     if impossible:
         yield PLACE.failing(impossible)
     elif subnet is not None:
@@ -21,7 +21,7 @@ def place(target: Target, impossible: str, subnet: Subnet | None) -> Iterator[Fi
 
 
 def owner(target: Target, eni: Eni | None, name: str, mixed: str) -> Iterator[Finding]:
-    """Ours, somebody else's, or nobody's."""
+    """Whether the interface with the address is ours or somebody else's, or there is none."""
     if mixed:
         yield OWNER.failing(Reason.MIXED.value.format(detail=mixed))
     elif eni is None:
@@ -36,7 +36,7 @@ def owner(target: Target, eni: Eni | None, name: str, mixed: str) -> Iterator[Fi
 
 
 def slots(carry: Carry, me: str, total: int, used: int, here: Collection[Eni], count: int) -> Iterator[Finding]:
-    """``used`` of this instance's ``total``; ``here`` are interfaces of ours on it, for ``count`` addresses."""
+    """``used`` of this instance's ``total`` slots; ``here`` are our interfaces on it, for ``count`` addresses."""
     free = max(0, total - used)
     said = f"{free} of {total} ENI slots are free"
     served = len(here) >= (1 if way_to(carry).has_standing_enis else count)
@@ -47,7 +47,7 @@ def slots(carry: Carry, me: str, total: int, used: int, here: Collection[Eni], c
 
 
 def reservation(target: Target, subnet: Subnet, reserved: Iterable[Network], *, is_kept: bool) -> Iterator[Finding]:
-    """``is_kept``: an interface has the address and takes it along."""
+    """``is_kept``: an interface has the address, and keeps it when it moves."""
     if isinstance(target, Allocation) or subnet.network_of(target) is None:
         return
     if any(target in each for each in reserved):
@@ -67,7 +67,7 @@ def source_check(enis: Iterable[Eni]) -> Iterator[Finding]:
 
 
 def no_manage(enis: Collection[Eni]) -> Iterator[Finding]:
-    """What the VPC CNI may take for its own."""
+    """Our interfaces that the VPC CNI may take for its own."""
     bare = [eni.id for eni in enis if eni.tags.get(NO_MANAGE_TAG) != "true"]
     if bare:
         yield NO_MANAGE.fail(f"{', '.join(bare)}: no tag {NO_MANAGE_TAG}=true")
