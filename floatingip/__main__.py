@@ -1,8 +1,8 @@
 """
-Run the command line, with SIGTERM and Ctrl-C caught before the imports that take long.
+Run the command line; SIGTERM and Ctrl-C are caught before the imports, which take long.
 
-As PID 1 a process without a handler loses the signal altogether, also while it imports.  This file can be read by the
-Pythons that are too old for the others, so as to say so.
+A process that is PID 1 and has no handler loses the signal altogether, also while it imports.  This file can be read by
+Pythons that are too old for the other files, so that it can say so.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ with early.ended_by_ctrl_c():
 
     ending.lose_no_interrupt()
 for name in ("stdin", "stdout", "stderr"):
-    if getattr(sys, name) is None:  # whoever started this has closed it, and the next socket would get its number
+    if getattr(sys, name) is None:  # closed by the parent: the next socket would get its number
         setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r" if name == "stdin" else "w"))
 ending.end_in_time(next(iter(sys.argv[1:]), ""), os.environ)
 try:
     code = main()
-except SystemExit as ended:  # argparse's
+except SystemExit as ended:  # raised by argparse
     code = int(ended.code or 0)
-# Python's own end takes away what threads stand on that are in the middle of a call; a crash there would be the exit
-# code.  `attach` was once seen to end by SIGSEGV, most likely so.
+# When Python shuts down, it frees what threads in the middle of a call still use; a crash there would be the exit
+# code.  `attach` was once seen to end by SIGSEGV, most likely because of this.
 for stream in (sys.stdout, sys.stderr):
-    with contextlib.suppress(OSError):  # nobody reads it any more
+    with contextlib.suppress(OSError):  # its reader has gone
         stream.flush()
 os._exit(code)

@@ -1,16 +1,16 @@
 """
-The command line: which commands there are, how each ends, and what is told when it cannot do its work.
+The command line: which commands there are, how each ends, and what is said if it cannot do its work.
 
 ``floatingip attach`` is the init container, ``floatingip observe`` the observer; ``floatingip status`` shows who has
 the addresses, ``floatingip doctor`` says what is wrong, ``floatingip handover`` moves addresses on request,
 ``floatingip pause`` and ``resume`` keep them where they are, ``floatingip release`` cleans up, ``floatingip history``
-tells which moves there were.  Each command's module says its arguments, and runs it.
+shows which moves there were.  Each command's module defines its arguments, and runs it.
 
 Exit codes: 0 done, 1 the doctor found something, 2 settings or usage, 3 EC2, 4 denied by IAM, 5 the address is taken
 by something else, 6 the node's kernel, or no room in a pod for another command, 7 IMDS, 8 a release or handover that
-would be wrong now, 9 the Kubernetes API server, 70 a defect, 74 what it tells cannot be written; 129 ended with its
-terminal, 130 by Ctrl-C and 143 by SIGTERM before it was done, 142 since nobody waits any more in a pod. Of `status`: 0
-all is well, 10 an address is served but not safe, 11 one is down, 12 that is not known of one.
+would be wrong now, 9 the Kubernetes API server, 70 a defect, 74 the output cannot be written; ended before it was done:
+129 with its terminal, 130 by Ctrl-C, 143 by SIGTERM, 142 forgotten in a pod.  Of `status`: 0 all is well, 10 an address
+is served but not safe, 11 an address is down, 12 it is not known whether an address is served.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ COMMANDS = {
     "observe": ("observe", "keep the address on a live node until SIGTERM (the observer)"),
     "history": ("history", "tell which moves there were in the last weeks, the newest last (from a pod of ours)"),
 }
-"""Of each command its module in `commands`, and what it is for."""
+"""By command: its module in `commands`, and what it is for."""
 
 UNWRITTEN = 74
-"""The exit code where nobody reads any more what a command tells, or a disk is full."""
+"""The exit code if a command's output cannot be written: its reader has gone, or a disk is full."""
 
 USAGE = 2
 
@@ -59,17 +59,17 @@ _NO_WRITE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, 
 
 
 class Command(Protocol):
-    """What the module of a command has."""
+    """What each command's module has."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Say which arguments it takes."""
+        """Add the arguments that it takes."""
 
     def run(self, options: argparse.Namespace) -> int:
-        """Do it; the exit code.  Raises FloatingIPError, which is told and has an exit code of its own."""
+        """Run it; return the exit code.  Raises FloatingIPError, which the user sees, and which has an exit code."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong, instead of printing the usage first."""
+    """A parser that says in one line what is wrong, without printing the usage first."""
 
     def error(self, message: str) -> NoReturn:
         """End with the exit code for wrong usage."""
@@ -78,14 +78,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code."""
+    """Run one command; return the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: not every terminal has every character
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: not every terminal has every character
     command = given[0] if given else ""
     try:
         if command in COMMANDS and ending.is_a_persons(command, os.environ):
-            # Before anything is loaded, which is what takes the room.
+            # Checked before anything is loaded, since loading takes the room.
             control_group.take_room(control_group.CONTROL_GROUPS)
         options = _parser(given).parse_args(given)
         code = _module(options.command).run(options)
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FloatingIPError as error:
         complain(command, error)
         return error.exit_code
-    except KeyboardInterrupt as ended:  # by Ctrl-C, or by the signal that it names
+    except KeyboardInterrupt as ended:  # raised by Ctrl-C, or by the signal in its arguments
         return 128 + next(iter(ended.args), signal.SIGINT)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("", "floatingip"):
@@ -103,20 +103,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in _NO_WRITE:
             raise
-        if error.errno != errno.EPIPE:  # that is a reader, such as `head`, who has enough
+        if error.errno != errno.EPIPE:  # EPIPE: a reader, such as `head`, has enough
             complain(command, f"what it tells cannot be written: {error.strerror}")
         return UNWRITTEN
     return code
 
 
 def _parser(given: Collection[str]) -> argparse.ArgumentParser:
-    """Knows all commands, and the arguments of those that are named in what was ``given``."""
+    """The parser of all commands, and of the arguments of those that are named in what was ``given``."""
     parser = Parser(prog="floatingip", description="Keep one reserved VPC address on a live worker.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, text) in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
-        # The other modules stay unloaded: together they take longer than most commands.
+        # The other modules are not loaded: loading all takes longer than most commands do.
         if name in given:
             _module(name).add_arguments(command)
     return parser

@@ -13,11 +13,11 @@ from floatingip.core.settings import shown
 from floatingip.edges import configmap
 
 ELSEWHERE = "outside of a worker give --region and --vpc-id, and set `name` in the settings"
-"""What to do where IMDS does not tell which node this is."""
+"""What to do if IMDS does not tell which node this is."""
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add where the settings are."""
+    """Add the argument that says where the settings are."""
     parser.add_argument(
         "--settings",
         type=Path,
@@ -28,7 +28,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """Add the Region and the VPC, which on a worker need not be given."""
+    """Add the Region and the VPC; on a worker they need not be given."""
     known = {name: os.environ.get(name, "").strip() for name in ("AWS_REGION", "AWS_DEFAULT_REGION")}
     variable = next(filter(known.get, known), "")
     instead = f"; without --region that is {variable} in the environment" if variable else ""
@@ -45,10 +45,10 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def like(pattern: str, what: str) -> Callable[[str], str]:
-    """A type of arguments that must have this form: in a filter of EC2 some characters would be a pattern."""
+    """The type of an argument that must match ``pattern``: an EC2 filter would read some characters as wildcards."""
 
     def taken(text: str) -> str:
-        text = text.strip()  # the last one in a script with Windows' line ends has a carriage return
+        text = text.strip()  # in a script with Windows line ends the last argument ends with a carriage return
         if not re.fullmatch(pattern, text):
             raise argparse.ArgumentTypeError(f"{shown(text)} is not {what}")
         return text
@@ -57,7 +57,7 @@ def like(pattern: str, what: str) -> Callable[[str], str]:
 
 
 def without_it(command: str, rest: Iterable[Target]) -> str:
-    """What to do where one of several addresses keeps a command from the ``rest``; empty where there is none."""
+    """What to do if one of several addresses keeps a command from the ``rest``; empty if there is no rest."""
     named = ",".join(map(str, rest))
     return named and f"to leave it out: `env FLOATING_IP={named} floatingip {command}`"
 

@@ -1,4 +1,4 @@
-"""Whose interfaces a command is about, and how EC2 is asked: on a worker that is found out, elsewhere it is named."""
+"""Which deployment a command is about, and how EC2 is asked: found out on a worker, given as arguments elsewhere."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from floatingip.edges.imds import Imds
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """EC2, the ``name`` that our interfaces are tagged with, their VPC, how they ``carry`` addresses, the observers'
-    ``port``, and ``me``, the instance that this runs on, with its primary ``address``.
+    """One deployment: EC2, the ``name`` that our interfaces are tagged with, their VPC, how they ``carry`` addresses,
+    and the observers' ``port``.  ``me`` is the instance that the command runs on, ``address`` its primary address.
 
-    These two are not known where Region, VPC and name were all given: then IMDS was not asked, and this machine, which
-    may be anybody's, has a clock that is ``ahead`` of EC2's by some seconds.
+    ``me`` is empty and ``address`` None if Region, VPC and name were all given: then IMDS was not asked.  The command
+    may then run on any machine, and ``ahead`` is by how many seconds its clock is ahead of EC2's.
     """
 
     cloud: Cloud
@@ -38,15 +38,15 @@ class Deployment:
     ahead: float = 0.0
 
     def wall(self) -> float:
-        """Unix seconds by EC2's clock, as observers have them: AWS admits a machine whose own is minutes off."""
+        """Unix seconds by EC2's clock, as observers have them: AWS also serves machines whose clock is minutes off."""
         return time.time() - self.ahead
 
 
 def find(settings: Settings, options: argparse.Namespace) -> Deployment:
     """The deployment that these settings and the arguments ``--region`` and ``--vpc-id`` are about.
 
-    Raises ConfigurationError where its name is not known, or there is no such VPC, MetadataError where IMDS does not
-    answer, and CloudError.
+    Raises ConfigurationError if its name is not known, or there is no such VPC; MetadataError if IMDS does not answer;
+    and CloudError.
     """
     check_environment()
     region, vpc_id, name = options.region, options.vpc_id, settings.name
@@ -73,13 +73,13 @@ def find(settings: Settings, options: argparse.Namespace) -> Deployment:
 
 
 def _ahead(inspection: Inspection) -> float:
-    """By how much this machine's clock is ahead of EC2's; nothing where EC2 does not tell.
+    """By how many seconds this machine's clock is ahead of EC2's; 0 if EC2 refuses to tell.
 
-    Raises ``CloudUnavailable`` where EC2 does not answer: it would not do so to what is asked next, either.
+    Raises ``CloudUnavailable`` if EC2 does not answer: it would not answer the next question, either.
     """
     try:
         return insist(inspection.clock)[0] or 0.0
     except CloudUnavailable:
         raise
-    except CloudError:  # a person may not be allowed to ask this, and needs not
+    except CloudError:  # a person may lack the permission for this, and does not need it
         return 0.0

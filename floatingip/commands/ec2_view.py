@@ -1,6 +1,7 @@
-"""What EC2's own answer says to `floatingip status`: where the addresses are, and where there may be observers.
+"""What `floatingip status` learns from EC2 itself: where the addresses are, and where there may be observers.
 
-An interface of ours that cannot be read may have any address that no other one has: then nobody knows where that is.
+If an interface of ours cannot be read, it may have any address that EC2 shows on no other interface: it is not known
+then where that address is.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from floatingip.runtime.look import cannot_be_read
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What EC2 answered, and where there may be observers, by EC2: primary addresses by instance id."""
+    """What EC2 answered, and where there may be observers: primary addresses by instance id."""
 
     view: Ec2View
     addresses: Mapping[str, Address]
@@ -40,7 +41,7 @@ class Shown:
 def ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float, left: Callable[[], float] = lambda: inf) -> Shown:
     """Where EC2 shows the addresses, and the instances that carry them or could.
 
-    Where the addresses are counts also when the instances are not described, for which so many seconds are ``left``.
+    If EC2 does not describe the instances within the seconds that are ``left``, the addresses are returned without.
     Raises CloudError.
     """
     name, calls = settings.name, Calls()
@@ -81,7 +82,7 @@ def ask_ec2(cloud: Cloud, settings: Settings, me: str, wall: float, left: Callab
 
 
 def _described(answer: Future[Mapping[str, Instance]], seconds: float) -> tuple[Mapping[str, Instance], str]:
-    """The instances that EC2 describes within so many seconds, and why it does not; empty where it does."""
+    """The instances that EC2 describes within so many seconds, and why it does not describe them; empty if it does."""
     try:
         return answer.result(timeout=max(0.0, seconds) if isfinite(seconds) else None), ""
     except Late:
@@ -95,7 +96,7 @@ def _is_unread(eni: Eni) -> bool:
 
 
 def _carrier(target: Target, usable: Iterable[Eni]) -> Eni | None:
-    """The interface that has the target: an attached one, where there are several."""
+    """The interface that has the target; if several have it, an attached one."""
     having = (eni for eni in usable if eni.carries(target))
     return min(having, key=lambda eni: (eni.attachment is None, eni.id), default=None)
 
@@ -136,5 +137,5 @@ def _address(
 
 
 def _recorded(key: str, eni: Eni, enis: Iterable[Eni]) -> str:
-    """The value of the ration's tags together: a node records moves on the ENI that it took, or on its standing one."""
+    """The moves in all ration tags as one value: a node records a move on the ENI that it took, or its standing ENI."""
     return ration.merged(each.tags.get(key, "") for each in enis if each is eni or each.standing_for)

@@ -1,6 +1,6 @@
 """
-How a command ends that has begun what nobody may wait for any more: it takes that back, or says how far it came; and
-how one ends that nobody knows of any more.
+How a command ends before it is done.  If it is interrupted, it takes back what it began, or says how far it came.  If
+it runs in a pod and its user has gone, it ends by itself.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ from contextlib import contextmanager, suppress
 from functools import partial
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
-"""Those of a script's time limit, and of a terminal that is closed."""
+"""The signals sent by a script's time limit, and when a terminal is closed."""
 
 AGAIN_AFTER = 0.02
-"""Seconds until a Ctrl-C that Python dropped is raised again: what dropped it is over by then, or drops it anew."""
+"""Seconds until a Ctrl-C that Python dropped is raised again.  If it is dropped once more, this repeats."""
 
 FORGOTTEN_AFTER = 3600
-"""Seconds after which nobody waits any more for a command that `kubectl exec` has begun in a pod."""
+"""Seconds after which a command that `kubectl exec` started in a pod is taken as forgotten: nobody waits for it."""
 
 CONTAINERS = ("attach", "observe")
-"""The commands that nobody waits for: a container runs each."""
+"""The commands that a container runs, so that no person waits for them."""
 
 
 def is_a_persons(command: str, environ: Mapping[str, str]) -> bool:
-    """Whether this is what a person runs in a pod, beside its observer."""
+    """Whether a person runs this command in a pod, beside its observer."""
     return command not in CONTAINERS and "KUBERNETES_SERVICE_HOST" in environ
 
 
 def end_in_time(command: str, environ: Mapping[str, str]) -> None:
-    """In a pod: have this process, which runs a person's command, end when it is forgotten.
+    """In a pod: have this process end after a while if it runs a person's command, which may be forgotten by then.
 
-    Where `kubectl exec` ends without it, as with its terminal or its connection, the container runtime tells the
-    process nothing, and leaves it at a prompt, or at a write that nobody reads, with its share of the memory.  A Ctrl-C
-    that is about to be raised again has the timer before, and ends it sooner.
+    If `kubectl exec` ends first, as when its terminal or its connection is closed, the container runtime tells the
+    process nothing: it would wait forever at a prompt, or at a write that nobody reads, and keep its memory.  A Ctrl-C
+    that is about to be raised again takes over the same timer, and ends the process sooner.
     """
     if is_a_persons(command, environ) and not any(signal.getitimer(signal.ITIMER_REAL)):
         signal.signal(signal.SIGALRM, _forgotten)
@@ -51,8 +51,8 @@ def _forgotten(number: int, _frame: object) -> None:
 
 @contextmanager
 def as_by_ctrl_c() -> Iterator[None]:
-    """Have these signals do what Ctrl-C does, which names them: a KeyboardInterrupt.  One that is ignored, as by nohup,
-    stays so.
+    """Have these signals raise KeyboardInterrupt, as Ctrl-C does, with the signal as its argument.  A signal that is
+    ignored, as by nohup, stays ignored.
     """
     before = {number: found for number in SIGNALS if (found := signal.getsignal(number)) is not signal.SIG_IGN}
     handler = partial(_interrupt, [fd for fd in (1, 2) if os.isatty(fd)])
@@ -67,8 +67,8 @@ def as_by_ctrl_c() -> Iterator[None]:
 
 def _interrupt(terminals: Collection[int], number: int, _frame: object) -> None:
     if number == signal.SIGHUP:
-        signal.signal(number, signal.SIG_IGN)  # both the shell and the kernel send it: the second breaks nothing off
-        for fd in terminals:  # it is closed, and a word that cannot be written there would hide this
+        signal.signal(number, signal.SIG_IGN)  # shell and kernel both send it: the second must not break the clean-up
+        for fd in terminals:  # it is closed: the error of a write to it would hide this interrupt
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, fd)
             os.close(nowhere)
@@ -77,10 +77,10 @@ def _interrupt(terminals: Collection[int], number: int, _frame: object) -> None:
 
 def lose_no_interrupt() -> None:
     """
-    Have no Ctrl-C be lost, nor a signal that does the same, as long as this process lives.
+    Make sure that no Ctrl-C, nor a signal that does the same, is lost as long as this process lives.
 
-    What is raised in a destructor, or in a callback of a weak reference such as ends each import, Python can only print
-    (`sys.unraisablehook`): the command would go on as if nobody had asked it to end.
+    An exception that is raised in a destructor, or in a callback of a weak reference (one runs at the end of each
+    import), Python can only print (`sys.unraisablehook`): the command would go on as if nobody had asked it to end.
     """
     sys.unraisablehook = _come_again
 

@@ -1,7 +1,7 @@
 """
-Handovers that are carried out: ordered, waited for until they are done, and the orders taken back.
+Carry out handovers: order them, wait until they are done, and take the orders back.
 
-Where the addresses are EC2 tells, and how long no observer held one the observers, where they can be asked.
+EC2 tells where the addresses are.  The observers, if they can be asked, tell for how long none of them held one.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ from floatingip.edges.utc import utc
 from floatingip.runtime.look import cannot_be_read
 
 VALID_FOR = 180.0
-"""Seconds for which an order is obeyed: observers in peace look once a minute, and EC2 takes up to one for a move."""
+"""Seconds for which an order is obeyed: an undisturbed observer asks EC2 once a minute, and a move takes EC2 up to a
+minute.
+"""
 
 LOOK_EVERY = 0.5
-"""Seconds between two questions to EC2 whether the address has moved."""
+"""Seconds between two questions to EC2 whether the addresses have moved."""
 
 LISTEN_EVERY = 0.1
 """Seconds between two rounds of questions to the observers."""
 
 GAP_TOLD_WITHIN = 5.0
-"""Seconds to wait, after EC2 shows a move, until the observers have told of it."""
+"""Seconds to wait, after EC2 shows a move, for what the observers tell of it."""
 
 CARRIED_WITHIN = 30.0
-"""The same while the new holder's observer tells that it does not carry the address yet: a slow device takes 20."""
+"""The same while the new holder's observer says that it does not carry the address yet: a slow device takes 20 s."""
 
 
 class Gap:
@@ -48,14 +50,14 @@ class Gap:
         self._taken_at: float | None = None
 
     def hear(self, now: float, *, source_holds: bool, successor_holds: bool) -> None:
-        """Which of the two observers said at ``now`` that its node holds the address."""
+        """Take up which of the two observers said at ``now`` that its node holds the address."""
         if source_holds:
             self._left_at = now
         if successor_holds and self._taken_at is None:
             self._taken_at = now
 
     def seconds(self) -> float | None:
-        """The gap; None while one of the two has not been heard."""
+        """The gap in seconds; None until both observers have been heard."""
         if self._left_at is None or self._taken_at is None:
             return None
         return max(0.0, self._taken_at - self._left_at)
@@ -73,10 +75,11 @@ def carry_out(
 ) -> None:
     """Order the handovers, wait until they are done, and remove the orders.
 
-    Observers tell only peers who holds what; where this runs on no instance they look at EC2 by themselves, up to a
-    minute later.  ``say`` is called with what happens, and ``wait``, again and again, with what is waited for.  Raises
-    ``CloudError`` when an address has not moved in time, or not to whom it was asked for, or can do so no more, or
-    where its new holder's observer tells that it does not carry it.
+    Observers tell only their peers who holds what.  If this does not run on an instance, they are not asked, and see
+    the orders when they next ask EC2 by themselves, up to a minute later.  ``say`` is called with what happens, and
+    ``wait`` repeatedly with what is waited for.  Raises ``CloudError`` if an address has not moved in time, has moved
+    to another node than the one asked for, or can move no more, or if its new holder's observer says that it does not
+    carry it.
     """
     work = _Work(ours, moves, say, now, wall, sleep)
     try:
@@ -87,7 +90,7 @@ def carry_out(
             if now() < look_at:
                 sleep(LISTEN_EVERY)
                 continue
-            look_at, is_over = now() + LOOK_EVERY, work.is_over  # then EC2 is asked all the same: who slept since?
+            look_at, is_over = now() + LOOK_EVERY, work.is_over  # taken before EC2 is asked: this may have slept since
             if not is_over:
                 wait(work.awaited())
             work.look(is_over=is_over)
@@ -98,7 +101,7 @@ def carry_out(
 
 
 class _Work:
-    """Handovers under way: ``left`` are those that are not done, by their targets."""
+    """Handovers under way: ``left`` are those that are not done yet, by target."""
 
     def __init__(
         self,
@@ -125,19 +128,19 @@ class _Work:
         self._observers.find(frozenset(move.source for move in moves), named)
         self._to = next(iter(named), order.ANYBODY)
         could = named or {each for each in self._observers.addresses if any(each != move.source for move in moves)}
-        tell = say if len(could) == 1 else None  # what one of several lacks keeps nobody waiting
+        tell = say if len(could) == 1 else None  # if there are several, what one of them lacks does not matter
         self._successors = [Successor(ours, self._observers, each, tell, now) for each in could]
-        self._nobody = ""  # why nobody could take what is left, as it was said last
+        self._nobody = ""  # why nobody could take the addresses that are left, as last said
         self._orders = Orders(ours, self._deadline, say, sleep, wall)
         self._answered_at = self._began
         self._is_answered, self._unanswered = True, ""
-        self._dropped: list[str] = []  # which somebody else asked for meanwhile, and then no longer
-        self._astray: list[str] = []  # which somebody else took meanwhile, as where the holder died
+        self._dropped: list[str] = []  # targets that another order overruled, which was then taken back
+        self._astray: list[str] = []  # targets that another node than the one asked for took, as when the holder died
         self._uncarried: list[str] = []
 
     @property
     def is_over(self) -> bool:
-        """No order is obeyed any more."""
+        """Whether the orders have expired."""
         return self._wall() > self._deadline
 
     def order(self) -> None:
@@ -154,7 +157,7 @@ class _Work:
         return f"waiting for {where}: {waited:.0f} s so far, up to {at_most:.0f} s more{self._silence()}"
 
     def _silence(self) -> str:
-        """For how long EC2 has not told where all addresses are; empty where it does."""
+        """For how long EC2 has not told where all addresses are, in words; empty if it does."""
         if not self._unanswered:
             return ""
         return f"; EC2 has not told for {self._now() - self._answered_at:.0f} s: {self._unanswered}"
@@ -173,7 +176,7 @@ class _Work:
             gap.hear(self._now(), source_holds=move.source in holders, successor_holds=bool(holders - {move.source}))
 
     def look(self, *, is_over: bool) -> None:
-        """Ask EC2 where the addresses are.  Raises ``CloudError`` where it refuses to tell."""
+        """Ask EC2 where the addresses are.  Raises ``CloudError`` if it refuses to tell."""
         enis, self._unanswered = _shown(self._ours)
         self._is_answered = enis is not None
         if self._is_answered and not self._unanswered:
@@ -183,10 +186,10 @@ class _Work:
             self._follow(target, enis or (), is_over=is_over)
 
     def _follow(self, target: Target, enis: Sequence[Eni], *, is_over: bool) -> None:
-        """Take up where EC2 shows one address."""
+        """Take up where EC2 shows this address."""
         attachment, source = _attachment(enis, target, self._ours.carry), self.left[target].source
         if attachment is None and self._unanswered:
-            return  # an interface that cannot be read may have it
+            return  # an interface that cannot be read may have the address
         is_held = attachment is not None and attachment.status is AttachmentStatus.ATTACHED
         holder = attachment.instance_id if attachment is not None and is_held else ""
         if holder == source and self._orders.stands_none(target):
@@ -203,7 +206,7 @@ class _Work:
             self._say(f"{target}: {self._shown[target]}")
 
     def _arrived(self, target: Target, holder: str, enis: Sequence[Eni], *, is_over: bool) -> None:
-        """EC2 shows another holder: wait a moment for what the observers tell of it, and the move is done."""
+        """EC2 shows another holder: the move is done once the observers have told of it, or after a short wait."""
         since = self._moved_at.setdefault(target, self._now())
         gap = self._gaps[target].seconds()
         lacks = _lacks(self._observers.heard.get(holder), target)
@@ -223,7 +226,7 @@ class _Work:
             self._astray.append(f"{target} on {holder}")
 
     def give_up(self, *, is_over: bool) -> None:
-        """Raises ``CloudError`` where an address is not handed over and it is too late, or who was named takes none."""
+        """Raise ``CloudError`` if an address is not handed over in time, or the node that was named can take none."""
         if not self.left:
             return
         names, gone = ", ".join(str(target) for target in self.left), self._gone()
@@ -239,7 +242,7 @@ class _Work:
             raise CloudError(f"{names}: not handed over within {VALID_FOR:g} s: {where}", "see the observers' logs")
 
     def _gone(self) -> str:
-        """Why nobody of those that were asked takes some address any more; empty where somebody may, or nobody was."""
+        """Why none of the nodes that were asked can take some address any more; empty if one may, or none was asked."""
         why = {each.to: each.gone() for each in self._successors}
         for move in self.left.values():
             could = {to: gone for to, gone in why.items() if to != move.source}
@@ -249,7 +252,7 @@ class _Work:
         return ""
 
     def complain(self) -> None:
-        """Raises ``CloudError`` where all has come to an end, but not to the one that was asked for."""
+        """Raise ``CloudError`` if all is over, but not every handover ended as it was asked for."""
         if self._dropped:
             names = ", ".join(self._dropped)
             raise CloudError(f"{names}: not handed over: no order stands any more", "run handover again")
@@ -271,7 +274,7 @@ class _Work:
             self._say(f"{', '.join(unasked)}: no longer asked for")
         for eni, target in ((self.left[target].eni, target) for target in lasting):
             if eni.standing_for and pause.ends_at(eni.tags, self._wall()) > self._wall():
-                # Nobody sees to it any more (`_keep_paused`).
+                # From now on nothing carries the pause along (`_keep_paused`).
                 self._say(f"{target}: does it move all the same, its pause may end; run `floatingip pause` again")
 
 
@@ -283,10 +286,10 @@ def _keep_paused(
     say: Callable[[str], None],
     sleep: Callable[[float], None],
 ) -> None:
-    """Have a pause go along with the address: a standing ENI that was made since it began does not have its tag.
+    """Carry a pause along with the address: a standing ENI that was created after the pause began lacks its tag.
 
-    Whoever ends or changes it meanwhile writes to all ENIs, and may come before this write: what the one that the
-    address has left says after it counts.
+    A user who ends or changes the pause at the same time writes to all ENIs, perhaps just before this write.  So the
+    ENI that the address has left is read after this write, and what its tag says then counts.
     """
     source = next((eni for eni in enis if eni.id == move.eni.id), None)
     carrier = next(carriers(enis, move.target, ours.carry), None)
@@ -304,7 +307,7 @@ def _keep_paused(
 
 
 def _shown(ours: Deployment) -> tuple[tuple[Eni, ...] | None, str]:
-    """Our ENIs as far as they can be read, None where EC2 does not answer; and why these are not all."""
+    """Our ENIs as far as they can be read, None if EC2 does not answer; and why these are not all of them."""
     try:
         enis = ours.cloud.describe_enis(ours.name)
     except CloudUnavailable as error:
@@ -318,12 +321,12 @@ def _attachment(enis: Iterable[Eni], target: Target, carry: Carry) -> Attachment
 
 
 def carriers(enis: Iterable[Eni], target: Target, carry: Carry) -> Iterator[Eni]:
-    """The ENIs that have the target, and are of the kind by which this deployment carries it."""
+    """The ENIs that have the target, and are of the kind with which this deployment carries addresses."""
     return (eni for eni in way_to(carry).usable(enis) if eni.carries(target))
 
 
 def _lacks(status: Status | None, target: Target) -> str:
-    """Why the observer that said this does not carry the target; empty where it does, or is not heard."""
+    """Why the observer that reported ``status`` does not carry the target; empty if it does, or was not heard."""
     if status is None:
         return ""
     held = status.holds.get(str(target))
@@ -331,7 +334,7 @@ def _lacks(status: Status | None, target: Target) -> str:
 
 
 def _before(move: Handover) -> str:
-    """Where EC2 shows an address that has not moved, in words."""
+    """Where EC2 shows the address as long as it has not moved, in words."""
     return f"{AttachmentStatus.ATTACHED} to {move.source}"
 
 

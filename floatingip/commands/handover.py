@@ -3,8 +3,8 @@
 long no observer held the address.
 
 The order is written to the ENI that has the address (order.py): the standby that it names takes over while the holder
-goes on serving, as when a node announces its end.  Observers see the tag when they ask EC2, after a minute at most;
-those that can be reached are asked to look at once.  At the end the order is removed.
+goes on serving, as when a node announces its end.  Observers see the tag when they ask EC2, at least once a minute;
+those that can be reached are told to ask at once.  At the end the order is removed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from floatingip.runtime.look import read_in_full
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Whose addresses, where to, and whether in earnest."""
+    """Add the arguments that say which addresses move, where to, and whether this is only a check."""
     arguments.add_settings(parser)
     parser.add_argument(
         "--to",
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 class HandoverRefused(FloatingIPError):
-    """Nobody would take the addresses over now: nothing was ordered."""
+    """No node would take the addresses over now: nothing was ordered."""
 
     exit_code = 8
 
@@ -77,8 +77,8 @@ class HandoverRefused(FloatingIPError):
 def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -> tuple[Handover, ...]:
     """The handovers of those addresses that another instance than ``to`` holds.
 
-    Raises ``ConfigurationError`` when nobody holds one: then there is nothing to hand over; and ``CloudUnavailable``
-    when the interface that has one cannot be read.
+    Raises ``ConfigurationError`` if nobody holds one of the addresses, since then there is nothing to hand over, and
+    ``CloudUnavailable`` if the interface that has one cannot be read.
     """
     enis = ours.cloud.describe_enis(ours.name)
     read = [eni for eni in enis if not eni.unread]
@@ -86,7 +86,7 @@ def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -
     moves = {target: Handover(target, eni, to) for target, eni in having.items() if eni is not None and _is_held(eni)}
     for target in (each for each in having if each not in moves):
         if having[target] is None:
-            read_in_full(enis)  # one that cannot be read may have it
+            read_in_full(enis)  # an interface that cannot be read may have it
         otherwise = carried_otherwise(enis, target, ours.carry) or (
             stranger(ours.cloud, ours.name, target) if having[target] is None else ""
         )
@@ -96,7 +96,7 @@ def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -
 
 
 def _not_held(eni: Eni | None) -> str:
-    """Why nothing can be handed over of what no node holds."""
+    """Why an address that no node holds cannot be handed over."""
     if eni is None or eni.attachment is None:
         return "no node holds it now; nothing to hand over"
     return f"EC2 shows it {eni.attachment.where}; run it again once that has ended"
@@ -109,8 +109,8 @@ def _is_held(eni: Eni) -> bool:
 def instance_named(cloud: Cloud, node: str) -> str:
     """The id of the instance that ``node`` names by its id, its primary address or its private DNS name.
 
-    That name may begin with the id, and by such a one EC2 does not find it ("EC2 instance hostname types", EC2 User
-    Guide).  Raises ``ConfigurationError`` when there is no such instance that lives.
+    The DNS name may begin with the instance id; EC2 finds no instance by such a name ("EC2 instance hostname types",
+    EC2 User Guide).  Raises ``ConfigurationError`` if no living instance has that name.
     """
     named = node.partition(".")[0]
     found = cloud.describe_instances(frozenset((named,))).get(named) if is_instance_id(named) else None
@@ -131,10 +131,10 @@ def check(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Find out whether somebody would take the addresses over; return why that is not known, empty where it is.
+    """Find out whether some node would take the addresses over; return why that is not known, empty if it is known.
 
-    Raises ``HandoverRefused`` when nobody would.  Where no observer can be reached at all, as from outside of the VPC,
-    the silence of one says nothing.  ``say`` is told who holds what, and whether each other node would take it.
+    Raises ``HandoverRefused`` if none would.  If no observer at all can be reached, as from outside the VPC, the
+    silence of one says nothing.  ``say`` is called with who holds what, and whether each other node would take it.
     """
     observers = Observers(ours, now, sleep)
     observers.find(frozenset(move.source for move in moves), frozenset(move.to for move in moves) - {order.ANYBODY})
@@ -148,7 +148,7 @@ def check(
                 return f"no observer can be reached from here, so whether one on {move.to} would obey is not known"
             if problem := observers.problem(move.to):
                 raise HandoverRefused(f"--to {move.to}: {problem}", "nothing was ordered")
-            enis = {each.eni.id for each in moves}  # addresses that share one move together
+            enis = {each.eni.id for each in moves}  # addresses that share an ENI move together
             if (free := observers.room(move.to)) is not None and free < len(enis):
                 said = f"--to {move.to}: it has room for {free} of the {len(enis)} interfaces that have the addresses"
                 raise HandoverRefused(said, "name fewer by FLOATING_IP; nothing was ordered")
@@ -166,7 +166,7 @@ def check(
 
 
 def _found(observers: Observers, moves: tuple[Handover, ...]) -> Iterator[str]:
-    """A line for each address, saying who holds it, and for each other node, saying whether it would take one."""
+    """A line for each address, with who holds it, and one for each other node, with whether it would take it."""
     for move in moves:
         yield f"{move.target}: {observers.nodes.get(move.source, move.source)} holds it"
     holders = {move.source for move in moves}

@@ -25,7 +25,7 @@ _NOBODY = "-"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which moves are shown, and how."""
+    """Add the arguments that say which moves are shown, and how."""
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument(
         "--address", type=_address, default="", metavar="ADDRESS", help="of this floating address or allocation only"
@@ -49,12 +49,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def nothing(kept: int) -> str:
-    """What stands in the place of a table without moves, where so many are ``kept`` in all."""
+    """What is shown instead of an empty table, if ``kept`` moves are kept in all."""
     return f"none of the {kept} moves that are kept is of that address and time" if kept else "no move is kept yet"
 
 
 def _address(text: str) -> str:
-    """The address as moves have it: one of IPv6 may be written in several ways."""
+    """The address as moves are recorded with it: an IPv6 address can be written in several ways."""
     text = text.strip()  # as in arguments.like
     try:
         return str(ip_address(text))
@@ -70,7 +70,7 @@ def _since(text: str) -> float:
 
 
 def since(text: str, now: float) -> float:
-    """Unix seconds of a time, or of a span before ``now``.  Raises ValueError for anything else."""
+    """The Unix seconds that ``text`` names: a time, or a span before ``now``.  Raises ValueError for anything else."""
     if span := re.fullmatch(r"([0-9]{1,6})([mhdw])", text):
         return now - int(span[1]) * _UNITS[span[2]]
     moment = datetime.fromisoformat(text)

@@ -1,8 +1,8 @@
 """
-How a command insists on what EC2 throttles, as it does while a whole fleet is in trouble: it waits, says so, and asks
-again.
+How a command repeats a call that EC2 throttles, as it does while a whole fleet is in trouble: it waits, says so, and
+calls again.
 
-Only what EC2 says it has not done is done again: after any other failure it may have been done (R8).
+Only a throttled call is repeated, since EC2 surely has not done it.  After any other failure EC2 may have (R8).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from floatingip.commands.complaint import complain
 from floatingip.core.errors import Throttled
 
 PAUSES = (1.0, 2.0, 4.0, 8.0)
-"""Seconds between the tries: EC2 lets some calls pass each second, and nobody at a terminal waits for much longer."""
+"""Seconds between the tries: EC2 admits some calls each second, and nobody at a terminal waits for much longer."""
 
 T = TypeVar("T")
 
 
 def aloud(text: str) -> None:
-    """Say it on standard error: the output is for what was done."""
+    """Say ``text`` on standard error: standard output is for what was done."""
     complain("", text)
 
 
 def insist(call: Callable[[], T], say: Callable[[str], None] = aloud, sleep: Callable[[float], None] = time.sleep) -> T:
-    """What the call returns; ``say`` is told of each pause.  Raises ``Throttled`` when none of them has helped."""
+    """What the call returns; ``say`` is called with each pause.  Raises ``Throttled`` if the last try was throttled."""
     for pause in PAUSES:
         try:
             return call()

@@ -10,10 +10,10 @@ from floatingip.edges import configmap
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the settings are."""
+    """Add the argument that says where the settings are."""
     arguments.add_settings(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Observe; the exit code.  Raises FloatingIPError."""
+    """Observe; return the exit code.  Raises FloatingIPError."""
     return process.run("observe", configmap.load(os.environ, options.settings), options.settings)

@@ -1,4 +1,4 @@
-"""The observers that a command can ask: those of the nodes that hold addresses, and those that these name."""
+"""The observers that a command can ask: those of the nodes that hold addresses, and the peers that those name."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ from floatingip.core.wording import span
 from floatingip.runtime.peers import ask_once, not_ready, report_of
 
 ASKED_EVERY = 0.1
-"""Seconds until an observer is asked again that has not learned yet who asks."""
+"""Seconds until an observer that has not learned yet who asks is asked again."""
 
 TOO_FAR_AHEAD = 120.0
-"""Seconds by which a node's clock is ahead that would not obey an order for long enough, which lasts for 180."""
+"""Seconds: a node whose clock is this far ahead would obey an order, which lasts for 180, not for long enough."""
 
 INTRODUCED_WITHIN = 3.0
 """Seconds that an observer may take to learn from EC2 who asks."""
 
 
 class Observers:
-    """The holders' observers, and those that they name, as far as EC2 shows them in the same cluster as ``ours``.
+    """The holders' observers, and the peers that they name, as far as EC2 shows them in the same cluster as ``ours``.
 
-    All by instance id: ``addresses`` are of those that tell what they hold; ``answers`` are the first answers of all
-    that were asked; ``heard`` are the words of those that answered when they were asked last (`ask`); ``nodes`` are
-    names for people.
+    All by instance id: ``addresses`` of the observers that tell what they hold; ``answers``, the first answer of each
+    that was asked; ``heard``, what each said that answered when it was last asked (`ask`); ``nodes``, names for people.
     """
 
     def __init__(self, ours: Deployment, now: Callable[[], float], sleep: Callable[[float], None]) -> None:
@@ -73,12 +72,12 @@ class Observers:
                     waiting |= set(answer.status.peers) - tried
 
     def look(self) -> None:
-        """Have them all ask EC2 soon."""
+        """Tell all of them to ask EC2 soon."""
         for address in self.addresses.values():
             ask_once(address, self._port, me=self._me, source=self._ours.address, look=True)
 
     def ask(self, instance_id: str) -> Status | None:
-        """What one says of itself now; None where it is silent, or does not know who asks."""
+        """What that observer says of itself now; None if it is silent, or does not know who asks."""
         self.heard.pop(instance_id, None)
         status = self._ask(instance_id).status
         if status is None or status.instance_id != instance_id:
@@ -87,21 +86,21 @@ class Observers:
         return status
 
     def not_ready(self, instance_id: str) -> str:
-        """Why that one calls itself not ready now; empty where it is ready."""
+        """Why that observer says that it is not ready now; empty if it is ready."""
         return not_ready(self._asked_at[instance_id], self._port, me=self._me, source=self._ours.address)
 
     def is_silent(self, instance_id: str) -> bool:
-        """The node was asked, and did not answer at all, not even by refusing the connection."""
+        """Whether the node was asked and did not answer at all, not even by refusing the connection."""
         answer = self.answers.get(instance_id)
         return answer is not None and answer.status is None and not answer.refused
 
     def room(self, instance_id: str) -> int | None:
-        """How many more ENIs that node could take, as its observer told; None where it did not, or none are needed."""
+        """How many more ENIs that node could take, as its observer told; None if it did not, or none are needed."""
         answer = self.answers.get(instance_id)
         return answer.status.free_slots if answer is not None and answer.status is not None else None
 
     def problem(self, instance_id: str) -> str:
-        """Why the observer there would not take an address over, empty where it would; found out only once."""
+        """Why the observer there would not take an address over, empty if it would; found out only once."""
         if instance_id not in self._problems:
             self._problems[instance_id] = self._find_problem(instance_id)
         return self._problems[instance_id]
@@ -127,7 +126,7 @@ class Observers:
         return f"its observer is not ready: {reason}" if reason else ""
 
     def _ahead(self, address: Address) -> float:
-        """By how many seconds the clock there is ahead of the one by which orders are given; 0 where nobody tells."""
+        """By how many seconds the clock there is ahead of the one by which orders are given; 0 if that is not told."""
         within = 2 * timing.ASK_TIMEOUT
         report = report_of(address, self._port, me=self._me, seconds=within, source=self._ours.address)
         return report.time - self._ours.wall() if isinstance(report, Report) and not report.starting else 0.0
@@ -136,7 +135,7 @@ class Observers:
         return ask_once(self._asked_at[instance_id], self._port, me=self._me, source=self._ours.address)
 
     def _introduce_to(self, instance_id: str) -> Answer:
-        """The first word of an observer, which may have to learn from EC2 first who asks."""
+        """The first answer of an observer; it is asked again for a while, as it may have to learn from EC2 who asks."""
         until, answer = self._now() + INTRODUCED_WITHIN, self._ask(instance_id)
         while self._me and answer.status == RESERVED and self._now() < until:
             self._sleep(ASKED_EVERY)

@@ -2,7 +2,7 @@
 The orders of one `floatingip handover` (core/decision/order.py): written, and taken back at its end.
 
 Somebody else may order another handover of the same address meanwhile.  A tag has one value, so the last order counts;
-whoever ordered before that says so, and leaves it there.
+a command whose order was replaced says so, and leaves the newer order there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from floatingip.edges.utc import utc
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """One address that is to leave the attachment of ``eni``, which has it, for ``to``: an instance, or anybody."""
+    """One address, and the ``eni`` that has it: it is to move from there to the instance ``to``, or to anybody."""
 
     target: Target
     eni: Eni
@@ -39,12 +39,12 @@ class Handover:
 
     @property
     def attachment(self) -> str:
-        """The attachment that it is to leave."""
+        """The attachment that the address is to leave."""
         return self.eni.attachment.id if self.eni.attachment is not None else ""
 
 
 class Orders:
-    """Those that were given, each obeyed until ``deadline`` (Unix seconds); ``say`` is called with what happens."""
+    """The orders given, each obeyed until ``deadline`` (Unix seconds); ``say`` is called with what happens."""
 
     def __init__(
         self,
@@ -62,17 +62,17 @@ class Orders:
         self._sleep = sleep
         self._wall = wall
         self._given: list[Handover] = []
-        self._until: dict[Target, float] = {}  # those that differ from the deadline
+        self._until: dict[Target, float] = {}  # for orders that end before the deadline
         self._before: dict[Target, str] = {}
-        self._overruled: dict[Target, str] = {}  # by what, as it was shown last
+        self._overruled: dict[Target, str] = {}  # the tag value that replaced the order, as last shown
 
     def give(self, move: Handover) -> None:
-        """Order a handover.  Raises CloudError where EC2 does not accept that."""
-        eni = next((eni for eni in self._ask() if eni.id == move.eni.id), move.eni)  # others ask, too, by the second
+        """Order a handover.  Raises CloudError if EC2 does not accept the tag."""
+        eni = next((eni for eni in self._ask() if eni.id == move.eni.id), move.eni)  # others may just have ordered
         before = self._before[move.target] = self._shown(move, eni)
-        if before == self._rendered(move):  # somebody has asked for the same in this very second: two look different
+        if before == self._rendered(move):  # the same order of this very second: make ours differ
             self._until[move.target] = self._deadline - 1.0
-        self._given.append(move)  # before it is: the answer may get lost
+        self._given.append(move)  # before it is given: the answer may get lost
         try:
             self._write(move, self._rendered(move))
         except CloudError as error:
@@ -87,9 +87,9 @@ class Orders:
     def compare(self, enis: Iterable[Eni]) -> None:
         """See in an answer of EC2 whether somebody else has ordered something since.
 
-        Also from another attachment: an ENI keeps its tags when it has moved, and may be asked for again at once.  EC2
-        may show tags late: one that stood there before our own is none of those, and where our own is shown after all,
-        it is the last one.
+        The newer order may name another attachment: an ENI keeps its tags when it moves, and another handover may be
+        ordered at once.  EC2 may show tags late, so the value that was there before our order does not count as a newer
+        one; and if our own order is shown after another one, ours is the last.
         """
         shown = {eni.id: eni for eni in enis}
         for move in (each for each in self._given if each.eni.id in shown):
@@ -104,9 +104,9 @@ class Orders:
                 self._say(f"{target}: by now somebody else asks for it, {_words(value)}")
 
     def take_back(self) -> dict[Target, str]:
-        """Remove them; return why some stay.  That hides neither what has moved, nor why something has not.
+        """Remove the orders; return, by target, why some stay: errors here must not hide what has moved, or why not.
 
-        Nor has anybody to hear of it: what ends a handover is often that its terminal or reader is gone.
+        It works without a reader, too: a handover often ends because its terminal or its output's reader is gone.
         """
         self._say = partial(_even_unheard, self._say)
         stays = dict[Target, str]()
@@ -119,28 +119,28 @@ class Orders:
                     if move.target not in self._overruled:
                         self._write(move, "")
                 except LookAgain:
-                    pass  # the interface is gone, and the order with it
+                    pass  # the interface is gone, and so is the order
                 except CloudError as error:
                     stays[move.target] = str(error)
                 left.pop(0)
-        except KeyboardInterrupt as ended:  # once more: whoever asked wants to go
-            if signal.SIGHUP in ended.args:  # no: that nothing can be written there came before a terminal's own signal
+        except KeyboardInterrupt as ended:  # a second Ctrl-C: the user wants to leave now
+            if signal.SIGHUP in ended.args:  # not the user: the signal of a closed terminal, after its failed write
                 return self.take_back()
             return stays | {each.target: "broken off" for each in left if each.target not in self._overruled}
         return stays
 
     def lasting(self, target: Target) -> bool:
-        """Was it given, and not overruled?"""
+        """Whether its order was given, and not replaced by another."""
         return target not in self._overruled and any(move.target == target for move in self._given)
 
     def stands_none(self, target: Target) -> bool:
-        """Was it overruled, by an order that was taken back since?"""
+        """Whether its order was replaced by another one, which has been taken back since."""
         return self._overruled.get(target) == ""
 
     def _ask(self) -> tuple[Eni, ...]:
         try:
             return insist(partial(self._cloud.describe_enis, self._name), self._say, self._sleep)
-        except CloudError:  # then nobody knows of another order
+        except CloudError:  # then it is not known whether there is another order
             return ()
 
     def _write(self, move: Handover, value: str) -> None:
@@ -151,7 +151,7 @@ class Orders:
         return order.render(move.attachment, move.to, self._until.get(move.target, self._deadline))
 
     def _shown(self, move: Handover, eni: Eni) -> str:
-        """What stands in the tag, in an answer of EC2."""
+        """The value of the order's tag, in an answer of EC2."""
         return eni.tags.get(self._way.of_one(order.TAG, move.target), "")
 
 
@@ -161,7 +161,7 @@ def _even_unheard(say: Callable[[str], None], text: str) -> None:
 
 
 def _words(value: str) -> str:
-    """What a tag's value asks for, from whatever attachment."""
+    """What a tag's value asks for, in words, whichever attachment it names."""
     ordered = order.parse(value, value.partition(">")[0], -inf)
     if ordered is None:
         return f"by `{value}`, which says nothing to an observer"

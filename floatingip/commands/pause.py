@@ -2,7 +2,7 @@
 ``floatingip pause``: keep the addresses where they are during maintenance, by a tag on our interfaces
 (core/decision/pause.py).
 
-Observers ask EC2 at the moment when they judge a holder, so a pause is effective at once.  It ends by itself.
+Observers ask EC2 at the moment when they judge a holder, so a pause takes effect at once.  It ends by itself.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MINUTES = 30
 """Minutes that a pause lasts, unless the user says otherwise."""
 
 LONGEST = 24 * 60
-"""Minutes that it lasts at most."""
+"""The longest pause, in minutes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add for how long, and whose addresses."""
+    """Add the arguments that say for how long, and for which addresses."""
     arguments.add_settings(parser)
     parser.add_argument(
         "--minutes",
@@ -79,16 +79,16 @@ def begin(
 ) -> float:
     """Pause for so many seconds from now; return when that ends, in Unix seconds.
 
-    A pause that is there already is replaced, whether it is longer or shorter.  Raises ConfigurationError where an
-    address has no interface, and CloudError.  ``say`` is told what is waited for, of a longer pause that is replaced,
-    and how far it came if it fails.
+    A pause that is there already is replaced, whether it is longer or shorter.  Raises ConfigurationError if an address
+    has no interface, and CloudError.  ``say`` is called with what is waited for, with a longer pause that is replaced,
+    and, on failure, with how far this came.
     """
     ends_at, targets = int(wall() + seconds), tuple(targets)
     shown = insist(partial(cloud.describe_enis, name), say, sleep)
     enis = _interfaces(shown, targets, carry)
     for target in targets:
         if not any(eni.carries(target) for eni in enis):
-            read_in_full(shown)  # one that cannot be read may have it
+            read_in_full(shown)  # an interface that cannot be read may have it
             otherwise = carried_otherwise(shown, target, carry) or stranger(cloud, name, target)
             said = (
                 f"{target}: {otherwise}" if otherwise else f"{target}: no interface of {name} has it; nothing to pause"
@@ -117,9 +117,9 @@ def end(
     say: Callable[[str], None] = aloud,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """End the pause; return whether there was one.  An address that has lost its interface keeps none paused.
+    """End the pause; return whether there was one.  An address without an interface does not hinder that.
 
-    ``say`` is as above.  Raises ConfigurationError where there is no interface at all, and CloudError.
+    ``say`` is as in `begin`.  Raises ConfigurationError if there is no interface at all, and CloudError.
     """
     targets = tuple(targets)
     shown = insist(partial(cloud.describe_enis, name), say, sleep)
@@ -137,7 +137,7 @@ def end(
 
 
 def _on_its_way(target: Target, enis: Iterable[Eni]) -> str:
-    """Where EC2 shows an address that is on no node now; empty for one on its node, or of which nobody knows."""
+    """Where EC2 shows an address that is on no node now, in words; empty if it is on a node, or that is not known."""
     having = [eni for eni in enis if eni.carries(target)]
     bound = [eni.attachment for eni in having if eni.attachment is not None]
     if any(eni.unread for eni in having) or any(each.status is AttachmentStatus.ATTACHED for each in bound):
@@ -146,19 +146,19 @@ def _on_its_way(target: Target, enis: Iterable[Eni]) -> str:
 
 
 def _interfaces(enis: Iterable[Eni], targets: Collection[Target], carry: Carry) -> list[Eni]:
-    """All interfaces of this deployment: an address that moves between standing ones finds the pause on each.
+    """All interfaces of this deployment that get the tag: all standing ones, as the address may move to any of them.
 
-    To be tagged they need not be read but for their ids, and whose they are.
+    Also those that cannot be read in full: to tag an interface, its id and owner are enough.
     """
     enis = way_to(carry).usable(eni for eni in enis if eni.id)
     return [eni for eni in enis if eni.standing_for or any(eni.carries(target) for target in targets)]
 
 
 def _remarks(shown: Iterable[Eni], enis: Collection[Eni], targets: Collection[Target], carry: Carry) -> Iterator[str]:
-    """What else than was asked for is so now, or perhaps not."""
+    """What the user should know beside what was asked for: other addresses that are paused now, too, or may not be."""
     elastic = {str(address): id_ for eni in enis for address, id_ in eni.elastic.items()}
     there = {str(address) for eni in enis if eni.standing_for for address in (*eni.secondary, *eni.ipv6s)}
-    if any(isinstance(target, Allocation) for target in targets):  # what is not associated waits for one of them
+    if any(isinstance(target, Allocation) for target in targets):  # one without an Elastic IP waits for one of these
         there &= elastic.keys()
     if also := sorted({elastic.get(each, each) for each in there} - {*map(str, targets)}):
         yield f"with `carry: address` that holds for all addresses: for {', '.join(also)}, too"
@@ -174,7 +174,7 @@ def _tag(
     say: Callable[[str], None],
     sleep: Callable[[float], None],
 ) -> None:
-    """Write the tag to all of them; what keeps it from some, be it Ctrl-C, does not hide that others have it."""
+    """Write the tag to all of them; if that fails for some, or Ctrl-C ends it, say which ones have it."""
     left, done = [eni.id for eni in enis], list[str]()
     try:
         while left:

@@ -1,4 +1,4 @@
-"""Is this the right place, and the right name?  What EC2 does not show there reads as if nobody had the addresses."""
+"""Check the place and the name: in a wrong place EC2 shows none of our interfaces, as if nobody had the addresses."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from floatingip.core.wording import printable
 T = TypeVar("T")
 
 Patience = Callable[[Callable[[], T]], T]
-"""How a question is put, and whether again."""
+"""How EC2 is asked, and whether it is asked again."""
 
 
 def check_place(cloud: Cloud, region: str, vpc_id: str, put: Patience[tuple[Subnet, ...]] = insist) -> None:
-    """Raise ConfigurationError where these credentials show no such VPC in that Region; and CloudError.
+    """Raise ConfigurationError if these credentials show no such VPC in that Region; and CloudError.
 
-    Whoever may not ask, as a person need not be allowed to, is believed.
+    If IAM does not allow the question (a person needs no such permission), the place is taken as right.
     """
     try:
         subnets = put(cloud.describe_subnets)
@@ -36,15 +36,15 @@ def check_place(cloud: Cloud, region: str, vpc_id: str, put: Patience[tuple[Subn
 
 
 def stranger(cloud: Cloud, name: str, target: Target, put: Patience[tuple[Eni, ...]] = insist) -> str:
-    """The sentence that an interface of others has this address; empty where none has, or EC2 does not tell.
+    """A sentence for the user if an interface of others has this address; empty if none has, or EC2 does not tell.
 
-    Perhaps the deployment has another ``name``.
+    The deployment may have another ``name`` than the one given.
     """
     if isinstance(target, Allocation):
         return ""
     try:
         found = put(partial(cloud.find_occupants, frozenset((target,))))
-    except CloudError:  # it is a hint, no more
+    except CloudError:  # this is only a hint
         return ""
     for eni in found:
         whose = printable(eni.tags.get(OWNER_TAG, ""))

@@ -1,4 +1,4 @@
-"""The agent of this node as a process, for ``attach`` and ``observe``: put together of its parts, and run."""
+"""The agent of this node as a process, for ``attach`` and ``observe``: assembled from its parts, and run."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ IMDS_RETRY = 2.0
 """Seconds between two tries to learn from IMDS who this node is."""
 
 IMDS_DEADLINE = 300.0
-"""Seconds after which that is given up: then Kubernetes restarts the container, after longer and longer pauses in which
-nobody notices that IMDS answers again.  So they are many, and the manifest's startup probe waits for longer.
+"""Seconds after which that is given up.  Then Kubernetes restarts the container, with ever longer pauses in which
+nobody notices that IMDS answers again.  So this is long, and the manifest's startup probe waits even longer.
 """
 
 THREADS_SWITCH_AFTER = 0.0005
-"""Seconds until a thread that computes lets another one go on (`sys.setswitchinterval`).  Plumbing takes some forty
-short system calls, and with Python's default each of them may wait 5 ms for the thread that reads EC2's answer.
+"""Seconds until a thread that computes lets another one run (`sys.setswitchinterval`).  Plumbing takes some forty short
+system calls; with Python's default, each may wait 5 ms for the thread that parses EC2's answer.
 """
 
 DEFECT = 70
-"""The exit code of a process in which a thread ended by a defect."""
+"""The exit code of a process in which a thread ended because of a defect."""
 
 
 LOG_ENDS_WITHIN = 0.5
-"""Seconds for which this process waits at its end until its last lines are written."""
+"""Seconds for which this process waits, at its end, for its last lines to be written."""
 
 
 def run(command: str, settings: Settings, path: Path) -> int:
     """Run the agent as ``command``; return the exit code.  Raises FloatingIPError.
 
-    ``path`` is where the settings are, which may change meanwhile.
+    ``path`` is where the settings are; they may change meanwhile.
     """
     outlet = Outlet(sys.stdout.fileno())
     try:
@@ -61,7 +61,7 @@ def run(command: str, settings: Settings, path: Path) -> int:
 def _run(command: str, settings: Settings, path: Path, outlet: Outlet) -> int:
     log = Log(outlet, settings.log)
     log.info("settings", command=command, version=__version__, **settings.effective())
-    # Imported late: they take most of the start-up's time, and bad settings are reported without them.
+    # Imported late: they take most of the start-up time, and are not needed to report bad settings.
     from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415
     from floatingip.edges.imds import Imds  # noqa: PLC0415
     from floatingip.edges.kernel import container  # noqa: PLC0415
@@ -108,8 +108,8 @@ def _run(command: str, settings: Settings, path: Path, outlet: Outlet) -> int:
     )
     loop = Loop(settings, me, edges, log, observes=command == "observe")
     sys.setswitchinterval(THREADS_SWITCH_AFTER)
-    # What is loaded by now, mostly EC2's service model, is never freed.  A full garbage collection would walk all of it
-    # and stop every thread for up to 80 ms, most likely while there is much to do, as in a takeover.
+    # What is loaded by now, mostly EC2's service model, is never freed.  A full garbage collection would visit all of
+    # it and stop every thread for up to 80 ms, most likely when there is much to do, as in a takeover.
     gc.freeze()
     threading.excepthook = lambda failed: _die(log, outlet, failed)
     signal.signal(signal.SIGTERM, lambda _number, _frame: loop.stop())
@@ -117,7 +117,7 @@ def _run(command: str, settings: Settings, path: Path, outlet: Outlet) -> int:
 
 
 def _die(log: Log, outlet: Outlet, failed: threading.ExceptHookArgs) -> None:
-    """End the process: an agent that has lost a thread by a defect works only in part; a restarted one is whole."""
+    """End the process: an agent that lost a thread to a defect works only in part; a restarted one is whole again."""
     trace = "".join(traceback.format_exception(failed.exc_type, failed.exc_value, failed.exc_traceback))
     log.error("defect", trace, thread=failed.thread.name if failed.thread else "")
     outlet.end(LOG_ENDS_WITHIN)
@@ -125,20 +125,20 @@ def _die(log: Log, outlet: Outlet, failed: threading.ExceptHookArgs) -> None:
 
 
 def address_in_kubernetes(told: str, own: Address) -> Address | None:
-    """The address that Kubernetes has of this node, as the manifest ``told``, where that is not the node's ``own``."""
+    """The address that Kubernetes has of this node, as the manifest ``told``; None if it is its ``own``, or useless."""
     try:
         address = ip_address(told.strip())
     except ValueError:
         return None
     if isinstance(address, IPv6Address):
         address = address.ipv4_mapped or address
-    # At these a node is asked by nobody else, or at all of its addresses at once.
+    # Nobody else can reach this node at such an address, or it stands for all addresses of the node.
     nobodys = address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local
     return None if address == own or "%" in told or nobodys else address
 
 
 def identity(metadata: Metadata, log: Log) -> Identity:
-    """Ask IMDS who this node is until it answers.  Raises MetadataError where it has not for a while."""
+    """Ask IMDS who this node is until it answers.  Raises MetadataError if it has not answered for a while."""
     deadline, told = time.monotonic() + IMDS_DEADLINE, set[str]()
     while True:
         try:
@@ -147,7 +147,7 @@ def identity(metadata: Metadata, log: Log) -> Identity:
             if time.monotonic() > deadline:
                 raise
             if str(error) not in told:
-                # PLE1205 takes telemetry.Log for logging's: here the second argument is the message.
+                # PLE1205 mistakes telemetry.Log for logging's: here the second argument is the message.
                 log.warning("imds", str(error), retry_in=IMDS_RETRY)
             told.add(str(error))
             time.sleep(IMDS_RETRY)

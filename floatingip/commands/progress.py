@@ -1,4 +1,6 @@
-"""Show how long work goes on and what it waits for: on a terminal by a live line, elsewhere by a line now and then."""
+"""Show for how long work has gone on and what it waits for: in a live line on a terminal, elsewhere in a line now and
+then.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,19 @@ from typing import TextIO
 from floatingip.core.wording import printable
 
 TOLD_EVERY = 10.0
-"""Seconds without any line after which one says what is waited for, where that cannot be shown all the time."""
+"""Seconds without any line after which one says what is waited for, if there is no live line."""
 
 _ERASE = "\r\x1b[K"
-"""Takes the live line off a terminal."""
+"""Erases the live line of a terminal."""
 
 
 def is_live(stream: TextIO) -> bool:
-    """Whether what is there can be taken off again: it is a terminal, and not one that only types."""
+    """Whether a line can be erased there: it is a terminal, and not a dumb one."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class Progress:
-    """Shows progress on ``stream``, ``every`` so many seconds where that is no terminal; ``now`` is the clock."""
+    """Shows progress on ``stream``: if that is no terminal, ``every`` so many seconds.  ``now`` is the clock."""
 
     def __init__(
         self, stream: TextIO = sys.stdout, now: Callable[[], float] = time.monotonic, every: float = TOLD_EVERY

@@ -2,9 +2,9 @@
 ``floatingip release``: detach and delete our interfaces.  Elastic IPs stay allocated.
 
 It first shows what it would do, and asks.  It touches nothing that is not ours, and refuses while an observer still
-answers, which would attach the interfaces again.  It can be repeated: interfaces that are gone already are no error.
-An observer that it cannot reach is noticed by what it does: when an interface is attached again or created anew,
-release stops.
+answers, since that would attach the interfaces again.  It can be repeated: interfaces that are gone already are no
+error.  An observer that it cannot reach is noticed by what it does: when an interface is attached again or created
+anew, release stops.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from floatingip.runtime.look import read_in_full
 from floatingip.runtime.peers import ask_once
 
 LOOK_EVERY = 1.0
-"""Seconds between two questions whether a detach has ended."""
+"""Seconds between two questions to EC2 whether a detach has ended."""
 
 FORCE_AFTER = 30.0
-"""Seconds in ``detaching`` until it is forced: nobody serves by this interface any more."""
+"""Seconds after which a detach that has not ended is forced: nothing is served by this interface any more."""
 
 GIVE_UP_AFTER = 300.0
-"""Seconds for all detaches: EC2 was seen to take over 200."""
+"""Seconds for all detaches together: EC2 was seen to take over 200."""
 
 COMES_BACK_WITHIN = 6.0
-"""Seconds after the end within which an observer that still runs creates an interface anew: its probes are lost, so it
-asks EC2 every second."""
+"""Seconds after the release: an observer that still runs has created an interface anew by then, since its probes are
+lost, so that it asks EC2 every second."""
 
 SCALE = "`kubectl scale deployment floating-ip --replicas 0`"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which interfaces, and whether to ask."""
+    """Add the arguments that say which interfaces to release, and whether to ask first."""
     arguments.add_settings(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and end")
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _agreed(premise: str) -> bool:
-    """Whether the user agrees; without a terminal nobody can, so that is a no, and so is the end of the input."""
+    """Whether the user agrees.  Without a terminal, or at the end of the input, nobody can: that counts as no."""
     try:
         return sys.stdin.isatty() and input(f"{premise}detach and delete these? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
@@ -97,7 +97,7 @@ def _agreed(premise: str) -> bool:
 
 
 class ReleaseRefused(FloatingIPError):
-    """To release now, or to go on with it, would be wrong: an observer still runs."""
+    """It would be wrong to begin the release, or to go on with it: an observer still runs."""
 
     exit_code = 8
 
@@ -106,7 +106,7 @@ class ReleaseRefused(FloatingIPError):
 class Plan:
     """The interfaces that are to be detached and deleted.
 
-    ``targets`` are those that should have no interface at the end; none where only unused interfaces go.
+    ``targets`` should have no interface at the end; empty if only unused interfaces are released.
     """
 
     enis: tuple[Eni, ...]
@@ -121,7 +121,7 @@ class Plan:
             yield f"{eni.id} ({addresses}): {where}delete{kept}"
 
     def undone(self, shown: Iterable[Eni]) -> str:
-        """What somebody has done against this plan meanwhile, by our interfaces that EC2 shows; empty for nothing."""
+        """What somebody has done against this plan meanwhile, as our interfaces in EC2 show; empty if nothing."""
         planned = {eni.id: eni.attachment.id if eni.attachment is not None else "" for eni in self.enis}
         for eni in shown:
             bound = eni.attachment
@@ -136,8 +136,8 @@ class Plan:
 def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) -> Plan:
     """Which of our interfaces to release: the standing ones, and those of the addresses in the settings.
 
-    Or, with ``unused``, those that nothing uses: free standing ones without a floating address, and those of addresses
-    that the settings do not name.
+    With ``unused``, instead, those that nothing uses: free standing ones without a floating address, and those of
+    addresses that the settings do not name.
     """
     ours = read_in_full(cloud.describe_enis(name))
     used = {eni.id for eni in ours if any(eni.carries(target) for target in targets)}
@@ -147,11 +147,12 @@ def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) 
 
 
 def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: str) -> tuple[str, ...]:
-    """Raise ``ReleaseRefused`` when an observer of ours still runs on a node with one of the interfaces, and needs it.
+    """Raise ``ReleaseRefused`` if an observer of ours still runs on a node with one of the interfaces, and needs it.
 
-    It needs all of them; where only unused interfaces go, it needs those by which it holds an address.  An observer
-    that does not know the asker does not say whose it is: it counts as ours, since our interface is there.  Returns the
-    nodes that did not answer at all, or that EC2 does not describe: whether an observer runs there is not known.
+    An observer needs all interfaces on its node; if only unused interfaces are released, it needs those by which it
+    holds an address.  An observer that does not know who asks does not say whose it is: it counts as ours, since our
+    interface is there.  Returns the nodes that did not answer at all, or that EC2 does not describe: whether an
+    observer runs there is not known.
     """
     held: dict[str, list[Eni]] = {}
     for eni in chosen.enis:
@@ -187,7 +188,7 @@ def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: 
 
 
 def _is_held(eni: Eni, status: Status) -> bool:
-    """Whether the observer holds an address by this interface."""
+    """Whether the observer with this ``status`` holds an address by this interface."""
     return any(str(address) in status.holds for address in (eni.address, *eni.ipv6s, *eni.elastic.values()))
 
 
@@ -202,7 +203,7 @@ def stay_gone(
 ) -> None:
     """Watch for a while after the release, and for as long again while EC2 does not answer.
 
-    Raises ``ReleaseRefused`` when an interface is there again, and ``CloudUnavailable`` when EC2 has not answered last.
+    Raises ``ReleaseRefused`` if an interface is there again, and ``CloudUnavailable`` if EC2 did not answer last.
     """
     until, silence = now() + COMES_BACK_WITHIN, ""
     while now() < until or (silence and now() < until + COMES_BACK_WITHIN):
@@ -212,7 +213,7 @@ def stay_gone(
         try:
             shown = cloud.describe_enis(name)
         except CloudUnavailable as error:
-            # Ask again: that EC2 does not answer now does not undo the release.
+            # Ask again: the release is done, also if EC2 does not answer now.
             silence = str(error)
             continue
         _refuse_undone(chosen, shown)
@@ -239,10 +240,9 @@ def carry_out(
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Detach and delete the interfaces; ``say`` is called with each step, ``wait``, again and again, with what is
-    waited for.
+    """Detach and delete the interfaces; ``say`` is called with each step, ``wait`` repeatedly with what is waited for.
 
-    Raises ``CloudError``, which names what is still there at the end, and ``ReleaseRefused`` when somebody attaches an
+    Raises ``CloudError``, which names what is still there at the end, and ``ReleaseRefused`` if somebody attaches an
     interface again or creates one anew.
     """
     work = _Work(cloud, say, {eni.id for eni in chosen.enis}, began=now())
@@ -268,8 +268,8 @@ class _Work:
     A release under way: ``left`` are the ids of the interfaces that are still to go, ``unseen`` those of them that the
     last answer lacked.
 
-    ``detaching_since`` has since when each attachment is known to be on its way off, ``forced`` those whose detach was
-    forced; ``trouble`` is what EC2 said last of an interface that it refused to detach or to delete.
+    ``detaching_since`` has, by attachment, since when its detach is known to run; ``forced`` are the attachments whose
+    detach was forced; ``trouble`` is EC2's last error about an interface that it refused to detach or to delete.
     """
 
     cloud: Cloud
@@ -284,9 +284,9 @@ class _Work:
     def go_on(self, shown: Mapping[str, Eni], now: float) -> None:
         """Take the next step towards the end of each interface that EC2 has ``shown``.
 
-        Raises ``CloudError``: where IAM denies it, and after too long.
+        Raises ``CloudError`` if IAM denies it, or once it has taken too long.
         """
-        self.left -= self.unseen - shown.keys()  # twice: EC2 may leave one out of an answer
+        self.left -= self.unseen - shown.keys()  # only if two answers lack it: one answer of EC2 may leave it out
         self.unseen = self.left - shown.keys()
         for eni_id in sorted(self.left & shown.keys()):
             self._end(shown[eni_id], now)
@@ -303,7 +303,7 @@ class _Work:
         try:
             done = self._advance(eni, now)
         except LookAgain:
-            # Somebody else has done it, or EC2 is not ready for it yet: the next look shows.
+            # Somebody else has done it, or EC2 is not ready for it yet: the next look tells.
             return
         except Denied:
             raise
@@ -318,7 +318,7 @@ class _Work:
             self.left.discard(eni.id)
 
     def _advance(self, eni: Eni, now: float) -> str:
-        """Take the next step towards an interface's end; which it was, empty where it is not time for one."""
+        """Take the next step towards an interface's end; return which one, empty if it is not time for one."""
         attachment = eni.attachment
         if attachment is None:
             self.cloud.delete_eni(eni.id)

@@ -11,13 +11,13 @@ from floatingip.edges import configmap
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Whose addresses."""
+    """Add the arguments that say whose addresses."""
     arguments.add_settings(parser)
     arguments.add_place(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """End it; the exit code.  Raises FloatingIPError."""
+    """End the pause; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
     with as_by_ctrl_c():

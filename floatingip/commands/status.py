@@ -1,9 +1,9 @@
 """
 ``floatingip status``: who has the addresses, whether they are well, and who could take them over.
 
-It asks this node's observer, those that it names or that EC2 shows, and EC2 itself, all at the same time and each for a
-few seconds at most.  So there is an answer in less than five seconds, whoever is silent, and it says what could not be
-learned.  Nothing is changed.
+It asks this node's observer, those that this one names or that EC2 shows, and EC2 itself, all at the same time and each
+for a few seconds at most.  So there is an answer in less than five seconds, even if some are silent, and it says what
+could not be learned.  Nothing is changed.
 """
 
 from __future__ import annotations
@@ -54,40 +54,40 @@ from floatingip.runtime.calls import Calls
 from floatingip.runtime.peers import NoReport, report_of
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}
-"""The exit code, by the verdict on the address that is worst."""
+"""The exit code, by the worst verdict on any of the addresses."""
 
 ANSWERED_WITHIN = 2.0
 """Seconds for an observer's report."""
 
 EC2_WITHIN = 2.5
-"""Seconds for all questions to EC2, from the first one on."""
+"""Seconds for all questions to EC2 together, from the first one on."""
 
 DONE_WITHIN = 4.0
-"""Seconds for everything."""
+"""Seconds for all that `status` asks."""
 
 IMDS_WITHIN = 1.0
 """Seconds for what IMDS tells of this node."""
 
 LATE = 0.1
-"""Seconds that an answer may take to get here from the thread that asked for it."""
+"""Seconds that an answer may take from the thread that asked for it to the main one."""
 
 ANYWHERE = ("192.0.2.1", 9)
-"""An address outside of every VPC: the kernel tells by which of this node's addresses it would be reached."""
+"""An address outside every VPC: the kernel tells from which of this node's addresses it would send there."""
 
 ASKED_AGAIN = 0.3
-"""Seconds after which an observer is asked again that has yet to learn from EC2 who asks."""
+"""Seconds after which an observer that has yet to learn from EC2 who asks is asked again."""
 
 WATCH_EVERY = 2.0
-"""Seconds between two looks of `--watch`."""
+"""Seconds between two looks with `--watch`."""
 
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"
-"""Empties a terminal, and begins at its top."""
+"""Clears a terminal, and begins at its top."""
 
 T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Whose addresses, and how they are shown."""
+    """Add the arguments that say whose addresses are shown, and how."""
     arguments.add_settings(parser)
     parser.add_argument("--json", action="store_true", help="as JSON (docs/status.md)")
     parser.add_argument(
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
             except FloatingIPError as error:
                 if code is None:
                     raise
-                complain("status", error)  # below what was shown last: whoever watches waits for the end of it
+                complain("status", error)  # below the last status, which stays: `--watch` goes on
                 code = error.exit_code
             else:
                 code = EXIT_CODES[seen.verdict]
@@ -125,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
                 return code
             time.sleep(options.watch)
     except (KeyboardInterrupt, BrokenPipeError) as ended:
-        if code is None:  # nothing was learned, least of all that all is well
+        if code is None:  # nothing was shown, so 0 ("all is well") would be wrong
             raise
         if isinstance(ended, BrokenPipeError):
             read_no_more()
@@ -133,17 +133,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_no_more() -> None:
-    """Have what could not be written, as its reader has enough, fail no further write: it stays in the buffer."""
+    """Redirect standard output to nowhere once its reader has gone, so that what is still buffered fails no write."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def obtain(here: Here | None, region: str | None) -> None:
-    """Get a person's credentials (`sdk.obtain`), again where somebody watches for longer than they last.
+    """Get a person's credentials (`sdk.obtain`), and get them again if `--watch` goes on for longer than they last.
 
-    In a pod, where there are none, nothing is loaded for it.  Raises ConfigurationError and NoCredentials where EC2
-    alone can be asked; otherwise the observers tell without it.
+    In a pod, which has none, this loads nothing.  Raises ConfigurationError and NoCredentials if only EC2 can be asked;
+    otherwise the observers' answers are enough.
     """
     region = region or (here.region if here is not None else "")
     if not region or (here is not None and not may_be_a_persons(os.environ)):
@@ -156,7 +156,7 @@ def obtain(here: Here | None, region: str | None) -> None:
 
 
 def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
-    """Print the status: on a terminal within its width, and with ``watched`` in place of the last one."""
+    """Print the status, on a terminal within its width; with ``watched`` it replaces the last one."""
     if as_json:
         print(json.dumps(document(seen), indent=None if watched else 2), flush=True)
         return
@@ -167,7 +167,7 @@ def show(seen: Overview, *, as_json: bool, watched: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """Where this runs: the worker's instance, empty where IMDS does not tell, its primary address, and its Region."""
+    """Where this runs: the worker's instance (empty if IMDS does not tell), its primary address, and its Region."""
 
     instance: str
     address: Address
@@ -175,7 +175,7 @@ class Here:
 
 
 class Place(NamedTuple):
-    """``here`` is where this runs, None on no worker; ``cloud`` makes EC2's port; ``wall`` is Unix time there."""
+    """``here`` is where this runs, None outside a worker; ``cloud`` makes EC2's port; ``wall`` is Unix time there."""
 
     here: Here | None
     cloud: Callable[[], Cloud]
@@ -183,12 +183,12 @@ class Place(NamedTuple):
 
     @property
     def lacks_instance(self) -> bool:
-        """It is a worker, of which IMDS has not told which one."""
+        """Whether this is a worker, and IMDS has not told which one."""
         return self.here is not None and not self.here.instance
 
 
 def find(settings: Settings, region: str | None, vpc_id: str | None) -> Place:
-    """The place that was named, or the one where this runs.  Raises MetadataError."""
+    """The place that the arguments name, or the one where this runs.  Raises MetadataError."""
     if region and vpc_id and settings.name:
         ec2 = _Ec2(settings, region, vpc_id)
         return Place(None, lambda: ec2.checked, ec2.wall)
@@ -197,7 +197,7 @@ def find(settings: Settings, region: str | None, vpc_id: str | None) -> Place:
 
 
 class _Ec2:
-    """EC2 in one place; what it has told of that once is asked for no more, however long somebody watches."""
+    """EC2 in one place; what it has told once of the place is not asked again, however long somebody watches."""
 
     def __init__(self, settings: Settings, region: str, vpc_id: str) -> None:
         self._settings = settings
@@ -215,18 +215,18 @@ class _Ec2:
 
     @property
     def cloud(self) -> Cloud:
-        """Its port."""
+        """EC2's port."""
         return self._made[0]
 
     @cached_property
     def checked(self) -> Cloud:
-        """Its port, once it has shown that there is such a place.  Raises ConfigurationError and CloudError."""
-        check_place(self.cloud, *self._place, Calls().patiently)  # whoever looks wants to know now that EC2 throttles
+        """EC2's port, once EC2 has shown that the place exists.  Raises ConfigurationError and CloudError."""
+        check_place(self.cloud, *self._place, Calls().patiently)  # the user wants to know at once that EC2 throttles
         return self.cloud
 
     def wall(self) -> float:
-        """Unix time by its clock."""
-        with suppress(CloudError):  # whoever watches asks again
+        """Unix time by EC2's clock."""
+        with suppress(CloudError):  # with `--watch` it is asked again
             return time.time() - self._ahead
         return time.time()
 
@@ -235,15 +235,16 @@ class _Ec2:
         _, clock = self._made
         try:
             return clock()[0] or 0.0
-        except Denied:  # a person need not be allowed to ask this, and most clocks are right
+        except Denied:  # a person may lack the permission for this, and most clocks are right
             return 0.0
 
 
 def inside(identity: Callable[[], Identity], cloud: Callable[[Identity], Cloud]) -> tuple[Here, Callable[[], Cloud]]:
     """Where this runs, and a function that makes EC2's port.
 
-    Where IMDS does not answer, the place is the address by which this node reaches others, and the function raises why
-    EC2 cannot be asked.  Raises MetadataError where there is no such address either.
+    If IMDS does not answer, only the address from which this node reaches others is known of the place, and the
+    function raises MetadataError, which says why EC2 cannot be asked.  Raises MetadataError itself if there is no such
+    address either.
     """
     try:
         me = _result(background.begin("status-beside", identity), IMDS_WITHIN, MetadataError("IMDS does not answer"))
@@ -271,11 +272,11 @@ def look(
     wall: Callable[[], float] = time.time,
     now: Callable[[], float] = time.monotonic,
 ) -> Overview:
-    """The overview of now; ``here`` is None where no observer can be asked, and ``cloud`` makes EC2's port.
+    """The overview of now; ``here`` is None if no observer can be asked, and ``cloud`` makes EC2's port.
 
-    ``wall`` is Unix time as observers have it: asked once ``cloud`` has made EC2's port, as it may go by EC2's clock.
-    Raises MetadataError where neither IMDS nor an observer of this node tells which node this is, and CloudError where
-    EC2 alone could be asked, and does not answer.
+    ``wall`` is Unix time as observers have it.  It is called only after ``cloud`` has made EC2's port, since it may go
+    by EC2's clock.  Raises MetadataError if neither IMDS nor an observer on this node tells which node this is, and
+    CloudError if only EC2 could be asked and does not answer.
     """
     began, port = now(), settings.port
     me = here.instance if here is not None else ""
@@ -299,11 +300,11 @@ def look(
     name = settings.name or next((report.name for report in told.reports.values()), "")
     targets = [str(target) for target in settings.floating_ips]
     seen = overview(wall(), name, targets, list(told.reports.values()), told.silent, shown.view)
-    return seen if told.reports else replace(seen, carry=str(settings.carry))  # by which EC2's answer was read
+    return seen if told.reports else replace(seen, carry=str(settings.carry))  # EC2's answer was read by this setting
 
 
 def _result(asked: Future[T], seconds: float, late: FloatingIPError) -> T:
-    """The answer, or what was raised instead.  Raises ``late`` where neither has come in time."""
+    """The answer, or what was raised instead.  Raises ``late`` if neither has come in time."""
     try:
         return asked.result(timeout=seconds)
     except Late:
@@ -316,7 +317,7 @@ def _result(asked: Future[T], seconds: float, late: FloatingIPError) -> T:
 class _Told:
     """What the observers report until the time ``until``: their ``reports``, and why the ``silent`` ones gave none.
 
-    ``source`` is this worker's primary address, from which they are asked, None where it is not known.
+    ``source`` is this worker's primary address, from which they are asked; None if it is not known.
     """
 
     def __init__(self, port: int, source: Address | None, now: Callable[[], float], until: float) -> None:
@@ -328,7 +329,7 @@ class _Told:
         self.silent: dict[str, str] = {}
 
     def learn(self, instance: str, report: Report | NoReport) -> None:
-        """One observer was asked: take up its report, or why there is none."""
+        """Take up the report of one observer that was asked, or why there is none."""
         if isinstance(report, NoReport):
             self.silent[instance] = report.why
         elif report.instance == instance:
@@ -337,7 +338,7 @@ class _Told:
             self.silent[instance] = "another one answers in its place"
 
     def ask(self, me: str, addresses: Mapping[str, str]) -> None:
-        """Ask the observers at these primary addresses that were not asked yet, all at the same time."""
+        """Ask those observers at these primary addresses that were not asked yet, all at the same time."""
         unasked = sorted(addresses.keys() - self.reports.keys() - self.silent.keys())[:PEERS_AT_MOST]
         within = min(self._until - self._now(), ANSWERED_WITHIN)
         begun = {
@@ -367,13 +368,13 @@ class _Told:
 
 
 class _Late(CloudError):
-    """EC2 was late, perhaps without its fault: of its few seconds loading the SDK takes the first."""
+    """EC2 was late, perhaps not by its own fault: loading the SDK takes the first of its few seconds."""
 
 
 def _shown(asked: Future[Shown], seconds: float) -> Shown:
     try:
         return _result(asked, seconds, _Late(f"no answer within {EC2_WITHIN:g} s"))
     except FloatingIPError as error:
-        # Of a throttled account, or one without credentials here, the observers know better whether EC2 answers them.
+        # If the account is throttled, or there are no credentials here, the observers know better whether EC2 answers.
         is_silent = isinstance(error, CloudUnavailable) and not isinstance(error, Throttled | NoCredentials)
         return Shown(Ec2View(str(error), is_silent=is_silent), {})

@@ -1,4 +1,4 @@
-"""A node that could take what is handed over: whether it can still obey, so that nobody waits for one that cannot."""
+"""A node that could take the addresses: whether it can still obey an order, so that none is waited for in vain."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from floatingip.commands.observers import Observers
 from floatingip.core.errors import CloudError
 
 LASTS = 5.0
-"""Seconds for which it must have been so: what a node says of its end may be taken back, and EC2 errs at times."""
+"""Seconds for which a node must have been unable to obey: it may take back that it ends, and EC2 errs at times."""
 
 ASKED_EVERY = 5.0
-"""Seconds between two questions what a silent one's instance has come to, or why one that is heard is not ready."""
+"""Seconds between two questions: for the state of a silent node's instance, or why an observer is not ready."""
 
 
 class Successor:
-    """The instance ``to``, as its observer tells of it, or EC2 while that is silent; ``say`` is told what it lacks,
-    None where nobody is to know.
+    """The instance ``to``, as its observer tells of it, or EC2 while its observer is silent; ``say`` is called with why
+    it is not ready, None to say nothing.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Successor:
         self._lacks = ""
 
     def gone(self) -> str:
-        """Why it will not take the address any more, once that has lasted; empty where it may."""
+        """Why it will not take the address any more, once that has lasted for a while; empty if it may."""
         status, asks = self._observers.heard.get(self.to), self._now() >= self._ask_at
         why = self._why
         if status is not None:
@@ -54,7 +54,7 @@ class Successor:
         return why if self._now() - self._since >= LASTS else ""
 
     def _ended(self) -> str:
-        """What EC2 says of its instance, where that has ended; whoever is not asked, or not shown, has not."""
+        """What EC2 says of its instance if that has ended; empty if it has not, or EC2 does not show it."""
         try:
             shown = self._cloud.describe_instances(frozenset((self.to,))).get(self.to)
         except CloudError:
@@ -64,7 +64,7 @@ class Successor:
         return f"EC2 says that its instance is {shown.state}"
 
     def _tell(self, lacks: str, say: Callable[[str], None]) -> None:
-        """That it is not ready may pass, and it would obey then: say so, and wait on."""
+        """Say why it is not ready, and wait on: this may pass, and then it obeys."""
         if lacks and lacks != self._lacks:
             say(f"{self._observers.nodes.get(self.to, self.to)}: its observer is not ready: {lacks}")
         self._lacks = lacks
