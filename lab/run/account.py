@@ -1,14 +1,14 @@
 """
-What a history comes to: outages, placements, moves and calls.  Pure; checker.py holds it to what was expected.
+What a history shows: outages, placements, moves and calls.  Pure; checker.py compares this with what was expected.
 
 Which timestamps count:
 
 - **Outage**: attempts in the order of their *start*; an outage begins with the start of the first attempt that fails
-  and ends with the start of the next one that succeeds.  An attempt that failed ended up to a second later, so ends say
-  nothing.  The error is one interval between attempts (20 ms) at either end; a packet that was held back and delivered
-  late counts as the success that it was.
+  and ends with the start of the next one that succeeds.  The end of an attempt is not used, since a failed one ends up
+  to a second after its start.  The error is one interval between attempts (20 ms) at either end; a packet that was held
+  back and delivered late counts as a success.
 - **What EC2 did**: the server's own times.
-- **What an agent did**: the time in its log line; when the lab read that line is later, and depends on its load.
+- **What an agent did**: the time in its log line; the lab reads that line later, depending on its load.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from lab.run.verdict import Expectation, Outage, Placement
 Event = Mapping[str, Any]
 
 DECIDED = ("takeover", "claim")
-"""The agents' events that begin a move: with a detach first, or without."""
+"""The agents' events that begin a move, with or without a detach."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def total_outage_s(self) -> float:
-        """All outages together, of the client that had most."""
+        """The sum of all outages of the client that had most."""
         totals: Counter[str] = Counter()
         for outage in self.outages:
             # A Counter counts floats as well; its type says int.
@@ -101,7 +101,7 @@ class Run:
             yield self._placement(old, new)
 
     def _placement(self, old: _Attachment, new: _Attachment) -> Placement:
-        """Take it apart; a part whose beginning or end was not recorded has no length."""
+        """The durations of the move's parts; 0 for a part whose beginning or end was not recorded."""
         detached = old.until if old.until is not None else new.since
         asked = self._first_call("DetachNetworkInterface", "AttachmentId", old.id, old.since, detached)
         if asked is None:
@@ -146,7 +146,7 @@ class Run:
         return next(reversed(self._calls(action, parameter, value, since, until)), None)
 
     def _struck(self) -> float | None:
-        """When the last blow fell, or the nemesis began where it tells of none."""
+        """When the last blow fell; if the nemesis records none, when it began."""
         struck = self._of("nemesis", "blow")[-1:] or self._of("nemesis", "begin")[:1]
         return float(struck[0]["t"]) if struck else None
 
@@ -160,7 +160,7 @@ class Run:
         )
 
     def _refused(self) -> bool:
-        """Whether at the blow no node but the struck one had a pod that was ready."""
+        """Whether, at the blow, no node but the struck one had a ready pod."""
         struck = self._of("nemesis", "blow")[-1:]
         if not struck:
             return False
@@ -178,7 +178,7 @@ class Run:
         decided = (
             logged_at(event)
             for event in self._of("agent", "log")
-            # A line names its address since there can be several.
+            # There can be several addresses, so a line names its own.
             if event["fields"].get("event") in DECIDED
             and event["fields"].get("address", self._address) == self._address
         )
@@ -186,7 +186,7 @@ class Run:
 
 
 def logged_at(event: Event) -> float:
-    """When an agent's line was written, by its own time where it has one."""
+    """When an agent's line was written; by the line's own time if it has one."""
     try:
         return datetime.fromisoformat(event["fields"]["time"]).timestamp()
     except (KeyError, ValueError):

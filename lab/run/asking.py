@@ -29,29 +29,29 @@ from lab.run.region import Region
 COMMANDS = ("status", "doctor")
 
 ENDS_WITHIN = 45.0
-"""Seconds after which it is taken for one that does not end, however busy this machine is."""
+"""Seconds after which a command is taken as hanging, however busy this machine is."""
 
 PAUSE = 1.0
-"""Seconds from one round to the next: they cost more than all that is asked."""
+"""Seconds from one round to the next: the commands cost the machine more than all that they ask."""
 
 NOTICED_WITHIN = 12.0
-"""Seconds for which clients may get no answer until nobody calls the address healthy: five checks of a NodePort, a
-second apart, of which the holder's peers tell each other every three, and what this machine adds.
+"""Seconds for which clients may get no answer while the address is still called healthy: five checks of a NodePort, a
+second apart, three seconds until the holder's peers have told each other, and what this machine adds.
 """
 
 SHOWN_WITHIN = 5.0
-"""Seconds after which EC2 may still show a holder of before: the stalest of the lab's answers is 3 s old."""
+"""Seconds for which EC2 may still show a former holder: the stalest of the lab's answers is 3 s old."""
 
 REFUSALS = {2, 3, 4, 7}
-"""Exit codes of `status` with one line, in place of a picture."""
+"""Exit codes with which `status` prints one line on standard error, and no table."""
 
 
 def in_pod(
     region: Region, machine: Machine, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> "subprocess.Popen[str]":
-    """`kubectl exec POD -c observer -- floatingip ...` on a worker, with more in its environment.
+    """`kubectl exec POD -c observer -- floatingip ...` on a worker, with ``environment`` added to its environment.
 
-    Raises LookupError where there is no such pod, or its observer does not run.
+    Raises LookupError if there is no such pod, or its observer does not run.
     """
     process = region.cluster.container_process(region.cluster.pod_on(machine.name).name, "observer")
     try:
@@ -71,7 +71,7 @@ def in_pod(
 
 
 class Asking:
-    """Asks as long as the context lasts, and once more at its end."""
+    """Asks repeatedly while the context lasts, and once more at its end."""
 
     def __init__(self, region: Region) -> None:
         self._region = region
@@ -132,7 +132,7 @@ class Asking:
 
 
 def faults(history: Sequence[Event], carry: str) -> list[str]:
-    """What is wrong with the answers that a history has, in words.  Pure."""
+    """What is wrong with the answers in a history, in words.  Pure."""
     told = [event for event in history if event["source"] == "asked"]
     world = _World(history, carry)
     found = [f"asked: {event['event']} on {event['node']}: {what}" for event in told for what in _faults(event, world)]
@@ -141,20 +141,20 @@ def faults(history: Sequence[Event], carry: str) -> list[str]:
 
 @dataclass(frozen=True)
 class _World:
-    """What really happened."""
+    """What really happened, by the history."""
 
     history: Sequence[Event]
     carry: str
 
     def is_unserved(self, target: str, since: float, until: float) -> bool:
-        """No client of this address got an answer between these times, though some asked all the time."""
+        """Whether no client of this address got an answer between these times, though some asked all the time."""
         attempts = [e for e in self.history if e["event"] == "attempt" and e["client"].endswith(f" {target}")]
         asked = [e for e in attempts if since <= e["started"] <= until]
         return bool(asked) and asked[0]["started"] - since < 1.0 and not any(e["ok"] for e in asked)
 
     def holders(self, target: str, since: float, until: float) -> set[str] | None:
-        """The instances that EC2 gave the address to at any time between these; None for what is not followed here: an
-        Elastic IP, whose interfaces are found by its tag.
+        """The instances that had the address, by EC2, at any time between these; None for an Elastic IP, which is not
+        followed here, since its interfaces are found by its tag.
         """
         if target.startswith("eipalloc-"):
             return None
@@ -172,7 +172,7 @@ class _World:
         return {*named, now} - {""}
 
     def ec2_answered(self, instance: str, since: float, until: float) -> bool:
-        """Any call of this instance was answered well."""
+        """Whether any call of this instance got an answer."""
         return any(
             e["event"] == "call" and e["caller"] == instance and since <= e["t"] <= until and _is_answer(e["error"])
             for e in self.history
@@ -181,7 +181,7 @@ class _World:
 
 
 def _is_answer(error: str | None) -> bool:
-    """A denial is one, too."""
+    """Whether a call with this error was answered: a denial is an answer, too."""
     return error is None or "Unauthorized" in error or "DryRun" in error
 
 

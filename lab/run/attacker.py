@@ -5,11 +5,11 @@ What an ordinary pod of the VPC does to the observers that it can reach: a scrip
 
 SPEC is JSON: `observers` (their addresses), `port`, `me` (the pod's address), and what the attacker knows of the
 deployment, which is more than a pod can find out: `name`, `target`, `sees_up`, `holds`, `instances`.  It goes on until
-SIGTERM, makes up what is missing of its CONNECTS, and prints what it did, as JSON: how often by each means.
+SIGTERM, then finishes what is missing of its CONNECTS, and prints as JSON how often it used each means.
 
 - `words`: it calls itself a peer, by made-up and by real ids, and says what would keep a standby from taking over.
-- `answers`: it calls itself a peer, and answers whoever asks back by what is no word: deep, endless, dripping, huge.
-- `flood`: it asks in ways that cost memory, threads, files or time.
+- `answers`: it calls itself a peer; observers that ask it back get invalid answers: deep, endless, dripping, huge.
+- `flood`: it asks in ways that cost the observers memory, threads, files or time.
 """
 
 import itertools
@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 PATIENCE = 2.0
 SLOW_CONNECTIONS = 200
 CONNECTS = 40_000
-"""How many connections a flood opens and closes at the least, the observers' taken together."""
+"""How many connections a flood opens and closes at least, to all observers together."""
 MADE_UP = 1500
 LONG_ID = "i-" + "0" * 60_000
 HUGE = (b"X-Huge: " + b"y" * 65_000 + b"\r\n") * 99
@@ -36,9 +36,9 @@ HUGE = (b"X-Huge: " + b"y" * 65_000 + b"\r\n") * 99
 Spec = Mapping[str, Any]
 done: Counter[str] = Counter()
 over = threading.Event()
-"""SIGTERM came: what has no end of its own ends."""
+"""Set by SIGTERM: all attacks without an end of their own stop."""
 finite: list[threading.Thread] = []
-"""What is waited for then."""
+"""The threads that are waited for then."""
 
 
 def connect(spec: Spec, observer: str) -> socket.socket:
@@ -47,7 +47,7 @@ def connect(spec: Spec, observer: str) -> socket.socket:
 
 
 def ask(spec: Spec, observer: str, means: str, request: bytes) -> bytes:
-    """Send that and read an answer; whatever fails is a try, too."""
+    """Send ``request`` and read an answer; a failed try counts, too."""
     done[means] += 1
     with suppress(OSError), closing(connect(spec, observer)) as connection:
         connection.sendall(request)
@@ -56,12 +56,12 @@ def ask(spec: Spec, observer: str, means: str, request: bytes) -> bytes:
 
 
 def question(asker: str, headers: bytes = b"") -> bytes:
-    """A peer's question, as this one is in doubt and in a hurry."""
+    """The question of a peer that is in doubt and in a hurry."""
     return b"GET /v1/word?asker=%s&doubt=10.0.0.100&look=soon HTTP/1.1\r\n%s\r\n" % (asker.encode(), headers)
 
 
 def serve(spec: Spec, answers: Callable[[socket.socket], None]) -> None:
-    """Be what listens at this pod's address."""
+    """Listen at this pod's address, and answer each connection by ``answers``."""
     listener = socket.create_server((spec["me"], spec["port"]), backlog=512)
 
     def converse(connection: socket.socket) -> None:
@@ -76,12 +76,12 @@ def serve(spec: Spec, answers: Callable[[socket.socket], None]) -> None:
 
 
 def http(body: bytes) -> bytes:
-    """An answer."""
+    """An HTTP answer with this body."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
 def word(spec: Spec, instance_id: str, **changes: object) -> bytes:
-    """A word that a standby would wait for."""
+    """A word (what an observer tells its peers) for which a standby would wait."""
     said = {
         "name": spec["name"],
         "instance_id": instance_id,
@@ -99,7 +99,7 @@ def word(spec: Spec, instance_id: str, **changes: object) -> bytes:
 
 
 def words(spec: Spec) -> None:
-    """One made-up peer that comes first by its id, and says all that holds a takeover up."""
+    """One made-up peer whose id comes first, and which says all that delays a takeover."""
     ids = ("i-0", *spec["instances"])
     threading.Thread(target=serve, args=(spec, lambda c: c.sendall(word(spec, "i-0"))), daemon=True).start()
     while True:
@@ -144,7 +144,7 @@ def answers(spec: Spec) -> None:
 
 
 def flood(spec: Spec) -> None:
-    """All at once, against both observers."""
+    """All means at once, against all observers."""
     for observer in spec["observers"]:
         for means in (_ids, _long_ids, _headers, _slow):
             threading.Thread(target=means, args=(spec, observer), daemon=True).start()
@@ -196,7 +196,7 @@ def _slow(spec: Spec, observer: str) -> None:
 
 
 def _connects(spec: Spec, observer: str) -> None:
-    """What one observer cannot have, since it is dead by now, the others get."""
+    """Connect until all observers together have had CONNECTS: if one is dead by now, the others get its share."""
     while done["connects"] < CONNECTS:
         with suppress(OSError):
             connect(spec, observer).close()
@@ -214,7 +214,7 @@ def main(kind: str, spec: Spec) -> None:
         os._exit(0)
 
     signal.signal(signal.SIGTERM, end)
-    # The lab shares two cores: what an attacker takes from the machine says nothing about the observers.
+    # The lab shares two cores: processor time that an attacker takes from others would say nothing about the observers.
     os.nice(15)
     {"words": words, "answers": answers, "flood": flood}[kind](spec)
 

@@ -12,15 +12,15 @@ from lab.network.worker import BACKEND_PORT
 from lab.run.machine import Machine, Machines
 
 MOVED_WITHIN = 90.0
-"""Seconds in which the pods have to be where they should be."""
+"""Seconds within which the pods must be on the machines where they should be."""
 
 
 class Backends:
     """
     One pod on each machine that serves, behind `service`; at first on all of `machines`.
 
-    `cluster` is given by the region when it is there.  On the small Kubernetes the machines' own HTTP servers stand for
-    the pods, and here is the kube-proxy's news of them; on the real one the pods are real.
+    The region sets `cluster` once that exists.  On the small Kubernetes the machines' own HTTP servers stand for the
+    pods, and this class tells kube-proxy of them; on the real one the pods are real.
     """
 
     cluster: Cluster
@@ -35,7 +35,7 @@ class Backends:
 
     @property
     def node_port(self) -> int:
-        """The service's."""
+        """The service's NodePort."""
         return self._service.ports[0].node_port
 
     def deploy(self, manifest: str) -> None:
@@ -46,20 +46,20 @@ class Backends:
             self._are_deployed = True
 
     def start(self, machine: Machine) -> None:
-        """The machine has booted, and can serve."""
+        """Take up that the machine has booted, and can serve."""
         if self._kubernetes is Kind.SMALL:
             machine.worker.start_backend(0)
 
     def stop(self, machine: Machine) -> None:
-        """The pods behind the service have ended there: no NodePort leads to them any more."""
+        """Take up that the service's pods there have ended: no NodePort leads to them any more."""
         machine.serves = False
         self.publish()
 
     def serve_from(self, *machines: Machine) -> None:
         """
-        The pods behind the service are on these machines, one on each, and on no others.
+        Put the pods behind the service on these machines, one on each, and on no others.
 
-        Raises TimeoutError when they do not get there.
+        Raises TimeoutError if they do not get there.
         """
         self._count = len(machines)
         for machine in self._machines.values():
@@ -75,7 +75,7 @@ class Backends:
         self.cluster.scale(SAMPLE, len(nodes))
         for pod in self.cluster.pods(SAMPLE):
             if pod.node not in nodes:
-                with suppress(LookupError):  # the scaling may have ended it
+                with suppress(LookupError):  # scaling may have ended the pod already
                     self.cluster.delete_pod(pod.name)
         deadline = time.monotonic() + MOVED_WITHIN
         while self.cluster.endpoints(SAMPLE) != nodes:
@@ -84,7 +84,7 @@ class Backends:
             time.sleep(0.05)
 
     def publish(self) -> None:
-        """The small kube-proxy on each node that has power hears which backends there are on nodes that are ready."""
+        """Tell the small kube-proxy on each node that has power which backends are on ready nodes."""
         if self._kubernetes is Kind.REAL:
             return
         with self._publishing:

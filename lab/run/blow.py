@@ -1,7 +1,7 @@
 """
-The blow: the moment at which a holder is struck, after all that led to it.
+The blow: the moment at which a holder is struck, after all preparations.
 
-The checker counts detection from there.
+The checker counts detection from that moment.
 """
 
 import time
@@ -13,18 +13,18 @@ from lab.run.region import Region
 
 
 def blow(region: Region, machine: Machine) -> None:
-    """It falls on this machine now."""
+    """Record that the blow falls on this machine now."""
     region.history.record({"source": "nemesis", "event": "blow", "target": machine.name})
 
 
 def die(region: Region, machine: Machine) -> None:
-    """The holder loses power, after all that went before."""
+    """The holder loses power, which is the blow."""
     blow(region, machine)
     nemesis.cut_power(region, machine)
 
 
 def until(condition: Callable[[], bool], within: float, otherwise: str) -> None:
-    """What leads to it, or follows, takes its time: wait for that.  Raises TimeoutError."""
+    """Wait until the condition is true.  Raises TimeoutError if it is not so `within` so many seconds."""
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:

@@ -1,5 +1,5 @@
 """
-What there is, to be counted before and after: of each observer's process, of each node's kernel, and in EC2.
+Counts to be compared before and after: of each observer's process, of each node's kernel, and in EC2.
 
 A holder is compared with a holder, a standby with a standby: they differ in rules, routes and addresses.
 """
@@ -17,15 +17,15 @@ from lab.run.region import Region
 from lab.run.sequences import OBSERVER
 
 SAMPLES, EVERY = 10, 0.5
-"""How often a process is looked at, and the seconds between: the least counts, since each asks something now and then,
-for which it takes memory, a thread and some files for a moment.
+"""How often a process is looked at, and the seconds between two looks.  The least value counts, since each process asks
+something now and then, which takes memory, a thread and some files for a moment.
 """
 
 TOLERATED = {"memory": 8 * 1024, "threads": 2, "files": 4, "conntrack marks": 2}
 """
-How much more a process may have.  Memory in kB: Python keeps what it had once, in pieces that never fit quite as well
-again, and its resident part depends on what the kernel was asked for by others; over a hundred failovers, a leak of
-80 kB each would be seen.  The others: what is met by chance, since probes, questions and connections come and go.
+How much more a process may have.  Memory is in kB: Python keeps memory that it once had, fragmented, and how much of it
+is resident depends on other processes; over a hundred failovers, a leak of 80 kB each would be seen.  The others allow
+for chance, since probes, questions and connections come and go.
 """
 
 _MARK = re.compile(r"\bmark=([1-9]\d*)")
@@ -35,7 +35,7 @@ Counts = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Node:
-    """One node: whether it holds the address, its observer's process id, and what there is of each kind."""
+    """One node: whether it holds the address, its observer's process id, and how many there are of each kind."""
 
     name: str
     is_holder: bool
@@ -74,7 +74,7 @@ def take(region: Region) -> Census:
 
 
 def kernel(namespace: Namespace) -> Counts:
-    """What a node's kernel has, of both families; of the connections it tracks, how many different marks they have."""
+    """Counts of a node's kernel, for both IP versions; of tracked connections, how many different marks."""
     ruleset = json.loads(namespace.run(["nft", "-j", "list", "ruleset"]))["nftables"]
     objects = sum(1 + len(described.get("elem", [])) for item in ruleset for described in item.values())
     tracked = ""
@@ -92,7 +92,7 @@ def kernel(namespace: Namespace) -> Counts:
 
 
 def leaks(before: Census, after: Census) -> tuple[str, ...]:
-    """What there is more of than before, beyond what is tolerated, in words."""
+    """What has grown by more than is tolerated, in words."""
     return tuple(_leaks(before, after))
 
 
@@ -110,5 +110,5 @@ def _leaks(before: Census, after: Census) -> Iterator[str]:
 
 
 def most_of(nodes: Sequence[Node], what: str, *, is_holder: bool) -> int:
-    """The most of this that one of these nodes in that role has."""
+    """The most of ``what`` that one of these nodes in that role has."""
     return max((node.counts.get(what, 0) for node in nodes if node.is_holder is is_holder), default=0)

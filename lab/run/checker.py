@@ -2,7 +2,7 @@
 Judge a run by its history.
 
 Pure: no I/O, no clock; a list of events goes in (history.py), a Verdict comes out.  Every rule that a run can break is
-one function below that says what is wrong, in words; a run without any is "ok".
+one function below that says what is wrong, in words; a run in which nothing is wrong is "ok".
 """
 
 from bisect import bisect_left
@@ -19,14 +19,14 @@ MOST_MEMORY = 128 * 1024
 """kB that an observer may have, two thirds of the manifest's limit."""
 
 MORE_THREADS, MORE_FILES = 8, 32
-"""What one may have for a failover beyond what it has in peace, whoever attacks: for questions to EC2, above all."""
+"""How many more an observer may have than before an attack: a failover needs some, above all for questions to EC2."""
 
 LEAST = {"flood": {"connects": attacker.CONNECTS}}
-"""What an attack must have done of each means, or it was none."""
+"""How often an attack must have used each of these means to count as one."""
 
 
 def check(history: Sequence[Event], expectation: Expectation) -> Verdict:
-    """Judge a run: measure it, and hold it to what was expected."""
+    """Judge a run: measure it, and compare it with what was expected."""
     run = Run(history, expectation)
     if expectation.refusal_excuses and run.refused:
         expectation = replace(expectation, max_outage_s=None, max_detection_s=None, max_overhead_s=None, min_moves=0)
@@ -49,7 +49,7 @@ def check(history: Sequence[Event], expectation: Expectation) -> Verdict:
 
 
 def _clients_measured(run: Run, expectation: Expectation) -> Iterator[str]:
-    """Without a client that ran all the time, no outage means nothing."""
+    """Without a client that ran all the time, the absence of an outage proves nothing."""
     if not run.attempts and expectation.served:
         yield "no client measured anything"
     for client, attempts in run.attempts.items():
@@ -115,7 +115,7 @@ def _calls_bounded(run: Run, expectation: Expectation) -> Iterator[str]:
     if most is None:
         return
     asked: dict[tuple[str, str], list[float]] = {}
-    # What it takes to deploy is another matter.
+    # The calls of the deployment do not count.
     for event in (call for call in run.calls if run.struck is None or float(call["began"]) >= run.struck):
         action = str(event["action"])
         kind = "Describes" if action.startswith("Describe") else action
@@ -158,7 +158,7 @@ def _agents_live(run: Run, expectation: Expectation) -> Iterator[str]:
 
 
 def _attacked(run: Run, expectation: Expectation) -> Iterator[str]:
-    """An attack that did not take place shows nothing."""
+    """An attack that did not take place proves nothing."""
     if expectation.attacked:
         done = [event["did"] for event in run.attacks if event["kind"] == expectation.attacked and event["did"]]
         if not done:

@@ -1,12 +1,12 @@
 """
-Measure an outage from a client's point of view: start an attempt every 20 ms, whatever became of the ones before.
+Measure an outage from a client's point of view: start an attempt every 20 ms, whatever the results of earlier ones.
 
 Each attempt is one TCP connection and one small HTTP GET with one deadline over both.  Attempts run concurrently: a
 client that waits for the answer before it tries again measures its own timeout, not the outage.  Only the first SYN of
 an attempt counts: the kernel repeats a lost one after a second (RFC 6298), and an answer after the deadline is none.
 
-Writes one JSON line per attempt to stdout, in the format of history.py.  Ends on SIGTERM or SIGINT, after the attempts
-that are under way.
+Writes one JSON line per attempt to stdout, in the format of history.py.  Ends on SIGTERM or SIGINT, once the attempts
+under way have ended.
 """
 
 import argparse
@@ -57,7 +57,7 @@ class Target:
 
 
 class HttpError(Exception):
-    """An answer came, but it is no 2xx."""
+    """An answer came, but its status is not 2xx."""
 
 
 async def ask(target: Target) -> str:
@@ -105,7 +105,7 @@ class Client:
         self._write = write
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; slots that were missed because this process itself did not run are skipped, not caught up."""
+        """Run until `stop`; slots that were missed because this process did not run are skipped, not caught up."""
         loop = asyncio.get_running_loop()
         attempts: set[asyncio.Task[None]] = set()
         base, slot = loop.time(), 0
@@ -128,7 +128,7 @@ class Client:
         except (OSError, HttpError) as problem:
             error = error_name(problem)
         took = loop.time() - began
-        # The answer and the deadline can be ready in the same turn of the loop: only the clock tells which came first.
+        # The answer and the deadline can come in the same turn of the loop: only the clock tells which was first.
         if error is None and took >= self._timeout:
             answer, error = None, "timeout"
         event = {

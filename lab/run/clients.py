@@ -19,7 +19,7 @@ class Clients:
     """
     Processes inside and outside of the VPC, whose attempts to reach `port` over the addresses go into the history.
 
-    urgent: they have precedence over all else on this machine: what they measure must not be how busy others keep it.
+    urgent: the clients have priority over all else on this machine, so that they do not measure how busy it is.
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class Clients:
         self._urgent = urgent
         self._running: list[tuple[subprocess.Popen[str], threading.Thread]] = []
         self.names: set[str] = set()
-        """Those that run, as the history calls them."""
+        """The names of those that run, as in the history."""
 
     def measure(self, *places: str) -> None:
         """Start clients `in` and `out` of the VPC that ask the NodePort over each floating address all the time."""
-        # What was made for all this need not be looked through again: collecting it takes the lab, which is also what
-        # answers the clients, most of a second.
+        # Objects made so far need not be visited again: a collection would stop the lab, which also answers the
+        # clients, for most of a second.
         gc.collect()
         gc.freeze()
         namespaces = {"in": self._fabric.client_in, "out": self._fabric.client_out}
@@ -55,7 +55,7 @@ class Clients:
                     self.names.add(name)
 
     def stop(self) -> None:
-        """Let them finish what they began, and take in all that they measured."""
+        """Let them finish their attempts, and record all that they measured."""
         for client, _ in self._running:
             client.terminate()
         for client, reader in self._running:
@@ -65,7 +65,7 @@ class Clients:
         self.names.clear()
 
     def close(self) -> None:
-        """The same, and what was made is looked through again when there is time.  Idempotent."""
+        """As `stop`; from then on garbage collections visit all objects again.  Idempotent."""
         self.stop()
         gc.unfreeze()
 

@@ -17,10 +17,10 @@ from lab.network.fabric import Fabric
 from lab.run.machine import Machine, Machines
 
 API_WITHIN = 2.0
-"""Seconds that a kubelet tries to reach it."""
+"""Seconds for which a kubelet tries to reach the API server."""
 
 LABELS = {"floatingip": "true"}
-"""The workers'."""
+"""The labels of each worker."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Clusters:
     """
     Starts clusters; `resources` end them.
 
-    environment: what every pod has in addition to the manifest's.
+    environment: added to the manifest's environment in every pod.
     """
 
     fabric: Fabric
@@ -66,7 +66,7 @@ class Clusters:
         return cluster, api
 
     def another(self, machines: Sequence[Machine]) -> SmallCluster:
-        """A second small one, of these machines only, without an API server."""
+        """A second small Kubernetes, of these machines only, without an API server."""
         cluster = SmallCluster(
             [machine.worker for machine in machines],
             self.history,
@@ -79,7 +79,7 @@ class Clusters:
         return cluster
 
     def real(self, setup: Setup, image: str) -> RealCluster:
-        """The real Kubernetes on all machines; `image` is by what name the manifest wants the product's."""
+        """The real Kubernetes on all machines; `image` is the image name in the manifest."""
         return self.resources.enter_context(
             RealCluster(
                 self.fabric.vpc,
@@ -94,7 +94,7 @@ class Clusters:
         )
 
     def _reaches_api(self, node: str) -> bool:
-        """A connection from the worker, over its own network."""
+        """Whether the worker can connect to the API server over its own network."""
 
         def connect() -> None:
             socket.create_connection((API_ADDRESS, API_PORT), timeout=API_WITHIN).close()

@@ -1,8 +1,8 @@
 """
 Which misfortunes follow each other: composed at random from the scenarios, by a seed.  Pure.
 
-A round is one that is about the holder, alone or while others are on that move nothing by themselves and leave a
-healthy candidate; or one of the latter alone.
+A round is one misfortune of the holder, alone or together with others that move nothing by themselves and leave a
+healthy candidate; or one of those others alone.
 """
 
 import random
@@ -18,7 +18,7 @@ BESIDE = (
     "rules-flushed",
     "standby-cut-off",
 )
-"""What may be on when something else happens."""
+"""Misfortunes that may last while another one happens."""
 
 ALONE = (
     "address-removed",
@@ -32,7 +32,7 @@ ALONE = (
     "stalls",
     "standby-killed",
 )
-"""What moves nothing, but stops or ends what another misfortune counts on."""
+"""Misfortunes that move nothing, but stop or end what another one needs."""
 
 STRIKES = (
     "claimer-killed",
@@ -73,27 +73,27 @@ STRIKES = (
     "writes-unanswered",
     "young-observers",
 )
-"""What is about the holder, and may move the address."""
+"""Misfortunes of the holder, which may move the address."""
 
 APART = frozenset(
     {
-        ("icmp-closed", "stuck-detaching"),  # closes it itself, and opens it again
-        ("pod-delete", "rollout-power-cut"),  # deletes them all
-        ("pod-delete", "claimer-killed"),  # each needs an observer that is there
+        ("icmp-closed", "stuck-detaching"),  # the second closes ICMP itself, and opens it again
+        ("pod-delete", "rollout-power-cut"),  # the second deletes all pods
+        ("pod-delete", "claimer-killed"),  # this and the next two need an observer that is there
         ("pod-delete", "standby-frozen"),
         ("pod-delete", "young-observers"),
         ("pod-delete", "eviction"),  # a budget allows no second one at once
         ("standby-cut-off", "two-die"),  # leaves no healthy candidate, as do the following
         ("standby-cut-off", "two-die-at-once"),
         ("standby-cut-off", "standby-frozen"),
-        ("standby-cut-off", "handover"),  # ordered from there
-        ("standby-cut-off", "eni-moved"),  # moved there
+        ("standby-cut-off", "handover"),  # ordered from that standby
+        ("standby-cut-off", "eni-moved"),  # moved to that standby
         ("imds-in-trouble", "imds-down"),  # one trouble at a time
         ("imds-in-trouble", "imds-empty"),
         ("imds-in-trouble", "imds-hangs"),
         ("imds-in-trouble", "spot-notice"),  # which IMDS tells
-        ("imds-in-trouble", "claimer-killed"),  # a pod that starts asks it which node this is
-        ("imds-in-trouble", "handover"),  # as does the command
+        ("imds-in-trouble", "claimer-killed"),  # a pod that starts asks IMDS which node this is
+        ("imds-in-trouble", "handover"),  # so does the command
         ("imds-in-trouble", "late-describe"),
         ("imds-in-trouble", "reboot-and-back"),
         ("imds-in-trouble", "rollout-power-cut"),
@@ -101,24 +101,24 @@ APART = frozenset(
         ("imds-in-trouble", "young-observers"),
     }
 )
-"""What cannot be on together, and why."""
+"""Pairs that cannot be together, and why."""
 
 TOGETHER = 0.4
-"""How often several are on at a time."""
+"""The share of rounds with several at a time."""
 
 CALM = 0.25
-"""How often nothing is to move."""
+"""The share of rounds in which nothing is to move."""
 
 PAUSE = (0.5, 4.0)
-"""Seconds, at least and at most, between the beginnings of two that are on together."""
+"""Seconds, at least and at most, between the beginnings of two that are together."""
 
 
 @dataclass(frozen=True)
 class Round:
     """
-    What is on at a time; the last one is the strike.
+    The misfortunes that are together; the last one is the strike.
 
-    pause: seconds from the beginning of each to that of the next.
+    pause: seconds from the beginning of each to the beginning of the next.
     """
 
     number: int

@@ -17,30 +17,30 @@ CLAIMS = ("AttachNetworkInterface", "AssignPrivateIpAddresses", "AssignIpv6Addre
 """The calls by which a node gets the address."""
 
 PAST_KEPT = 120.0
-"""Seconds for which EC2's past is known."""
+"""For how many seconds back the lab's EC2 remembers its past."""
 
 MOVED_WITHIN = 40.0
-"""Seconds in which an address moves by request."""
+"""Seconds within which an address moves by request."""
 
 DELETED_WITHIN = 120.0
-"""Seconds in which an interface can be deleted that is being detached."""
+"""Seconds within which an interface that is being detached can be deleted."""
 
 HELD_WITHIN = 20.0
 """Seconds for which nobody may have the address, while EC2 moves it."""
 
 LATE = 4.5
-"""Seconds that a late answer is behind: more than a holder takes to notice that it has lost the address."""
+"""Seconds by which a late answer is behind: more than a holder needs to notice that it has lost the address."""
 
 
 def throttle(region: Region, machine: Machine) -> None:
-    """EC2 refuses every second call for want of tokens; then the holder dies."""
+    """EC2 throttles every second call; then the holder dies."""
     region.ec2.faults.throttle(every=2)
     time.sleep(5.0)
     die(region, machine)
 
 
 def refuse_claims(seconds: float, *, throttled: bool = False) -> Nemesis:
-    """The holder dies, and for a while EC2 lets nobody claim: for want of a permission, or of tokens."""
+    """The holder dies, and for a while EC2 refuses all claims: they are denied or, with ``throttled``, throttled."""
 
     def strike(region: Region, machine: Machine) -> None:
         faults = region.ec2.faults
@@ -76,11 +76,11 @@ def answer_stale(seconds: float) -> Nemesis:
 
 def describe_late(region: Region, machine: Machine) -> None:
     """
-    The address moves by request; the second Describe of the old holder after that, about when it lets go, is answered
-    as of when it still had the address.  Then the new holder dies.
+    The address moves by request.  After that, the old holder's second Describe, at about the time when it lets go, gets
+    an answer from when it still had the address.  Then the new holder dies.
     """
     faults, instance = region.ec2.faults, machine.instance.instance_id
-    # EC2's past is known only as long as somebody wants it.
+    # The lab's EC2 remembers its past only as long as some caller gets stale answers.
     faults.stale(PAST_KEPT, caller="nobody")
     moved: list[Event] = []
 
@@ -100,13 +100,13 @@ def describe_late(region: Region, machine: Machine) -> None:
 
 def stick(region: Region, machine: Machine) -> None:
     """
-    The interface is detached by hand, and stays `detaching`.  Where it is a standing one, another node gets the
-    address.  When all could be well again, the holder dies.
+    The interface is detached by hand, and stays `detaching`.  If it is a standing one, another node gets the address.
+    When all could be well again, the holder dies.
     """
     region.ec2.hang_detaches()
     nemesis.detach_eni(region, machine)
     if region.carry == Carry.ADDRESS:
-        # A few lost pings are enough for a standby to claim what EC2 calls attached to nobody.
+        # A few lost pings are enough for a standby to claim an address that EC2 shows on no node.
         nemesis.close_icmp(region, machine)
         time.sleep(1.0)
         region.fabric.open_icmp(region.carried(region.floating[0]))
@@ -115,7 +115,7 @@ def stick(region: Region, machine: Machine) -> None:
 
 
 def _next_holder(region: Region) -> Machine:
-    """Who has the address, or gets it next.  Raises LookupError when nobody does."""
+    """The machine that has the address, or gets it next.  Raises LookupError if none does."""
     deadline = time.monotonic() + HELD_WITHIN
     while True:
         try:
@@ -139,7 +139,7 @@ def delete_eni(region: Region, machine: Machine) -> None:
         try:
             region.administrator.delete_network_interface(NetworkInterfaceId=eni)
         except ClientError:
-            return False  # attached still
+            return False  # still attached
         return True
 
     until(deleted, DELETED_WITHIN, f"{eni} cannot be deleted")

@@ -10,10 +10,10 @@ from lab.run.region import Region
 from lab.run.scenario import Nemesis
 
 RETURNS_WITHIN = 120.0
-"""Seconds that a machine may take until it is back with its pods."""
+"""Seconds within which a machine must be back with its pods."""
 
 RUNS_WITHIN = 40.0
-"""Seconds that a pod may take until it runs."""
+"""Seconds within which a pod must run."""
 
 SLOW = 10.0
 """Seconds; what ends faster does so by itself."""
@@ -45,9 +45,9 @@ class End(StrEnum):
 
 def end(how: End, seconds: float, *, returns: bool = False) -> Nemesis:
     """
-    EC2 ends the instance, whose kubelet shuts down gracefully and whose slowest pod takes so many seconds.
+    EC2 ends the instance; its kubelet shuts down gracefully, and its slowest pod takes so many seconds to end.
 
-    returns: wait until it is back with its pods; one that was stopped is started.
+    returns: wait until the instance is back with its pods; if it was stopped, it is started.
     """
 
     def strike(region: Region, machine: Machine) -> None:
@@ -74,7 +74,7 @@ def end(how: End, seconds: float, *, returns: bool = False) -> Nemesis:
 
 
 def _add_slow_pod(region: Region, machine: Machine, seconds: float) -> None:
-    """A pod that a real kubelet waits for."""
+    """Add a pod for whose end a real kubelet waits."""
     name = f"slow-{len(region.history.events())}"
     region.cluster.apply(SLOW_POD.format(name=name, node=machine.name, seconds=f"{seconds:g}"))
 
@@ -85,7 +85,7 @@ def _add_slow_pod(region: Region, machine: Machine, seconds: float) -> None:
 
 
 def after_notice(notice: Nemesis, seconds: float) -> Nemesis:
-    """The end is announced, and comes so many seconds later; the real one lets two minutes pass, or an hour."""
+    """The end is announced, and comes so many seconds later; the real EC2 gives two minutes' notice, or an hour's."""
 
     def strike(region: Region, machine: Machine) -> None:
         notice(region, machine)

@@ -10,15 +10,15 @@ ELASTIC_IP = "eip"
 """What stands for an Elastic IP where a floating address is asked for; the region allocates one."""
 
 PUBLIC_ADDRESS = "203.0.113.100"
-"""That one's."""
+"""The public address of that Elastic IP."""
 
 
 @dataclass
 class Floating:
     """One floating address: as FLOATING_IP has it, and as clients reach it from inside and from outside of the VPC.
 
-    ``enis`` are the ids of the interfaces that were made for it, as far as they were seen, ``deleted`` those of them
-    that somebody has deleted; ``cluster`` is the one that carries it.
+    ``enis`` are the ids of the interfaces that were made for it, as far as they were seen; ``deleted`` are those of
+    them that somebody has deleted; ``cluster`` is the cluster that carries it.
     """
 
     target: str
@@ -29,13 +29,13 @@ class Floating:
 
 
 def private(address: str) -> Floating:
-    """One of the VPC's, of either family: reached by its own name from everywhere."""
+    """A private address of the VPC, of either IP version: clients everywhere reach it as it is."""
     host = f"[{address}]" if ":" in address else address
     return Floating(address, {"in": host, "out": host}, set())
 
 
 def elastic(allocation: str) -> Floating:
-    """The Elastic IP with this allocation's id: from inside of the VPC the public address is not there."""
+    """The Elastic IP with this allocation's id: its public address is not reachable from inside the VPC."""
     return Floating(allocation, {"out": PUBLIC_ADDRESS}, set())
 
 

@@ -1,7 +1,7 @@
 """
-What Kubernetes itself does to the product, or what befalls Kubernetes; ALL are these and the lab's other scenarios.
+What Kubernetes does to the product, or what goes wrong in Kubernetes; ALL has these and the lab's other scenarios.
 
-Some need the real one: the small one says so (NotModelled).
+Some need the real Kubernetes: the small one raises NotModelled for these.
 """
 
 import time
@@ -28,42 +28,42 @@ from lab.run.scenarios import SCENARIOS, SERVICE_WATCHED_FOR
 from lab.run.verdict import Expectation
 
 NOT_READY_AFTER = 40.0
-"""Seconds from a kubelet's last word until its node is not ready."""
+"""Seconds from a kubelet's last report until its node is not ready."""
 
 WRITTEN_OFF = 100.0
 """Seconds for which a kubelet is silent: its node is not ready, and its pods have been evicted, well before."""
 
 API_AWAY = 20.0
 """Seconds for which the API server hangs: longer than the product believes its last answers, and so short that
-Kubernetes writes no node off afterwards, though a kubelet's last word may have been ten seconds old.
+Kubernetes writes no node off afterwards, though a kubelet's last report may have been ten seconds old.
 """
 
 API_LONG_AWAY = 60.0
 """Seconds after which Kubernetes writes all nodes off at once, until their kubelets are heard again."""
 
 HEARD_AGAIN = 15.0
-"""Seconds in which they are."""
+"""Seconds within which the kubelets are heard again."""
 
 REGISTRY_AWAY = 30.0
-"""Seconds in which an observer must be back without the registry."""
+"""Seconds within which an observer must be back without the registry."""
 
 SERVED_AGAIN = 5.0
-"""Seconds, beside EC2's, from Kubernetes' word that a node is not ready until a standby serves."""
+"""Seconds, without EC2's own time, from when Kubernetes says that a node is not ready until a standby serves."""
 
 WITHIN = 90.0
 """Seconds for what Kubernetes has to do in the course of a scenario."""
 
 LEASE_RENEWED = 10.0
-"""Seconds between two of a kubelet's words."""
+"""Seconds between two reports of a kubelet."""
 
 WITHOUT_ROLE = Setup(has_role=False)
 
 RESTARTED = 2.0
-"""Seconds after which the end of a container has become known."""
+"""Seconds after which the end of a container is known."""
 
 
 def away(part: Part, seconds: float, *, hung: bool = False) -> Nemesis:
-    """A part of the holder's node, or of the control plane, is killed or hangs, and is back after so long."""
+    """A part of the holder's node, or of the control plane, is killed or hangs, and is back after so many seconds."""
 
     def strike(region: Region, machine: Machine) -> None:
         cluster = region.cluster
@@ -103,7 +103,7 @@ def drain_observer(region: Region, machine: Machine) -> None:
 def without_registry(region: Region, _machine: Machine) -> None:
     """An observer dies while the registry is away, and is back all the same.  Raises TimeoutError if it is not.
 
-    One that was killed would have lost its images.
+    The registry is not killed, as it would then lose its images.
     """
     region.cluster.hang(Part.REGISTRY)
     try:
@@ -122,7 +122,7 @@ def drain(region: Region, machine: Machine) -> None:
 def delete_node(region: Region, machine: Machine) -> None:
     """`kubectl delete node`, by hand or by an autoscaler: its pods are deleted, and the machine runs on."""
     region.cluster.delete_node(machine.name)
-    # A pod that the API server has no more gets a second to end, and no other one comes to that node.
+    # A pod that is gone from the API server gets a second to end, and no new one comes to that node.
     machine.ending = True
 
 
@@ -144,7 +144,7 @@ def _until(condition: Callable[[], bool], problem: str) -> None:
 
 
 def _served_elsewhere(bare: Expectation, profile: Profile) -> Expectation:
-    """The holder's service is gone, whoever it was that ended it."""
+    """The holder's service is gone, whatever ended it."""
     ec2 = profile.detach + profile.attach + profile.device if bare.carry == "eni" else profile.assign
     return replace(bare, max_outage_s=SERVED_AGAIN + ec2, min_moves=1, max_moves=1)
 
@@ -161,12 +161,12 @@ def _all_written_off(bare: Expectation, _: Profile) -> Expectation:
 
 
 def _abandoned(bare: Expectation, _: Profile) -> Expectation:
-    """Nobody is told of the drain: the address stays where no pod of the service is."""
+    """No observer hears of the drain: the address stays where the service has no pod."""
     return replace(bare, max_moves=0, served=False)
 
 
 def _drained(bare: Expectation, profile: Profile) -> Expectation:
-    """The service's pod has ended before the address has moved, however fast it does."""
+    """The service's pod has ended before the address has moved, however fast that is."""
     expected = relieved(bare, profile)
     return replace(expected, max_outage_s=(expected.max_outage_s or 0.0) + profile.assign)
 
@@ -217,7 +217,7 @@ CLUSTER = (
         "the holder's containerd is killed: nobody reads what the service writes of each request, and so it hangs",
         kill_for_good(Part.CONTAINERD),
         service_moves,
-        # It is connected to all the same: the kernel does that.
+        # A client can connect all the same, since the kernel accepts connections.
         settings={"service": "http:30007/hostname"},
         watched_for=SERVICE_WATCHED_FOR,
         lasts=WRITTEN_OFF,

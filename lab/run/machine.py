@@ -1,4 +1,4 @@
-"""One worker as EC2 knows it, and how it is; and all of a region's, by their names."""
+"""One worker as EC2 knows it, with its state; and all workers of a region, by name."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ CLUSTER = "lab"
 @dataclass
 class Machine:
     """
-    One worker as EC2 knows it, and how it is.
+    One worker as EC2 knows it, with its state.
 
-    graceful: the seconds that its slowest pod takes to end when it shuts down, for which the kubelet holds the shutdown
-    up (EKS' AL2023 from Kubernetes 1.34 on); None for a machine whose kubelet is just killed.  A real kubelet always
-    ends its pods first.
+    graceful: seconds that its slowest pod takes to end when the machine shuts down; the kubelet delays the shutdown for
+    that long (EKS' AL2023 from Kubernetes 1.34 on).  None for a machine whose kubelet is just killed.  A real kubelet
+    always ends its pods first.
     serves: whether its backend is an endpoint of the sample service.
-    ending: its observers are about to end for good, or have, and nobody is left to clean up.
-    cluster: the one that it is a worker of.
+    ending: its observers are about to end for good, or have ended, and nobody is left to clean up.
+    cluster: the cluster that it belongs to.
     """
 
     worker: Worker
@@ -39,7 +39,7 @@ class Machine:
 
 
 class Machines(dict[str, Machine]):
-    """All of a region's, by their names, in the order in which they were made."""
+    """All machines of a region by name, in the order in which they were made."""
 
     def by_instance(self, instance_id: str) -> Machine:
         """The machine of an instance.  Raises LookupError."""

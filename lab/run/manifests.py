@@ -16,7 +16,7 @@ SETTINGS = "  settings.yaml: |\n"
 
 
 class Manifests:
-    """Those of a cluster of this kind that is set up in this way; `settings` replace floating-ip.yaml's."""
+    """The manifests for a cluster of this kind and setup; `settings` replace those of floating-ip.yaml."""
 
     def __init__(self, kubernetes: Kind, setup: Setup, settings: Mapping[str, object]) -> None:
         self._kubernetes = kubernetes
@@ -40,5 +40,5 @@ class Manifests:
         return text.replace(SETTINGS, SETTINGS + lines)
 
     def parsed(self, name: str, floating_ip: str) -> Manifest:
-        """The same, as the small Kubernetes reads it."""
+        """The same text, parsed as the small Kubernetes reads it."""
         return parse(self.text(name, floating_ip))

@@ -1,7 +1,7 @@
 """
 What goes wrong: one function per misfortune, each done to one machine of a region.
 
-They act on the world only (kernel, power, EC2, Kubernetes); that they began is for the scenario to record.
+They act on the world only (kernel, power, EC2, Kubernetes); the scenario records that they began.
 """
 
 import time
@@ -19,7 +19,7 @@ from lab.run.machine import Machine
 from lab.run.region import Region
 
 SCALED_WITHIN = 60.0
-"""Seconds that a third replica may take until it is ready."""
+"""Seconds within which a third replica must be ready."""
 
 FLAP_LASTS = 0.1
 """Seconds for which a flapping link stays down."""
@@ -28,7 +28,7 @@ SPOT_WARNING = 120.0
 """Seconds from a spot interruption's notice until the interruption (EC2 user guide)."""
 
 MAINTENANCE_AHEAD = 1800.0
-"""Seconds until a maintenance that is imminent."""
+"""Seconds from the notice of a scheduled maintenance until it begins."""
 
 TROUBLED_BEFORE, TROUBLED_AFTER = 4.0, 6.0
 """Seconds for which IMDS answers badly before a power cut, and after it: ten in all."""
@@ -37,7 +37,7 @@ TROUBLE_BEFORE, TROUBLE_AFTER = 2.0, 8.0
 """Seconds for which EC2 answers badly before a power cut, and after it."""
 
 SERVED_BEFORE = 8.0
-"""Seconds from a change of the service's pods until every observer has checked every node and told of it."""
+"""Seconds from a change of the service's pods until every observer has checked every node and told its peers."""
 
 
 def nothing(_region: Region, _machine: Machine) -> None:
@@ -81,7 +81,7 @@ def rebalance_notice(_region: Region, machine: Machine) -> None:
 
 
 def trouble_imds(trouble: imds.Trouble) -> Callable[[Region, Machine], None]:
-    """What makes IMDS answer badly in this way, on every machine, from some seconds before whatever comes then."""
+    """A nemesis that makes IMDS answer badly in this way on every machine; it returns some seconds after that began."""
 
     def begin(region: Region, _machine: Machine) -> None:
         _answer_by(region, trouble)
@@ -91,14 +91,16 @@ def trouble_imds(trouble: imds.Trouble) -> Callable[[Region, Machine], None]:
 
 
 def cut_power_of_troubled(region: Region, machine: Machine) -> None:
-    """A power cut while IMDS answers badly, which it does for some seconds more."""
+    """A power cut while IMDS answers badly; IMDS goes on so for some more seconds."""
     cut_power(region, machine)
     time.sleep(TROUBLED_AFTER)
     _answer_by(region, None)
 
 
 def trouble_imds_in_turn(region: Region, _machine: Machine) -> None:
-    """IMDS answers badly on every machine, in each way for long enough to lack an address, if that is what it says."""
+    """IMDS answers badly on every machine, in one way after the other, each for long enough that an address
+    which IMDS leaves out would count as lost.
+    """
     for trouble in imds.Trouble:
         _answer_by(region, trouble)
         time.sleep(TROUBLED_BEFORE)
@@ -121,13 +123,13 @@ def cut_power(region: Region, machine: Machine) -> None:
 
 
 def cut_power_unheard(region: Region, machine: Machine) -> None:
-    """A power cut, and a VPC that carries no announcements."""
+    """A power cut, in a VPC that does not carry announcements."""
     region.fabric.carry_announcements = False
     cut_power(region, machine)
 
 
 def cut_power_while(effect: Effect, seconds: float) -> Callable[[Region, Machine], None]:
-    """A power cut, while all that EC2 answers is like this, from a while before until a while after it."""
+    """A power cut; all of EC2's answers have this ``effect`` from a while before it until a while after."""
 
     def strike(region: Region, machine: Machine) -> None:
         with region.ec2.faults.begin(effect, seconds=seconds):
@@ -139,7 +141,7 @@ def cut_power_while(effect: Effect, seconds: float) -> Callable[[Region, Machine
 
 
 def hang_kernel(region: Region, machine: Machine) -> None:
-    """Nothing runs and nothing is answered, but every carrier is on; a detach hangs until it is forced."""
+    """Nothing runs and nothing is answered, but every link keeps its carrier; a detach hangs until it is forced."""
     machine.guest = Guest.HUNG
     region.fabric.silence(region.fabric.plugged(machine.worker.namespace))
     region.cluster.freeze_node(machine.name)
@@ -183,7 +185,7 @@ def remove_address(region: Region, machine: Machine) -> None:
 
 
 def drop_forwarded(region: Region, machine: Machine) -> None:
-    """A host firewall drops what comes in by the floating address' link and is for a pod."""
+    """A host firewall drops packets that come in by the floating address' link and are for a pod."""
     machine.worker.namespace.nft(
         "table inet firewall { chain forward { type filter hook forward priority 10;\n"
         f'iifname "{_floating_link(region, machine)}" drop\n'
@@ -233,7 +235,7 @@ def stop_service(region: Region, machine: Machine) -> None:
 
 
 def serve_from_holder(region: Region, machine: Machine) -> None:
-    """The service has one pod, where the address is; for long enough to be known by all."""
+    """The service has one pod, where the address is, for long enough that all observers know it."""
     region.backends.serve_from(machine)
     time.sleep(SERVED_BEFORE)
 

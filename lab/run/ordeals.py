@@ -1,7 +1,7 @@
 """
-Misfortunes of three nodes, of one process, and by an operator's hand, as scenarios; strikes and all.
+Misfortunes of three nodes, of one process, and by an operator's hand: their strikes, and the scenarios.
 
-Each lasts longer than the rule that it is about.
+Each lasts longer than the time limit of the rule that it tests.
 """
 
 import os
@@ -43,7 +43,7 @@ MISSED_FOR = 100.0
 """Seconds: a liveness probe of 10 s that fails three times by a timeout, and a grace period of 30."""
 
 HEARD_FOR = 8.0
-"""Seconds from the start of an observer until it and the others know each other, and what it sees."""
+"""Seconds from the start of an observer until it and the others know each other, and what each sees."""
 
 SEEN_AFTER = 8.0
 """Seconds from EC2's word that a node has the address until its device is there and all others have seen it serve."""
@@ -66,19 +66,19 @@ def three_observers(region: Region, _machine: Machine) -> None:
 
 
 def found_another_cluster(region: Region) -> None:
-    """Half of the machines are another cluster's, which has the last of the addresses."""
+    """Half of the machines belong to another cluster, which has the last of the addresses."""
     machines = list(region.machines.values())
     region.add_cluster("other", machines[len(machines) // 2 :], region.floating[-1:])
 
 
 def leave_writes_unanswered(region: Region, machine: Machine) -> None:
-    """Whatever the agents change at EC2 takes effect, but nobody hears of it; then the holder dies."""
+    """The agents' changes at EC2 take effect, but are not answered; then the holder dies."""
     region.ec2.faults.lose_answers(WRITES)
     die(region, machine)
 
 
 def die_in_a_row(after: float) -> Nemesis:
-    """The holder dies, and so many seconds after EC2 gave the address to its successor that dies, too."""
+    """The holder dies; ``after`` so many seconds from when EC2 gave the address to its successor, that dies, too."""
 
     def strike(region: Region, machine: Machine) -> None:
         die(region, machine)
@@ -145,7 +145,7 @@ def _attached_to_another(region: Region, machine: Machine) -> bool:
 
 
 def _successor(region: Region, machine: Machine) -> Machine:
-    """Who has the address after this holder, as soon as somebody has.  Raises TimeoutError."""
+    """The machine that has the address after this holder, as soon as one has.  Raises TimeoutError."""
     deadline = time.monotonic() + MOVED_WITHIN
     while time.monotonic() < deadline:
         try:
@@ -160,7 +160,7 @@ def _successor(region: Region, machine: Machine) -> Machine:
 
 @contextmanager
 def _frozen(region: Region, machine: Machine) -> Iterator[Callable[[], bool]]:
-    """The observer there stands still during the block, if it lives so long: the answer says whether it has ended."""
+    """The observer there stands still during the block; the function that this yields says whether it has ended."""
     process = region.cluster.container_process(region.cluster.pod_on(machine.name).name, OBSERVER)
 
     def ended() -> bool:
@@ -179,7 +179,7 @@ def _frozen(region: Region, machine: Machine) -> Iterator[Callable[[], bool]]:
 
 
 def _moved_by_hand(bare: Expectation, profile: Profile) -> Expectation:
-    """The address stays where somebody has put it; an observer may have been faster than he was."""
+    """The address stays where the operator has put it; an observer may have been faster than the operator."""
     return replace(bare, max_outage_s=ec2_takes(bare, profile) + DETECTION, max_moves=1, max_moves_a_cause=0)
 
 

@@ -2,8 +2,8 @@
 Who had a floating address, and since when: EC2's events about attachments, or about addresses, as one kind of event.
 
 With `carry: eni` the address goes with its ENI, and EC2's `attachment` events tell.  With `carry: address` it moves
-between ENIs that stay attached; what EC2 tells of that is put in the same words, so that all readers of a history
-(checker.py, region.py) know only one kind.  Pure.
+between ENIs that stay attached; EC2's events about that are translated to the same form, so that all readers of a
+history (checker.py, region.py) know only one kind.  Pure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,14 +21,14 @@ def of_address(events: Iterable[Mapping[str, Any]], target: str) -> list[dict[st
     """
     The same for an address that moves: `attachment` names one stay of it on one ENI, `asked` is when EC2 was asked.
 
-    An Elastic IP (its allocation's id) is wherever a private address is that it was ever associated with: when that has
-    gone with its ENI, EC2 chooses another one.
+    An Elastic IP (``target`` is its allocation's id) is where any private address is that it was ever associated with:
+    if that address is gone with its ENI, EC2 chooses another one.
     """
     told: list[dict[str, Any]] = []
     asked: dict[tuple[str, str], float] = {}
     owners: dict[str, tuple[str, str]] = {}
     stays: dict[str, dict[str, Any]] = {}
-    # One that an Elastic IP is not associated with leads nobody anywhere, whoever has it.
+    # A private address without the Elastic IP leads no client anywhere, whichever node has it.
     leading = {target}
     events = list(events)
     carried = set(carried_for(events, target))

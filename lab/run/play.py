@@ -24,7 +24,7 @@ from lab.run.scenario import OUTLASTS_A_MOVE, Scenario, nothing_moves
 from lab.run.verdict import Expectation, Verdict, together
 
 LONGEST = 120.0
-"""Seconds after which, once it has lasted as long as it must, a run is judged as it is."""
+"""Seconds, beyond what a run must last, after which it is judged as it is."""
 
 
 def run(
@@ -43,8 +43,8 @@ def run(
     Run a scenario once for these floating addresses (none given: its own), and judge it.  ``watch`` is called with each
     event.
 
-    asks: what is judged is what `status` and `doctor` answer meanwhile (asking.py).  They need the processor that all
-    others need to be in time.
+    asks: judge what `status` and `doctor` answer meanwhile (asking.py).  These commands take processor time that
+    all others need to be in time.
     """
     with History(record_to) as history:
         if watch is not None:
@@ -82,7 +82,7 @@ def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:
         measured_since = _strike(region, scenario)
         _tell(region.history, "waiting until all is quiet again")
         _wait_until_quiet(region, scenario.lasts, expectations, placed)
-        # What an attacker has to finish costs the observers alone.
+        # What the attacker still has to finish must not disturb the clients.
         region.clients.stop()
     leftovers.record(region)
     enis = [frozenset(event["eni"] for event in region.attachments(floating)) for floating in region.floating]
@@ -93,13 +93,13 @@ def play(region: Region, scenario: Scenario) -> Sequence[Expectation]:
 
 
 def _tell(history: History, what: str) -> None:
-    """Say what takes its time from now on."""
+    """Record what takes some time from now on."""
     history.record({"source": "lab", "event": "step", "what": what})
 
 
 def judge(events: Sequence[Event], expectations: Sequence[Expectation], since: int = 0) -> Verdict:
-    """What the checker says of a scenario, before which there were `since` events already: of those it need know only
-    who had the addresses then.
+    """The checker's verdict on a scenario.  The first `since` events are from before it: of these it needs only who had
+    the addresses.
     """
     told = [*_standing(events[:since]), *events[since:]]
     return together([check(told, expectation) for expectation in expectations])
@@ -139,7 +139,7 @@ def _expectations(region: Region, scenario: Scenario) -> list[Expectation]:
 
 
 def _strike(region: Region, scenario: Scenario) -> float:
-    """The answer is since when the clients measure: from the start, unless something went wrong before."""
+    """Strike; return from when the clients measure: from the start, unless something went wrong before the strike."""
     holder = region.holder()
     scenario.begin(region, holder)
     measured_since = 0.0 if scenario.begin is nemesis.nothing else time.time()
@@ -152,7 +152,7 @@ def _strike(region: Region, scenario: Scenario) -> float:
 
 def _wait_until_watched(region: Region, scenario: Scenario) -> None:
     """
-    Until every standby that can has seen every address UP for a while, and all clients get answers.
+    Wait until every standby that can has seen every address UP for a while, and all clients get answers.
 
     Raises TimeoutError.
     """
@@ -169,7 +169,7 @@ def _wait_until_watched(region: Region, scenario: Scenario) -> None:
 
 
 def _is_watched(region: Region) -> bool:
-    """Every standby sees every address UP; not while one is on its way."""
+    """Whether every standby sees every address UP; false while one is on its way."""
     pods = {pod.node for pod in region.cluster.pods()}
     seen = {(e["node"], e["fields"]["address"]) for e in region.logged(event="decision", reason="ANSWERS")}
     try:
@@ -182,7 +182,7 @@ def _is_watched(region: Region) -> bool:
 def _wait_until_quiet(
     region: Region, at_least: float, expectations: Sequence[Expectation], placed: Sequence[int]
 ) -> None:
-    """Until nothing failed and nothing moved for a while, and what has to happen has happened; `placed` is how often
+    """Wait until nothing failed or moved for a while, and what has to happen has happened; `placed` is how often
     each address had been placed before the nemesis.
     """
     began = time.monotonic()

@@ -12,7 +12,7 @@ from lab.run.backends import Backends
 from lab.run.machine import Machine
 
 SHUTDOWN_TAKES = 1.0
-"""Seconds that the operating system of an instance needs to end, once nothing holds it up."""
+"""Seconds that the operating system of an instance needs to end, once nothing delays it."""
 
 BACKENDS_GONE = 0.3
 """Seconds from the end of a node's pods until no NodePort leads to them any more."""
@@ -26,7 +26,7 @@ class Power:
     What takes a machine's power, and gives it back; the buttons answer at once, and the machine ends or starts by
     itself.
 
-    `cluster` is given by the region when it is there.  `metadata` gives a machine that has booted its IMDS anew.
+    The region sets `cluster` once that exists.  `metadata` gives a machine that has booted its IMDS anew.
     boot_takes: seconds from the power button until a kubelet runs; can be changed at any time.
     """
 
@@ -47,7 +47,7 @@ class Power:
     def off(self, machine: Machine) -> None:
         """The plug is pulled: no processes, no links, no carrier."""
         machine.guest = Guest.OFF
-        # Nobody hears of the processes' end, and they do not see the links go.
+        # Nobody is told that the processes end, and they do not see the links go.
         self.cluster.freeze_node(machine.name)
         self._fabric.cut(self._fabric.plugged(machine.worker.namespace))
         self.cluster.kill_node(machine.name)
@@ -59,16 +59,16 @@ class Power:
         self._boot(machine)
 
     def press_off(self, machine: Machine) -> float:
-        """The button of a machine that runs; the answer is for how long its pods hold its end up, in seconds."""
+        """Press the button of a machine that runs; return for how many seconds its pods delay its end."""
         self._later(self._shut, machine)
         return machine.graceful or 0.0
 
     def press_on(self, machine: Machine) -> None:
-        """The button of a machine that is off."""
+        """Press the button of a machine that is off."""
         self._later(self._boot, machine)
 
     def reboot(self, machine: Machine) -> None:
-        """It ends as by `press_off`, and starts again; EC2's books have nothing of it."""
+        """The machine ends as by `press_off`, and starts again; EC2's state does not show it."""
 
         def both(machine: Machine) -> None:
             self._shut(machine)
@@ -92,7 +92,7 @@ class Power:
         thread.start()
 
     def _shut(self, machine: Machine) -> None:
-        """First the pods end, if the kubelet has a say in it, then network and kernel."""
+        """End the pods first, if the kubelet shuts down gracefully, then network and kernel."""
         ends = time.monotonic() + (machine.graceful or 0.0)
         if machine.graceful is not None or self._kubernetes is Kind.REAL:
             leaving = threading.Timer(SHUTDOWN_HEARD + BACKENDS_GONE, self._backends.stop, (machine,))
@@ -104,7 +104,7 @@ class Power:
         self.off(machine)
 
     def _boot(self, machine: Machine) -> None:
-        """Everything is as after the first boot, but for the ENIs that EC2 has attached: their links are bare."""
+        """Boot: all is as after the first boot, except that the links of the ENIs that EC2 has attached are bare."""
         if self._closing.wait(self.boot_takes):
             return
         machine.imds.stop()

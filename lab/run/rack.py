@@ -9,8 +9,8 @@ What is promised at all times:
 - calm: no more moves than the misfortunes of a round account for, and none while all is undone;
 - nothing left behind, on any node or in EC2.
 
-Times mean nothing on a machine that has no processor for those who must be in time: such a round is told apart, see
-Outcome.
+Times mean nothing if the machine has no processor for the processes that must be in time: such a round is reported as
+undecided, see Outcome.
 """
 
 import threading
@@ -37,31 +37,31 @@ from lab.run.scenario import DETECTION, SERVED_AGAIN, Scenario, ec2_takes
 from lab.run.verdict import Expectation, Verdict
 
 STOOD_STILL = 1.0
-"""Seconds for which a client may stand still: what it did not ask meanwhile it cannot say, which is no fault."""
+"""Seconds for which a client may stand still: it measures nothing meanwhile, which is not counted as a fault."""
 
 BUSY = 0.5
-"""Seconds without processor when times say nothing: for the lab itself, which is EC2 and what answers the clients, or,
-within a second, for a thread of an observer that had something to do.
+"""Seconds without processor from which times mean nothing: of the lab itself, which is EC2 and answers the clients, or,
+within one second, of a thread of an observer that had something to do.
 """
 
 BEAT, SECOND = 0.05, 1.0
 """Seconds between two looks at the lab, and at the observers."""
 
 MOVES_WITHIN = 15.0
-"""Seconds in which a planned move has been made, beyond what a failover may take: IMDS is asked every five."""
+"""Seconds that a planned move may take beyond what a failover may take: IMDS is asked every five."""
 
 IN_TIME = ("an outage of", "detection took", "moves, at", "itself stood still", "is unfinished")
-"""How those faults read that a busy machine makes."""
+"""The texts by which faults are recognized that a busy machine can cause."""
 
 CLEAN_WITHIN = 30.0
-"""Seconds after which nothing may be left behind: a node that let go of the address asks EC2 and IMDS before."""
+"""Seconds after which nothing may be left behind: a node that let go of the address first asks EC2 and IMDS."""
 
 Broken = (TimeoutError, LookupError, CommandFailed, ClientError, ClusterFailed)
-"""What a misfortune raises that could not be done."""
+"""The errors that a misfortune raises if it could not be carried out."""
 
 
 class Pulse:
-    """Notices for how long this process stands still, or an observer waits for a processor."""
+    """Measures for how long this process stands still, or an observer waits for a processor."""
 
     def __init__(self, region: Region) -> None:
         self._region = region
@@ -90,11 +90,11 @@ class Pulse:
             self._waited = waited
 
     def stop(self) -> None:
-        """End looking."""
+        """Stop measuring."""
         self._over.set()
 
     def take(self) -> float:
-        """The longest since this was asked last, in seconds."""
+        """The longest such time, in seconds, since this was last called."""
         longest, self._longest = self._longest, 0.0
         return longest
 
@@ -111,7 +111,7 @@ def waiting(process: int) -> dict[str, float]:
 @dataclass(frozen=True)
 class Outcome:
     """
-    What became of a round.
+    The result of a round.
 
     at: when it began, in Unix seconds.
     source, holder: the nodes that had the address before and after it.
@@ -130,12 +130,12 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Nothing was wrong."""
+        """Whether nothing was wrong."""
         return not self.faults
 
     @property
     def undecided(self) -> bool:
-        """What was wrong is about time, and the machine did not have it."""
+        """Whether all faults are about times, and the machine was too busy to judge those."""
         in_time = all(any(words in fault for words in IN_TIME) for fault in self.faults)
         return bool(self.faults) and in_time and self.starved_s > BUSY
 
@@ -208,7 +208,7 @@ class Rack:
         )
 
     def _strike(self, each: Round, scenarios: Sequence[Scenario]) -> Iterator[str]:
-        """Do it: what comes first goes on beside the last; the answers are of those that could not be done."""
+        """Strike: the earlier misfortunes go on beside the last; yields why some could not be carried out."""
         failed: list[str] = []
 
         def do(scenario: Scenario) -> None:
@@ -234,7 +234,7 @@ class Rack:
         yield from failed
 
     def _wait_until_served(self, by: float, lasts: float, source: Machine, moves: int) -> None:
-        """As long as the scenarios want to be watched, and until clients are served by whom they should be."""
+        """Wait for as long as the scenarios last, and until clients are served by the node that should serve them."""
         began = time.time()
         while time.time() - began < lasts or (not self._watch.is_served() and time.time() < by):
             time.sleep(0.1)
@@ -248,7 +248,7 @@ class Rack:
             return False
 
     def _record_leftovers(self) -> None:
-        """What is still there when all has been well for a while."""
+        """Record what is still there when all has been well for a while."""
         deadline = time.monotonic() + CLEAN_WITHIN
         while (found := list(self._left())) and time.monotonic() < deadline:
             time.sleep(0.5)
@@ -264,10 +264,10 @@ class Rack:
 
 def together(bare: Expectation, profile: Profile, scenarios: Sequence[Scenario]) -> Expectation:
     """
-    What may be seen of some scenarios at a time: what each may show, added up.
+    What may be seen of several scenarios at a time: what each may show, added up.
 
-    The last shows at least what it has to, too; where the address may move, clients are given five seconds more than by
-    itself, whatever went before.
+    The last one must show at least what it must show alone; if the address may move, clients may wait five seconds more
+    than in that scenario alone, whatever went before.
     """
     each = [scenario.expect(bare, profile) for scenario in scenarios]
     moves = [one.max_moves for one in each]
@@ -281,7 +281,7 @@ def together(bare: Expectation, profile: Profile, scenarios: Sequence[Scenario])
         max_outage_s=None
         if None in outages
         else sum(most or 0.0 for most in outages) + (SERVED_AGAIN if may_move else 0.0),
-        # Scenarios count on two observers.
+        # Each scenario is written for two observers.
         max_agent_exits=2 * exits,
         allowed_leftovers=frozenset().union(*(one.allowed_leftovers for one in each)),
     )
