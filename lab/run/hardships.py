@@ -64,7 +64,7 @@ _BOOTS_IN = 25.0
 def _may_stay_elsewhere(
     expect: Callable[[Expectation, Profile], Expectation],
 ) -> Callable[[Expectation, Profile], Expectation]:
-    """What somebody else has put on a link of his own is his."""
+    """What somebody else has put on a link of their own may stay there."""
 
     def expect_that(bare: Expectation, profile: Profile) -> Expectation:
         left = frozenset(f"{bare.carried} on link {ELSEWHERE} on worker-{letter}" for letter in "abc")
@@ -80,7 +80,7 @@ def _stuck(bare: Expectation, profile: Profile) -> Expectation:
 
 
 def _ends() -> list[Scenario]:
-    """A node whose slowest pod takes a moment, longer than anything is waited for, and as long as is allowed."""
+    """Ends of a node whose slowest pod takes a moment, longer than anything waits, or as long as is allowed."""
     ways = (
         (End.TERMINATE, "the holder's instance is terminated"),
         (End.STOP, "the holder's instance is stopped"),
@@ -93,7 +93,7 @@ def _ends() -> list[Scenario]:
             end(how, float(seconds)),
             ended_gracefully,
             watched_for=STEADY_FOR,
-            # What must not happen later: a second move, when the observer's silence has been noticed.
+            # Watched for a second move, which must not follow once the observer's silence is noticed.
             lasts=12.0 if seconds == 1 else 30.0,
         )
         for how, said in ways

@@ -12,8 +12,8 @@ class Hardware:
     """
     What EC2 does to machines, and gets to see of them.
 
-    `power` is given by the region when it is there, which is before EC2 ends anything.
-    associated: the Elastic IPs that lead somewhere.
+    The region sets `power` once that exists, before EC2 ends anything.
+    associated: the Elastic IPs that are associated with a private address.
     """
 
     power: Power
@@ -24,7 +24,7 @@ class Hardware:
         self.associated: set[str] = set()
 
     def plug(self, eni_id: str, mac: str, addresses: Sequence[str], instance_id: str, device_index: int) -> None:
-        """A device appears; one without power sees nothing of it."""
+        """A device appears in the worker; a worker without power does not notice it."""
         machine = self._machines.by_instance(instance_id)
         if machine.guest is not Guest.OFF:
             machine.worker.hot_plug(eni_id, mac, addresses, device_index)
@@ -38,7 +38,7 @@ class Hardware:
         self._fabric.assign(eni_id, address)
 
     def unassign(self, eni_id: str, address: str) -> None:
-        """It leads there no longer."""
+        """A private address no longer leads to this device."""
         self._fabric.unassign(eni_id, address)
 
     def associate(self, public: str, private: str) -> None:
@@ -47,22 +47,22 @@ class Hardware:
         self.associated.add(public)
 
     def disassociate(self, public: str) -> None:
-        """It leads nowhere."""
+        """An Elastic IP no longer leads anywhere."""
         self._fabric.disassociate(public)
         self.associated.discard(public)
 
     def shut_down(self, instance_id: str) -> float:
-        """The power button; the answer is for how long the machine's pods hold its end up."""
+        """Press the power button; return for how many seconds the machine's pods delay its end."""
         return self.power.press_off(self._machines.by_instance(instance_id))
 
     def boot(self, instance_id: str) -> None:
-        """The power button of a machine that is off."""
+        """Press the power button of a machine that is off."""
         self.power.press_on(self._machines.by_instance(instance_id))
 
     def reboot(self, instance_id: str) -> None:
-        """It ends as by `shut_down`, and starts again; EC2's books have nothing of it."""
+        """The machine ends as by `shut_down`, and starts again; EC2's state does not show it."""
         self.power.reboot(self._machines.by_instance(instance_id))
 
     def guest(self, instance_id: str) -> Guest:
-        """How the machine is."""
+        """The state of the machine, as EC2 gets to see it."""
         return self._machines.by_instance(instance_id).guest

@@ -26,7 +26,7 @@ SERVED_FOR = 1.5
 """Seconds without a failed attempt after which the address is served."""
 
 ANSWERS_WITHIN = 1.2
-"""Seconds until an attempt has failed for sure: a client gives it one."""
+"""Seconds until an attempt has surely failed: a client waits for one second."""
 
 KILLED = frozenset({"exited", "unhealthy"})
 """The ends of containers for which a kubelet backs off."""
@@ -34,7 +34,7 @@ KILLED = frozenset({"exited", "unhealthy"})
 
 class Watch:
     """
-    What the history says about now: whether clients are served, and what each observer makes of the address.
+    The present state by the history: whether clients are served, and in which state each observer sees the address.
 
     One observer knows the address, once it sees it answer; what it knew before it ended does not count.
     """
@@ -65,13 +65,13 @@ class Watch:
                     self.killed.add(event["pod"])
 
     def is_served(self) -> bool:
-        """Every client has been, for a while."""
+        """Whether every client has been served for a while."""
         now = time.time()
         fresh = all(now - self._answered.get(name, 0.0) < ANSWERS_WITHIN for name in self._region.clients.names)
         return fresh and now - self._failed_at > SERVED_FOR + ANSWERS_WITHIN
 
     def is_watched(self) -> bool:
-        """Somebody has the address, and all others see it answer."""
+        """Whether a node has the address, and all other observers see it answer."""
         try:
             holder = self._region.holder()
         except LookupError:
@@ -82,19 +82,19 @@ class Watch:
         return all(self._reasons.get(name) == "ANSWERS" for name in others)
 
     def is_well(self) -> bool:
-        """The same, with every pod ready."""
+        """Whether the same is true, and every pod is ready."""
         pods = living(self._region)
         ready = sum(pod.is_ready for pod in pods)
         return ready == len(pods) == len(self._region.machines) and self.is_served() and self.is_watched()
 
 
 def living(region: Region) -> list[Pod]:
-    """The observers' pods, save those that ended with their node's shutdown: they stay in the books."""
+    """The observers' pods, without those that ended with their node's shutdown, which stay listed."""
     return [pod for pod in region.cluster.pods() if pod.phase != "Succeeded"]
 
 
 class Healer:
-    """Undoes what misfortunes do; made when all is well: what EC2 refuses then it goes on refusing."""
+    """Undoes what misfortunes do.  Create it when all is well: what EC2 refuses then, it refuses after healing."""
 
     def __init__(self, region: Region, watch: Watch) -> None:
         self._region = region
@@ -102,7 +102,7 @@ class Healer:
         self._kept = region.ec2.faults.begun()
 
     def heal(self) -> None:
-        """Undo it all; returns when machines that were off run again.  Raises CommandFailed, ClientError."""
+        """Undo all; return once machines that were off run again.  Raises CommandFailed, ClientError."""
         region = self._region
         region.ec2.faults.clear(but=self._kept)
         region.ec2.let_detaches_end()
@@ -152,7 +152,7 @@ class Healer:
                 )
 
     def wait(self, within: float = WELL_WITHIN) -> None:
-        """Until all is well.  Raises TimeoutError with what is not."""
+        """Wait until all is well.  Raises TimeoutError, which says what is not."""
         deadline = time.monotonic() + within
         while not self._watch.is_well():
             if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
 """
-A hostile neighbour: an ordinary pod, on a worker without an observer, that attacks those on the others; and what that
-costs the observers' processes meanwhile.
+A hostile neighbour: an ordinary pod, on a worker without an observer, that attacks the observers on the other workers;
+and what that costs the observers' processes.
 """
 
 import json
@@ -24,11 +24,11 @@ POD = 3
 """The attacker's number among its worker's pods; the sample service's is another."""
 
 AHEAD = 2.0
-"""Seconds for which it has attacked when the nemesis strikes."""
+"""Seconds for which the pod has attacked when the nemesis strikes."""
 
 SAMPLED_EVERY = 0.1
 ENDS_WITHIN = 180.0
-"""Seconds for what it has to finish: a flood's connects, on a machine that does other things as well."""
+"""Seconds for the attacker to finish: a flood's connects, on a machine that does other things as well."""
 
 Usage = Mapping[str, int]
 
@@ -37,7 +37,7 @@ class Attack:
     """
     A pod attacks in one of attacker.py's ways while the block runs; what it did, and what it cost, is recorded.
 
-    Raises ClusterFailed on the real Kubernetes: its pods are not the lab's to enter.
+    Raises ClusterFailed on the real Kubernetes: the lab cannot enter its pods.
     """
 
     def __init__(self, region: Region, kind: str) -> None:
@@ -109,7 +109,7 @@ def observers(region: Region) -> dict[str, int]:
 
 
 def usage(process: int) -> Usage:
-    """Memory in kB, threads and files of a process; nothing of one that has ended."""
+    """Memory in kB, threads and files of a process; empty if it has ended."""
     directory = Path(f"/proc/{process}")
     try:
         status = dict(line.split(":", 1) for line in (directory / "status").read_text().splitlines())

@@ -6,7 +6,7 @@ The lab as a whole: VPC, EC2, workers with their IMDS and pods, and the cluster 
         region.clients.measure("in", "out")
         ...
 
-It puts the parts together, and says who has an address.  What they do is each part's: `power`, `backends`, `clients`,
+It puts the parts together, and says who has an address.  All else is done by the parts: `power`, `backends`, `clients`,
 `cluster`, `ec2` and `fabric`.
 """
 
@@ -67,7 +67,7 @@ class Region(Resource):
     power: Power
     cluster: Cluster
     api: ApiServer
-    """The small Kubernetes' only."""
+    """Only on the small Kubernetes."""
 
     def __init__(
         self,
@@ -107,8 +107,8 @@ class Region(Resource):
     # What the user does.
 
     def deploy(self, *, ready: bool = True) -> None:
-        """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all was ready, or at least runs where it
-        cannot get `ready`.  Raises TimeoutError.
+        """`envsubst < floating-ip.yaml | kubectl apply -f -`, and wait until all pods are ready; without `ready`, as if
+        they cannot get so, until they run.  Raises TimeoutError.
         """
         self.cluster.apply(self.text("floating-ip.yaml"))
         self.backends.deploy(self.text("sample-service.yaml"))
@@ -130,7 +130,7 @@ class Region(Resource):
             time.sleep(0.05)
 
     def _await_elastic(self) -> None:
-        """EC2 takes seconds until traffic follows an association: no agent can do anything about those."""
+        """Wait until traffic follows the associations: EC2 takes seconds for that, which no agent can shorten."""
         wanted = {floating.hosts["out"] for floating in self.floating if "in" not in floating.hosts}
         deadline = time.monotonic() + READY_WITHIN
         while not wanted <= self._hardware.associated:
@@ -146,8 +146,8 @@ class Region(Resource):
 
     def add_cluster(self, name: str, machines: Sequence[Machine], floating: Sequence[Floating]) -> None:
         """
-        Another cluster in the same VPC, of some of the machines, with a deployment of its own for some of the floating
-        addresses; returns when that is ready.  Before `deploy` only.
+        Add another cluster in the same VPC, of some of the machines, with a deployment of its own for some of the
+        floating addresses; return when that is ready.  Only before `deploy`.
 
         Raises NotModelled on the real Kubernetes, TimeoutError.
         """
@@ -166,7 +166,7 @@ class Region(Resource):
         cluster.wait_ready(READY_WITHIN)
 
     def use(self, cluster: Cluster) -> None:
-        """Let this one run the pods from now on."""
+        """Let this cluster run the pods from now on."""
         self.cluster = self.backends.cluster = self.power.cluster = cluster
 
     # What can be seen.
@@ -261,13 +261,13 @@ class Region(Resource):
             self.use(self._clusters.real(self._setup, self._image()))
         self.backends.publish()
         later(self.power.give_up)
-        # On the real Kubernetes what they measure must not be how busy the containers keep this machine.
+        # On the real Kubernetes the clients must not measure how busy the containers keep this machine.
         urgent = self.kubernetes is Kind.REAL
         self.clients = Clients(self.fabric, self.history, self.floating, self.backends.node_port, urgent=urgent)
         later(self.clients.close)
 
     def _image(self) -> str:
-        """By what name floating-ip.yaml wants the product's."""
+        """The name of the product's image in floating-ip.yaml."""
         [deployment] = self.manifests.parsed("floating-ip.yaml", FLOATING_IP).deployments.values()
         [image] = {container.image for container in deployment.pod.init_containers + deployment.pod.containers}
         return image

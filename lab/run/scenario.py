@@ -25,7 +25,7 @@ OVERHEAD = 0.5
 """Seconds that the product may add to detection and EC2's own time."""
 
 INSTANT = 2.5
-"""Seconds of outage in all where EC2 takes no time."""
+"""Seconds of outage in all if EC2 takes no time."""
 
 HANDED_OVER = 1.5
 """Seconds of outage, at most, when an address moves by request or because its node is about to end."""
@@ -37,7 +37,7 @@ NOTICE = 2.5
 """Seconds beyond EC2's attach until a detached ENI is back."""
 
 FORCE_AFTER = 5.0
-"""Seconds, the setting's default."""
+"""Seconds, the default of the setting."""
 
 SERVED_AGAIN = 5.0
 """Seconds that a failover may take beyond detection and EC2's own time, whatever went before."""
@@ -51,13 +51,13 @@ to find one dead that is not.
 """
 
 OUTLASTS_PATIENCE = 45.0
-"""Seconds; a holder that cannot be reached is given 30 by default."""
+"""Seconds; by default a holder that cannot be reached is given 30."""
 
 BACK_OFF = 15.0
-"""Seconds after which what was refused is tried again, at most."""
+"""Seconds, at most, after which a refused call is tried again."""
 
 NEIGHBOUR_FORGETS = 60.0
-"""Seconds after which a Linux neighbour has asked anew; 41 were seen."""
+"""Seconds after which a Linux neighbour has resolved an address anew; 41 were seen."""
 
 SERVICE_FALL = 6.0
 """Seconds until five checks of the service, a second apart, are lost."""
@@ -71,17 +71,17 @@ class Scenario:
     One misfortune.
 
     expect: adds the bounds that a profile allows to a bare expectation.
-    strikes_for: seconds, about, that the nemesis takes itself.
-    lasts: seconds that are watched at least when it is done, and after what came of it, for what must *not* happen.
+    strikes_for: about how many seconds the nemesis itself takes.
+    lasts: seconds, at least, to watch after the nemesis and its effects for what must *not* happen.
     hits_machine: whether all addresses of the holder are hit, not only the first one.
-    hits_link: whether all are where they share an interface.
+    hits_link: whether all are hit that share an interface.
     agent_exits: how many containers may end by themselves.
-    environment: what every pod has in addition to the manifest's.
-    settings: what is set otherwise than by default.
+    environment: added to the manifest's environment in every pod.
+    settings: those that differ from the defaults.
     setup: the cluster's.
     addresses: the floating ones, unless the run has others.
-    prepare: is done before anything is deployed.
-    begin: what goes wrong some time before the strike, which is no part of what is measured.
+    prepare: called before anything is deployed.
+    begin: what goes wrong some time before the strike, and is not measured.
     gets_ready: whether the deployment can get ready at all.
     is_watched: whether a standby can see the address UP.
     watched_for: seconds for which all is well before the nemesis strikes.
@@ -112,7 +112,7 @@ class Scenario:
 
     @property
     def takes(self) -> float:
-        """Seconds, about, beside the time for the deployment and for what follows from the blow."""
+        """About how many seconds it takes, without the deployment and what follows from the blow."""
         return self.watched_for + self.strikes_for + self.lasts
 
 
@@ -169,7 +169,7 @@ def service_moves(bare: Expectation, profile: Profile) -> Expectation:
 
 
 def moves_to_the_service(bare: Expectation, _: Profile) -> Expectation:
-    """No client was served before, so none measures."""
+    """No client was served before, so nothing is measured."""
     return replace(bare, min_moves=1, max_moves=1, served=False)
 
 
@@ -233,22 +233,22 @@ def ended_gracefully(bare: Expectation, profile: Profile) -> Expectation:
 
 
 def at_most_one_move(bare: Expectation, profile: Profile) -> Expectation:
-    """A vain one, which is not repeated for the same cause."""
+    """At most one move that helps nothing; it is not repeated for the same cause."""
     return replace(bare, max_outage_s=ec2_takes(bare, profile) + SERVED_AGAIN, max_moves=1, max_moves_a_cause=1)
 
 
 def nothing_moves_on_a_busy_machine(bare: Expectation, _: Profile) -> Expectation:
-    """The clients and the backends are busy as well: what they lose says nothing."""
+    """The clients and the backends are busy as well, so failed attempts prove nothing."""
     return replace(bare, max_moves=0, max_gap_s=5.0)
 
 
 def back_in_place(bare: Expectation, profile: Profile) -> Expectation:
-    """Nobody has failed, but the address has gone: whoever claims it."""
+    """No node has failed, but the address has gone: any node may claim it."""
     return replace(bare, max_outage_s=ec2_takes(bare, profile) + SERVED_AGAIN, max_moves=1)
 
 
 def refused_for(seconds: float) -> Callable[[Expectation, Profile], Expectation]:
-    """Nobody may claim for so long; nobody asks without end, and whoever may claims within a back-off."""
+    """Nobody may claim for so many seconds.  Calls stay bounded, and then a node claims within one back-off."""
 
     def expect(bare: Expectation, profile: Profile) -> Expectation:
         expected = served_again_after(seconds + BACK_OFF)(bare, profile)

@@ -24,15 +24,15 @@ SPARED = "worker-a"
 POWER_CUT, HANG = "power-cut", "kernel-hang"
 
 BOOT_TAKES = 1.0
-"""Seconds from the power button until the kubelet runs: this is not about how long a machine is away."""
+"""Seconds from the power button until the kubelet runs: how long a machine is off does not matter here."""
 
 SETTLED_AFTER = 10.0
-"""Seconds of calm after which is counted: what is asked, and told to EC2, after a move is done by then."""
+"""Seconds of calm before counting: all calls that follow a move have ended by then."""
 
 
 @dataclass(frozen=True)
 class Soaked:
-    """What came of it: the failovers, and what there was after the first and after the last."""
+    """The result: the failovers, and the counts after the first and after the last."""
 
     failovers: tuple[Outcome, ...]
     took_s: float
@@ -41,12 +41,12 @@ class Soaked:
 
     @property
     def leaks(self) -> tuple[str, ...]:
-        """What there is too much of, in words."""
+        """What has leaked, in words."""
         return census.leaks(self.before, self.after)
 
     @property
     def ok(self) -> bool:
-        """Nothing leaked, and no failover was faulty."""
+        """Whether nothing leaked, and no failover was faulty."""
         return not self.leaks and all(one.ok or one.undecided for one in self.failovers)
 
 

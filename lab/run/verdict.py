@@ -1,4 +1,4 @@
-"""What a run is held to, and what is said of it: values, which checker.py fills."""
+"""What is expected of a run, and the verdict on it: plain values, which checker.py compares and fills."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,21 +8,21 @@ from typing import Any
 @dataclass(frozen=True)
 class Expectation:
     """
-    What a scenario must show; None is no demand.  Times in seconds; outages are all of a client's together, so that
+    What a scenario must show; None means no bound.  Times in seconds; outages are all of a client's together, so that
     one that is interrupted by a stray answer is no shorter.
 
-    Detection counts from the nemesis' blow, where it tells of one (the death after all that led to it), else from its
+    Detection counts from the nemesis' blow, if it records one (the death after all preparations), else from its
     beginning.  `max_overhead_s` bounds the outage beyond detection and EC2's own time; `max_gap_s` is how long the
     client itself may have stood still; `enis` are the interfaces of the address, `carried` is what its holder has on
     the link when all begins, and `clients` those that ask it (none given: whatever shows the address, and all
     clients); without `served` no client is needed; `allowed_leftovers` are the `what` of leftovers that belong to the
     scenario.
     `max_moves_a_cause` bounds the takeovers by one rule, `max_calls_a_minute` what one instance asks of EC2 in any
-    minute since the blow: Describes of all kinds together, and writes each by itself.  Where a `refusal_excuses`, a
-    failover that does not happen is none that was promised: at the blow no other node's observer was ready.
-    What the clients asked before `measured_since` (Unix time) does not count: what the scenario needed was being made.
-    `attacked` is the way in which a pod attacks the observers (attacker.py): it must have, and their processes must not
-    have grown by it.
+    minute since the blow: Describes of all kinds together, and writes each by itself.  If a `refusal_excuses`, a
+    failover may be missing: none was promised, since at the blow no other node's observer was ready.
+    Attempts of clients before `measured_since` (Unix time) do not count: the scenario was still being prepared.
+    `attacked` is the way in which a pod attacks the observers (attacker.py): it must have done so, and
+    their processes must not have grown by it.
     """
 
     scenario: str
@@ -68,7 +68,7 @@ class Placement:
     """
     One attachment that followed another, and EC2's own time for it, in seconds; a move if the instance is another one.
 
-    `detach` is 0 where nobody asked for one; `idle` lies between detached and the attach call, and is the agent's.
+    `detach` is 0 if nobody asked for one; `idle` is from the end of the detach to the attach call: the agent's time.
     """
 
     source: str
@@ -80,12 +80,12 @@ class Placement:
 
     @property
     def is_move(self) -> bool:
-        """The holder changed."""
+        """Whether the holder changed."""
         return self.source != self.target
 
     @property
     def ec2(self) -> float:
-        """What EC2 itself took."""
+        """Seconds that EC2 itself took."""
         return self.detach + self.attach + self.device
 
 
@@ -109,7 +109,7 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Nothing is wrong."""
+        """Whether nothing is wrong."""
         return not self.faults
 
     @property
@@ -118,7 +118,7 @@ class Verdict:
         return sum(placement.ec2 for placement in self.placements)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The verdict as values for JSON."""
         return {
             "scenario": self.scenario,
             "carry": self.carry,
