@@ -18,7 +18,7 @@ Record = Callable[[dict[str, Any]], None]
 @dataclass(frozen=True)
 class Account:
     """
-    One account of one endpoint; nothing here changes, but for what moto's backend stores.
+    One account of one endpoint; only what moto's backend stores can change.
 
     `after(delay, action)` performs the action under the endpoint's lock, `delay` seconds later or, when that is zero,
     at once.

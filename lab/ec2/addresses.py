@@ -37,7 +37,7 @@ from lab.ec2.eni import Network, all_addresses, networks
 
 @dataclass(frozen=True, eq=False)
 class _Move:
-    """What an accepted call will do: give the address to `target`, or (None) take it away from whoever has it."""
+    """What an accepted call will do: give the address to `target`, or, if None, take it off the ENI that has it."""
 
     address: str
     target: NetworkInterface | None
@@ -132,7 +132,7 @@ class Addresses:
         )
 
     def assign_ipv6(self, call: ElasticNetworkInterfaces) -> ActionResult:
-        """AssignIpv6Addresses: what another ENI has is refused until it has left there."""
+        """AssignIpv6Addresses: an address that another ENI has is refused until it has left that ENI."""
         eni = self._account.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
         asked = [canonical(address) for address in call._get_param("Ipv6Addresses", [])]
         count = call._get_int_param("Ipv6AddressCount", 0)
@@ -205,7 +205,7 @@ class Addresses:
             self._attachments.note(eni.instance)
 
     def _heir(self, address: str) -> NetworkInterface | None:
-        """The ENI that will have the address when everything that was accepted has happened."""
+        """The ENI that will have the address once all accepted calls have taken effect."""
         move = self._moves.get(address)
         return self.owner(address) if move is None else move.target
 

@@ -22,7 +22,7 @@ class Devices(Protocol):
         """
 
     def unplug(self, eni_id: str) -> None:
-        """Take the device away, whatever the guest does."""
+        """Take the device away, whatever state the guest is in."""
 
     def assign(self, eni_id: str, address: str) -> None:
         """Lead what is sent to the private address to an ENI that a guest has, and to no other."""
@@ -53,7 +53,7 @@ class Devices(Protocol):
 
 
 class NoDevices:
-    """Machines that are always well and of which nothing is to be seen."""
+    """Machines that are always well, and have no devices that anybody sees."""
 
     def plug(self, eni_id: str, mac: str, addresses: Sequence[str], instance_id: str, device_index: int) -> None:
         """Nothing to do."""
@@ -74,7 +74,7 @@ class NoDevices:
         """Nothing to do."""
 
     def shut_down(self, instance_id: str) -> float:  # noqa: ARG002  # the protocol names it
-        """Every guest ends in a moment."""
+        """Every guest ends after a moment."""
         return 0.0
 
     def boot(self, instance_id: str) -> None:

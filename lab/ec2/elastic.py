@@ -59,7 +59,7 @@ class ElasticIps:
     def add(
         self, address: str | None, border_group: str, pool: str | None = None, tags: dict[str, str] | None = None
     ) -> Allocation:
-        """Allocate this address, or else the lowest that is free."""
+        """Allocate this address, or, if none is given, the lowest free one."""
         if border_group not in self._border_groups():
             raise EC2ClientError(
                 "InvalidParameterValue", f"Value ({border_group}) for parameter NetworkBorderGroup is invalid."
@@ -99,7 +99,7 @@ class ElasticIps:
         }
 
     def forget(self, private_address: str) -> None:
-        """No ENI has the private address any more: what was associated with it is not either."""
+        """End the association of a private address that no ENI has any more."""
         if (allocation := self.at(private_address)) is not None:
             self._change(allocation, None)
 

@@ -17,13 +17,13 @@ FILTER_VALUES = 200
 """How many values one filter may have (EC2 user guide, "Filtering resources")."""
 
 PAGE = 1000
-"""The longest page, and the one of a caller who names no size; really older accounts get everything then."""
+"""The largest page, also used if the caller names no size; on AWS, older accounts then get everything."""
 
 
 def select(
     things: Iterable[Thing], filters: Mapping[str, Sequence[str]], table: Mapping[str, Values[Thing]]
 ) -> list[Thing]:
-    """The things that every filter finds; `table` names what a filter looks at, tags can always be looked at."""
+    """The things that match all filters; `table` has, by filter name, what it looks at; tags can always be filtered."""
     found = list(things)
     for name, patterns in filters.items():
         if len(patterns) > FILTER_VALUES:

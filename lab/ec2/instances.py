@@ -53,7 +53,7 @@ class Instances:
         return before
 
     def _shut_down(self, instance: Instance, state: str, code: int) -> float:
-        """The user asked for it: see Devices.shut_down for the answer."""
+        """Shut down as the user asked; returns what Devices.shut_down returns."""
         self._turn(instance, state, code)
         instance._reason = f"User initiated ({utcnow():%Y-%m-%d %H:%M:%S} GMT)"
         instance.state_reason = StateReason(

@@ -47,13 +47,13 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 
 
 def pem_of(key: ec.EllipticCurvePrivateKey) -> str:
-    """It as PEM, without a password."""
+    """The private key as PEM, without a password."""
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     return key.private_bytes(encoding, form, serialization.NoEncryption()).decode()
 
 
 def public_pem_of(key: ec.EllipticCurvePrivateKey) -> str:
-    """Its public half as PEM."""
+    """The public key as PEM."""
     encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_key().public_bytes(encoding, form).decode()
 

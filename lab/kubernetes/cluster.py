@@ -13,7 +13,7 @@ OBSERVERS = "floating-ip"
 """The product's Deployment, and the label `app` of its pods."""
 
 SAMPLE = "sample-service"
-"""The sample's."""
+"""The Deployment of the sample service, and the label `app` of its pods."""
 
 API_ADDRESS, API_PORT = "10.0.255.3", 443
 """The API server's: on EKS the Service `kubernetes` leads to interfaces of the control plane in the cluster's VPC."""
@@ -33,7 +33,7 @@ class Setup:
 
     policy: the sample Service's externalTrafficPolicy.
     has_role: whether the observers have their Role.
-    proxy: kube-proxy's configuration, as far as it is another one.
+    proxy: kube-proxy's configuration, where it differs from the default.
     cni: the VPC CNI's variables; None for those with which it keeps to the primary ENI.
     """
 
@@ -75,7 +75,7 @@ class Pod(Protocol):
 
     @property
     def node(self) -> str | None:
-        """Where it is, or is going to be."""
+        """The node where the pod is, or is going to be."""
 
     @property
     def phase(self) -> str:
@@ -83,11 +83,11 @@ class Pod(Protocol):
 
     @property
     def is_ready(self) -> bool:
-        """Does it run, with every container ready, as far as its node can tell?"""
+        """Whether it runs with every container ready, as last reported by its node."""
 
     @property
     def is_ending(self) -> bool:
-        """Has it been deleted?"""
+        """Whether it has been deleted, and is ending."""
 
 
 class Cluster(Protocol):
@@ -123,7 +123,7 @@ class Cluster(Protocol):
         """Taint it out of service (NoExecute): its pods are deleted, whatever a budget says, and none gets there."""
 
     def untaint(self, node: str) -> None:
-        """Take that taint off, if it is there."""
+        """Remove that taint, if it is there."""
 
     def delete_node(self, node: str) -> None:
         """`kubectl delete node`.  Raises NotModelled."""
@@ -135,7 +135,7 @@ class Cluster(Protocol):
         """`kubectl rollout restart`, and wait for its end.  Raises TimeoutError."""
 
     def wait_ready(self, timeout: float) -> None:
-        """Until every replica that was asked for is ready.  Raises TimeoutError with the pods' phases."""
+        """Wait until every wanted replica is ready.  Raises TimeoutError, which has the pods' phases."""
 
     def pod_object(self, name: str) -> Mapping[str, Any]:
         """The pod as the API has it, or had it a moment ago.  Raises LookupError."""

@@ -59,7 +59,7 @@ _ONLY_NDP = (
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """Somebody asks for an address: all neighbours, or the one with a MAC.  `answer` makes the frame that tells it."""
+    """A question for an address, to all neighbours, or to one MAC.  `answer` makes the frame of the answer."""
 
     address: str
     asked: str | None
@@ -68,7 +68,7 @@ class _Question:
 
 @dataclass(frozen=True, slots=True)
 class _Announcement:
-    """Somebody says which MAC an address has."""
+    """An announcement of which MAC an address has."""
 
     address: str
     mac: str
@@ -103,7 +103,7 @@ class Neighbours:
             for listener in ready:
                 frame, (port, *_) = listener.recvfrom(_MAX_FRAME)
                 for receiver, sent in self._react(port, frame, readers[listener](frame)):
-                    # The port may be gone at any time, its machine with it.
+                    # The port may be gone at any time, and its machine too.
                     with suppress(OSError):
                         listener.sendto(sent, (receiver, 0))
 
@@ -143,7 +143,7 @@ def _read_ndp(frame: bytes) -> _Question | _Announcement | None:
     source, target, options = IPv6Address(frame[22:38]), IPv6Address(frame[62:78]), frame[78:]
     if frame[_ICMPV6_TYPE] == _ADVERTISEMENT and frame[38] == 0xFF and options[:2] == _LINK_ADDRESS_OF_TARGET:
         return _Announcement(str(target), _mac(options[2:8]))
-    # Who has no address yet asks for duplicates of the one that it wants; EC2 gives none twice.
+    # Without a source address this is duplicate address detection; EC2 gives no address twice.
     if frame[_ICMPV6_TYPE] != _SOLICITATION or source.is_unspecified:
         return None
 

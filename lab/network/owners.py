@@ -15,7 +15,7 @@ from lab.network.netns import Namespace
 
 @dataclass
 class Port:
-    """Where an ENI is plugged in.  It outlives its link after a power cut: for EC2 the ENI is attached still."""
+    """Where an ENI is plugged in.  It outlives its link after a power cut: for EC2 the ENI is still attached."""
 
     name: str
     mac: str
@@ -33,11 +33,11 @@ class Owners:
         self._owners: dict[str, Port] = {}
 
     def of(self, address: str) -> Port | None:
-        """The port that owns the address, None where nobody does."""
+        """The port that owns the address, None if none does."""
         return self._owners.get(address)
 
     def clear(self) -> None:
-        """Nobody owns any address."""
+        """Let nobody own any address."""
         self._owners.clear()
 
     def lead(self, port: Port | None, addresses: Collection[str]) -> tuple[list[str], str]:
@@ -67,5 +67,5 @@ class Owners:
 
 
 def canonical(address: str) -> str:
-    """The one way to write an address: of IPv6 there are many."""
+    """The address in canonical form: an IPv6 address can be written in many ways."""
     return str(ip_address(address))

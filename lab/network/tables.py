@@ -107,7 +107,7 @@ def translation(associations: Mapping[str, str]) -> str:
 
 
 def loss(percent: int, spared_ports: Collection[int]) -> str:
-    """Lose so many of a hundred packets that ports send, in place of what was lost before."""
+    """Lose so many percent of the packets that ports send; this replaces the former loss."""
     ports = ", ".join(map(str, spared_ports))
     spared = f"tcp dport {{ {ports} }} accept\ntcp sport {{ {ports} }} accept\n" if ports else ""
     chain = (

@@ -71,7 +71,7 @@ class Worker:
     number in hexadecimal, 2001:db8:0:1::a and so on.
 
     Nothing exists before `start()`.  `eni_id` and `mac` are the primary ENI's, as EC2 knows it.  Without `pods` it has
-    only what the operating system sees to: pods' addresses and all rules are for a real Kubernetes to make.
+    only what the operating system makes: a real Kubernetes then makes pods' addresses and all rules.
     """
 
     def __init__(
@@ -313,6 +313,6 @@ async def _answer(name: str, reader: asyncio.StreamReader, writer: asyncio.Strea
             writer.write(("\r\n".join(head) + "\r\n\r\n" + body).encode())
             await writer.drain()
     except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        pass  # the client has gone, or never asked: its business
+        pass  # the client has gone, or never asked: no error of the server
     finally:
         writer.close()
