@@ -58,8 +58,9 @@ class Liveness:
         for address in self._addresses:
             holder = fleet.at(address)
             if holder is not self._holders[address][0]:
+                has_moved = self._holders[address][1] > -inf
                 self._holders[address] = holder, now
-                self._mute[address] += holder is not None and holder.is_mute
+                self._mute[address] += has_moved and holder is not None and holder.is_mute
             able_since = min(at if self._can_tell(name, address) else now for name, at in self._ailing_at.items())
             if fleet.serving(address) is not None or self._is_held_back(address):
                 self._served_at[address], self._mute[address] = now, 0
