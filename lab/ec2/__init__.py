@@ -1,10 +1,10 @@
 """
 The lab's EC2 endpoint: moto for wire format and storage, the ENI rules it lacks, a transport that can misbehave.
 
-profiles.py says how long things take.  What is allowed and what happens when is in elastic.py (public addresses),
-attachments.py, addresses.py (private ones), interfaces.py and instances.py, each resting on those before it; world.py
-has all of them, and routing.py lets moto ask them.  transport.py says how calls arrive or fail to, server.py puts
-everything together.
+profiles.py says how long things take.  The rules, of what is allowed and when it happens, are in elastic.py (public
+addresses), attachments.py, addresses.py (private ones), interfaces.py and instances.py; each of these uses only those
+before it.  world.py puts the rules together, and routing.py makes moto ask them.  transport.py says how calls arrive,
+or fail to; server.py puts everything together.
 """
 
 import os

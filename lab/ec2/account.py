@@ -18,10 +18,10 @@ Record = Callable[[dict[str, Any]], None]
 @dataclass(frozen=True)
 class Account:
     """
-    One account of one endpoint; only what moto's backend stores can change.
+    One account of one endpoint.  Its fields never change, only what moto's backend stores.
 
-    `after(delay, action)` performs the action under the endpoint's lock, `delay` seconds later or, when that is zero,
-    at once.
+    `after(delay, action)` performs the action under the endpoint's lock, `delay` seconds later; at once if `delay` is
+    zero.
     """
 
     id: str

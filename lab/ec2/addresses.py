@@ -105,7 +105,7 @@ class Addresses:
         return next((eni for eni in self._account.backend.enis.values() if address in all_addresses(eni)), None)
 
     def forget(self, eni: NetworkInterface) -> None:
-        """The ENI is being deleted: what was to leave it has left, and nothing is to come to it any more."""
+        """The ENI is being deleted: finish at once the moves away from it, and drop those towards it."""
         for address, move in list(self._moves.items()):
             if move.target is eni:
                 del self._moves[address]
@@ -165,7 +165,7 @@ class Addresses:
     def _unassign(self, call: ElasticNetworkInterfaces, addresses: Sequence[str]) -> None:
         eni = self._account.backend.get_network_interface(call._get_param("NetworkInterfaceId"))
         for address in addresses:
-            # unverified: the code for a primary address.
+            # unverified: the error code for a primary address.
             if self._heir(address) is not eni or address == eni.private_ip_address:
                 raise EC2ClientError(
                     "InvalidParameterValue",
@@ -180,7 +180,7 @@ class Addresses:
 
     def _finish(self, move: _Move) -> None:
         if self._moves.get(move.address) is not move:
-            return  # a later call counts
+            return  # a later call about this address has replaced this one
         del self._moves[move.address]
         address, old, new = move.address, self.owner(move.address), move.target
         if old is not None and old is not new:
@@ -213,9 +213,9 @@ class Addresses:
         self, eni: NetworkInterface, addresses: Sequence[str], version: int, *, may_take: bool
     ) -> None:
         """
-        Raise EC2's error for the first address that this ENI cannot get, or for their number.
+        Raise EC2's error for the first address that this ENI cannot get, or if it would have too many.
 
-        unverified: all codes of IPv6, and that of a primary address, which no ENI can take from another.
+        unverified: all error codes for IPv6, and the one for a primary address, which no ENI can take from another.
         """
         for address in addresses:
             _require_usable(address, networks(eni.subnet, version))
@@ -277,9 +277,9 @@ def _require_usable(address: str, cidrs: Sequence[Network]) -> None:
 
 def _why_unusable(address: str, cidrs: Sequence[Network]) -> str | None:
     """
-    Why no ENI can have the address in a subnet with these CIDR blocks.
+    Why no ENI can have the address in a subnet with these CIDR blocks; None if one can.
 
-    AWS keeps the first four addresses and the last of each (VPC guide).
+    AWS keeps the first four addresses and the last one of each block (VPC guide).
     """
     try:
         wanted = ip_address(address)
@@ -295,7 +295,7 @@ def _why_unusable(address: str, cidrs: Sequence[Network]) -> str | None:
 
 
 def _require_either(one: str, addresses: Sequence[str], other: str, count: int) -> None:
-    """Raise EC2's error unless exactly one of both is given.  unverified: the code for none."""
+    """Raise EC2's error unless exactly one of the two parameters is given.  unverified: the code if none is."""
     if addresses and count:
         raise EC2ClientError(
             "InvalidParameterCombination", f"The parameter {one} cannot be used with the parameter {other}"

@@ -4,7 +4,7 @@ Which ENI is attached to which instance, and what the guest and its IMDS see of 
 Life of an attachment, with the delays of the profile; a detach is also accepted while attaching:
 
     attaching -> attached -> detaching -> gone
-                          (the guest has the device from `device` after attached until gone)
+                          (the guest has the device from `device` seconds after attached until gone)
 """
 
 import time
@@ -29,7 +29,7 @@ SNAPSHOTS = 200
 
 
 class Status(StrEnum):
-    """Attachment.Status; `detached` is never shown by EC2, since the attachment is gone then, but by the history."""
+    """Attachment.Status.  Only the history shows `detached`: EC2 has no attachment to show by then."""
 
     ATTACHING = "attaching"
     ATTACHED = "attached"
@@ -57,8 +57,8 @@ class Attachments:
     """
     The attachments of one account.  All of it runs under the endpoint's lock.
 
-    statuses: of the attachments that did not come with their instance, by their ids.
-    stuck: guests in these states keep a device that they are to give up, until somebody uses Force.
+    statuses: by id, those of the attachments that were made by a call; primary ENIs' are not among them.
+    stuck: a guest in one of these states does not give up a device before a detach with Force.
     """
 
     def __init__(self, account: Account, elastic: ElasticIps) -> None:
@@ -104,7 +104,7 @@ class Attachments:
         return self.statuses.get(str(eni.attachment_id), Status.ATTACHED)
 
     def is_in_guest(self, eni: NetworkInterface) -> bool:
-        """Whether a machine has the ENI's device; the primary one it has without being told."""
+        """Whether a machine has the ENI's device; it always has that of its primary ENI."""
         return eni.id in self._plugged or (eni.instance is not None and eni.device_index == 0)
 
     def shown(self, eni: NetworkInterface) -> Attachment | None:
@@ -176,7 +176,7 @@ class Attachments:
         return EmptyResult()
 
     def end(self, eni: NetworkInterface, attachment_id: str) -> None:
-        """Take the ENI off its instance and out of the guest now, unless that attachment is no more."""
+        """Take the ENI off its instance and out of the guest now, unless that attachment has ended already."""
         if eni.attachment_id != attachment_id:
             return
         instance = eni.instance
@@ -192,7 +192,7 @@ class Attachments:
         self.note(instance)
 
     def booted(self, instance: Instance) -> None:
-        """The guest has started again: it sees the devices of all ENIs that it has, the primary one apart."""
+        """The guest has started again: let it see the devices of all its attached ENIs but the primary one."""
         for index, eni in sorted(instance.nics.items()):
             if index and self.status(eni) is not Status.ATTACHING:
                 if eni.id in self._plugged:
@@ -255,7 +255,7 @@ class Attachments:
 
 
 def no_such_attachment(attachment_id: str) -> EC2ClientError:
-    """EC2's error for an attachment id that is nobody's."""
+    """EC2's error for an attachment id that no ENI has."""
     return EC2ClientError(
         "InvalidAttachmentID.NotFound", f"The networkInterfaceAttachment ID '{attachment_id}' does not exist"
     )

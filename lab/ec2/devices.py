@@ -18,28 +18,29 @@ class Devices(Protocol):
         """
         Make the ENI's device appear in the guest.
 
-        addresses: its private addresses, the primary one first, and then its IPv6 addresses; others come by assign.
+        addresses: its private addresses, the primary one first, and then its IPv6 addresses; those that it gets later
+        come by `assign`.
         """
 
     def unplug(self, eni_id: str) -> None:
         """Take the device away, whatever state the guest is in."""
 
     def assign(self, eni_id: str, address: str) -> None:
-        """Lead what is sent to the private address to an ENI that a guest has, and to no other."""
+        """Route the private address to this ENI, whose device a guest has, and to no other ENI."""
 
     def unassign(self, eni_id: str, address: str) -> None:
-        """Lead what is sent to the private address no longer to this ENI, which a guest has."""
+        """Stop routing the private address to this ENI, whose device a guest has."""
 
     def associate(self, public: str, private: str) -> None:
-        """Lead what is sent to the Elastic IP `public` to `private`, and no longer to where it was led before."""
+        """Route the Elastic IP `public` to `private`, and no longer to where it led before."""
 
     def disassociate(self, public: str) -> None:
-        """Lead what is sent to the Elastic IP nowhere."""
+        """Route the Elastic IP nowhere."""
 
     def shut_down(self, instance_id: str) -> float:
         """
         Press the power button: the instance is being terminated or stopped.  Must return at once; the guest ends by
-        itself.  The answer is for how many seconds more than a moment it holds its end up.
+        itself.  Returns for how many seconds the guest delays its end, beyond the usual moment.
         """
 
     def boot(self, instance_id: str) -> None:
@@ -74,7 +75,7 @@ class NoDevices:
         """Nothing to do."""
 
     def shut_down(self, instance_id: str) -> float:  # noqa: ARG002  # the protocol names it
-        """Every guest ends after a moment."""
+        """No guest delays its end."""
         return 0.0
 
     def boot(self, instance_id: str) -> None:

@@ -2,8 +2,8 @@
 What EC2 enforces about Elastic IPs, and moto does not; Outposts' customer-owned IPs are the same with another pool.
 
 An allocation is associated with one private address of one ENI, and the association follows that ENI to any instance.
-EC2 shows an association as soon as it has answered; the traffic follows `Profile.associate` seconds later, and goes to
-the former ENI until then.
+EC2 shows an association as soon as it has answered the call; the traffic follows `Profile.associate` seconds later, and
+goes to the former ENI until then.
 
 Source: AssociateAddress and AllocateAddress [BOTO], where reassociation is the default; otherwise as in world.py.
 """
@@ -105,7 +105,7 @@ class ElasticIps:
 
     def follow(self, private_address: str, eni: NetworkInterface) -> None:
         """
-        The private address has moved to this ENI, and so has its association; the traffic has nothing to learn.
+        The private address has moved to this ENI, and so has its association; where the Elastic IP leads is unchanged.
 
         unverified: that the association keeps its id.
         """
@@ -200,7 +200,7 @@ class ElasticIps:
         return EmptyResult()
 
     def _change(self, allocation: Allocation, association: Association | None) -> None:
-        """Associate, move or take off; the traffic follows unless the next change comes first."""
+        """Set or end (None) the association; the traffic follows later, unless another change comes first."""
         if allocation.association is not None:
             self._record(allocation, allocation.association, "disassociated")
         allocation = replace(allocation, association=association)
@@ -212,7 +212,7 @@ class ElasticIps:
     def _route(self, allocation: Allocation) -> None:
         now = self.allocations.get(allocation.id)
         if now is None or _association_id(now) != _association_id(allocation):
-            return  # a later change counts; that the private address has moved is none
+            return  # a later change has replaced this one; a move of the private address is no such change
         if allocation.association is not None:
             self._routed.add(allocation.address)
             self._account.devices.associate(allocation.address, allocation.association.private_address)

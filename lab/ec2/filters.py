@@ -23,7 +23,7 @@ PAGE = 1000
 def select(
     things: Iterable[Thing], filters: Mapping[str, Sequence[str]], table: Mapping[str, Values[Thing]]
 ) -> list[Thing]:
-    """The things that match all filters; `table` has, by filter name, what it looks at; tags can always be filtered."""
+    """The things that match all filters; `table` says by filter name which values it looks at; tags need no entry."""
     found = list(things)
     for name, patterns in filters.items():
         if len(patterns) > FILTER_VALUES:

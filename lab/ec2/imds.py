@@ -1,8 +1,8 @@
 """
 The instance metadata service of one worker, version 2 only, on a listening socket in the worker's namespace.
 
-As the real one it names the attached interfaces and their addresses late (CNI#1967), by `lag` seconds; answers 401
-without a valid token; and knows no notice (spot, rebalance, lifecycle, maintenance) until a test raises one.  It hands
+Like the real one it shows the attached interfaces and their addresses late (CNI#1967), by `lag` seconds; it answers 401
+without a valid token; and it has no notice (spot, rebalance, lifecycle, maintenance) until a test makes one.  It hands
 out the credentials by which the EC2 endpoint knows the worker, so that boto3 needs no environment variables.
 
 Paths: EC2 user guide, "Instance metadata categories"; the token: "Use IMDSv2"; the notices: "Spot Instance interruption
@@ -39,7 +39,7 @@ DRIP_EVERY = 0.1
 """Seconds between two bytes of an answer that drips."""
 
 IN_SERVICE, TERMINATED = "InService", "Terminated"
-"""What LIFECYCLE says in peace, if the instance is of an Auto Scaling group, and from when its end is decided."""
+"""What LIFECYCLE says of an instance in an Auto Scaling group: in peace, and once its end is decided."""
 
 
 class Trouble(StrEnum):
@@ -52,9 +52,9 @@ class Trouble(StrEnum):
     DRIPS = "drips"
     """A byte now and then, and no end."""
     NO_TOKEN = "no-token"
-    """What it gives for a token is none, and it takes no other one."""
+    """The token that it hands out is not a valid one, and it accepts no other."""
     HTML = "html"
-    """200, with a page that somebody else has put there."""
+    """200, with a page that is not IMDS' own, as a proxy answers."""
     FAILS = "fails"
     """503."""
     EMPTY = "empty"
@@ -77,12 +77,12 @@ class Imds:
     """
     Serves from the moment it is made until `stop`.
 
-    sock: a listening socket, which stays its owner's to close.
+    sock: a listening socket, which its owner has to close.
     lag: seconds that a change of interfaces takes until it shows; can be changed at any time.
-    trouble: how it answers instead of well, if it does; can be changed at any time.
-    notices: path below meta-data (SPOT, REBALANCE, LIFECYCLE, MAINTENANCE) to body, as those who make one below give
-    it.  What is not in it answers 404; but MAINTENANCE an empty list (aws-node-termination-handler takes 404 as the
-    normal answer of SPOT and REBALANCE, and as a failure there).
+    trouble: the way in which it answers badly, None if it answers well; can be changed at any time.
+    notices: path below meta-data (SPOT, REBALANCE, LIFECYCLE, MAINTENANCE) to body, as the `..._notice` functions make
+    it.  A path that is not in it is answered with 404, but MAINTENANCE with an empty list: aws-node-termination-handler
+    takes 404 as the normal answer of SPOT and REBALANCE, and as a failure of MAINTENANCE.
     """
 
     def __init__(self, sock: socket.socket, instance: Instance, cloud: Cloud, lag: float = 0.0) -> None:
@@ -241,14 +241,14 @@ class _Server(ThreadingHTTPServer):
         self.imds = imds
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a caller that hung up: one that is not answered well soon does."""
+        """Say nothing of a caller that hung up: those that get no proper answer soon do."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 5  # seconds; from a worker without power no end of the connection is ever heard
+    timeout = 5  # seconds; a worker without power never closes its connections
     disable_nagle_algorithm = True  # or the body waits 40 ms for the acknowledgement of the head
     server: _Server
 
@@ -275,7 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, body)
 
     def _is_troubled(self) -> bool:
-        """Whether it answers badly, which it has done then."""
+        """Whether it answers badly; if so, it has done that on return."""
         trouble = self.server.imds.trouble
         if trouble in (Trouble.DOWN, Trouble.HANGS, Trouble.DRIPS):
             self.close_connection = True

@@ -40,7 +40,7 @@ class Interfaces:
         place_on_outpost(eni, outpost_of(eni.subnet))
 
     def create(self, call: ElasticNetworkInterfaces) -> ActionResult:
-        """CreateNetworkInterface.  Whoever repeats a token gets the same ENI, even one that was deleted meanwhile."""
+        """CreateNetworkInterface.  A repeated token gets the same ENI, even one that was deleted meanwhile."""
         subnet = self._account.backend.get_subnet(call._get_param("SubnetId"))
         asked = [item["PrivateIpAddress"] for item in _primary_first(call._get_param("PrivateIpAddresses", []))]
         if primary := call._get_param("PrivateIpAddress"):
@@ -119,7 +119,7 @@ class Interfaces:
         return result
 
     def remove(self, eni: NetworkInterface) -> None:
-        """Delete an ENI that is attached nowhere, or goes with its instance."""
+        """Delete an ENI that is attached nowhere, or is deleted with its instance."""
         self._addresses.forget(eni)
         for address in ipv4_addresses(eni):
             self._elastic.forget(address)
@@ -131,7 +131,7 @@ class Interfaces:
         """
         The ENI that a call with the same token has made, gone or not.
 
-        unverified: that EC2 answers with one that is gone.  It is the harder case for whoever calls.
+        unverified: that EC2 answers with one that is gone.  It is the harder case for the caller.
         """
         fingerprint, eni = self._tokens.get(token or "", (None, None))
         if fingerprint is not None and fingerprint != _fingerprint(call):
@@ -194,5 +194,5 @@ def _of_attachment(eni: NetworkInterface, value: Callable[[Attachment], object])
 
 
 def _of_association(eni: NetworkInterface, name: str) -> list[object]:
-    """From the associations of all private addresses, not only of the primary one."""
+    """These values of the associations of all private addresses, not only of the primary one."""
     return [item["Association"][name] for item in eni.private_ip_addresses if name in (item.get("Association") or {})]

@@ -20,7 +20,7 @@ class Past:
     """
     The states of one world; all of it runs under the endpoint's lock.
 
-    `wanted` says for how many seconds back states must be known, None for not at all.
+    `wanted` says how many seconds back states must be known; None if none need be.
     """
 
     def __init__(self, world: World, wanted: Callable[[], float | None]) -> None:
@@ -41,7 +41,7 @@ class Past:
 
     @contextmanager
     def as_of(self, seconds: float) -> Iterator[None]:
-        """Let the world be for a moment as it was so many seconds ago, or as it was when that was first wanted."""
+        """In the block the world is as it was so many seconds ago, or, if later, when the past was first wanted."""
         at = time.monotonic() - seconds
         past = [state for since, state in self._states if since <= at] or [state for _, state in self._states][:1]
         present = self._world.state

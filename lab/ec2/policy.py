@@ -22,7 +22,7 @@ POLICY = Path(__file__).parents[2] / "docs" / "iam-policy.json"
 
 
 def statements(policy: Path) -> list[dict[str, Any]]:
-    """The policy's statements.  Raises OSError, and ValueError for what is not JSON or no policy of ours."""
+    """The policy's statements.  Raises OSError, and ValueError for a file that is not JSON or not like our policy."""
     document = json.loads(policy.read_text(encoding="utf-8"))
     found: list[dict[str, Any]] = document["Statement"]
     if any(statement["Effect"] != "Allow" for statement in found):
@@ -46,7 +46,7 @@ def allowed(policy: Path) -> frozenset[str]:
 
 
 def enforce(policy: Path, faults: Faults, caller: str) -> Fault:
-    """Refuse all calls of an instance that the policy does not allow, until the fault that is the answer ends."""
+    """Refuse all calls of an instance that the policy does not allow, until the returned fault ends."""
     return faults.deny(every_action() - allowed(policy), caller)
 
 

@@ -12,10 +12,10 @@ from enum import StrEnum
 
 
 class Guest(StrEnum):
-    """What the operating system of an instance does about a hot unplug, which is not what EC2 says of the instance."""
+    """The state of an instance's operating system, which decides how it answers a hot unplug; EC2 does not know it."""
 
     RUNNING = "running"
-    HUNG = "hung"  # the kernel lives no more, but its devices are still there
+    HUNG = "hung"  # the kernel no longer runs, but its devices are still there
     OFF = "off"  # no power
 
 
@@ -29,12 +29,14 @@ class Profile:
     device: from `attached` until the guest sees the device.
     detach: from the call until the attachment is gone, without Force.
     force_detach: the same from the call with Force.
-    assign: from the call until the ENI has the address, in Describe and in the data path; the former has it till then.
+    assign: from the call until the ENI has the address, in Describe and in the data path; the former ENI has it until
+    then.
     unassign: from the call until the ENI has it no more.
     associate: from the call until traffic takes the new way of an Elastic IP.
     release: from the termination until EC2 lets go of the instance's ENIs (fck-nat#43: it takes a while).
     shutdown: from the termination until the instance is `terminated`; it is `shutting-down` meanwhile.  The same from
-        a stop until it is `stopped`.  Both are longer by what the guest itself takes beyond a moment.
+        a stop until it is `stopped`.  Both are longer by the seconds for which the guest delays its end
+        (`Devices.shut_down`).
     start: from the start of a stopped instance until it is `running`.
     stuck: the guests whose detach stays `detaching` until somebody uses Force.
     """

@@ -85,7 +85,7 @@ def _patch() -> None:
     )
     _route_property(NetworkInterface, "attachment", lambda world, eni: world.attachments.shown(eni))
     _route_property(NetworkInterface, "association", lambda world, eni: world.elastic.shown(eni.private_ip_address))
-    # moto mixes the instance's groups in.
+    # moto adds the instance's security groups to the ENI's own.
     _route_property(NetworkInterface, "group_set", lambda _world, eni: eni._group_set)
     # The primary ENI of a terminated instance is deleted, and stays in `nics` (see instances.py).
     _route_property(

@@ -42,13 +42,13 @@ from lab.ec2.scheduler import Scheduler
 from lab.ec2.transport import Faults, Transport
 from lab.ec2.world import World
 
-if TYPE_CHECKING:  # types alone, and a third of a second to import
+if TYPE_CHECKING:  # for types only: its import takes a third of a second
     from mypy_boto3_ec2 import EC2Client
 
 REGION = "us-west-2"
 ZONE = "us-west-2-lax-1a"
 LOCAL_ZONES = {ZONE: "usw2-lax1-az1", "us-west-2-lax-1b": "usw2-lax1-az2"}
-"""The zones that moto does not know, by name, with their ids."""
+"""The ids of the zones that moto does not know, by the zones' names."""
 BORDER_GROUP = border_group(ZONE)
 VPC_CIDR = "10.0.0.0/16"
 VPC_IPV6_CIDR = "2001:db8::/56"
@@ -84,7 +84,7 @@ class Instance:
 class _QuietHandler(MotoRequestHandler):
     """The history is the record of calls; werkzeug's own lines on the terminal are noise."""
 
-    timeout = 5  # seconds; from a worker without power no end of the connection is ever heard
+    timeout = 5  # seconds; a worker without power never closes its connections
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing."""
@@ -94,8 +94,8 @@ class Ec2:
     """
     One EC2 endpoint, serving from the moment it is made until `stop`.
 
-    sock: a listening socket (in another network namespace, perhaps), which stays its owner's to close.  `endpoint_url`
-    is its address.  Without it, that is the address in 127.0.0.1 on which `client` always finds the endpoint.
+    sock: a listening socket, perhaps in another network namespace, which its owner has to close; `endpoint_url` is its
+    address.  Without it, `endpoint_url` is the one in 127.0.0.1 by which `client` always reaches the endpoint.
     seed: makes latencies and MAC addresses repeatable (not moto's ids).
     """
 
@@ -203,9 +203,9 @@ class Ec2:
         """
         Start a worker with its primary ENI; running at once.
 
-        secondary_addresses: further ones of that ENI, IPv4 and IPv6.
+        secondary_addresses: further addresses of that ENI, IPv4 and IPv6.
         ipv6: its primary IPv6 address.
-        subnet_id: that of the lab's subnet unless named.
+        subnet_id: by default that of the lab's own subnet.
 
         Raises EC2ClientError when an address is taken or not of the subnet.
         """
@@ -259,7 +259,7 @@ class Ec2:
             )
 
     def _remember(self) -> None:
-        """Something has changed, or will be asked about later."""
+        """Remember the present state: it has just changed, or a stale answer may need it later."""
         with self._lock:
             self._past.note()
 
@@ -274,12 +274,14 @@ class Ec2:
             self._world.attachments.stuck = frozenset(Guest)
 
     def let_detaches_end(self) -> None:
-        """Undo that: a detach that hangs already goes on hanging."""
+        """Undo `hang_detaches` for new detaches; one that hangs already goes on hanging."""
         with self._lock:
             self._world.attachments.stuck = self.profile.stuck
 
     def credentials(self, instance_id: str) -> dict[str, str]:
-        """What the IMDS of this instance hands out, as its JSON names it; calls signed with it are the instance's."""
+        """The credentials that this instance's IMDS hands out, by its JSON's names; calls signed with them are the
+        instance's.
+        """
         return {
             "AccessKeyId": _access_key_id(instance_id),
             "SecretAccessKey": hashlib.sha256(f"secret {instance_id}".encode()).hexdigest()[:40],

@@ -53,8 +53,8 @@ class Fault(AbstractContextManager["Fault"]):
     actions: the EC2 actions that it hits; None: every action.
     caller: the instance whose calls it hits; None: everybody's.
     count: how many calls it hits; None: any number.
-    every: of the calls that it fits, it hits each so-manieth; the others go well.
-    seconds: how stale the answers are, where that is the effect, but not older than the fault itself; or how late.
+    every: of the calls that it fits, it hits one in so many; the others go well.
+    seconds: with STALE, how old the answers are, but never older than the fault; with SLOW, how late they come.
     """
 
     effect: Effect
@@ -82,7 +82,7 @@ class Faults:
     """
     The faults of one endpoint.  Where several fit a call, the first to have begun hits it.
 
-    `remember` is called before and after answers begin to be stale: what is so now has to be told later.
+    `remember` is called before and after answers begin to be stale: they will need the state of that moment.
     """
 
     def __init__(self, remember: Callable[[], None]) -> None:
@@ -136,14 +136,14 @@ class Faults:
         return self.begin(Effect.HANG, caller=caller)
 
     def stale(self, seconds: float, caller: str | None = None, count: int | None = None) -> Fault:
-        """Answer Describes as of so many seconds ago, or as of now where that would be before now."""
+        """Answer Describes as of so many seconds ago, but never as of a time before the fault began."""
         self._remember()  # forgets what was remembered for a fault that has ended
         fault = self.begin(Effect.STALE, caller=caller, count=count, seconds=seconds)
         self._remember()
         return fault
 
     def staleness(self) -> float | None:
-        """How stale the stalest answers are that can be given now, None where none can."""
+        """By how many seconds answers can be stale now, at most; None if none can be."""
         with self._lock:
             return max(
                 (fault.seconds for fault in self._faults if fault.effect is Effect.STALE and not fault.ended.is_set()),
@@ -151,7 +151,7 @@ class Faults:
             )
 
     def begun(self) -> frozenset[Fault]:
-        """Those that are on now."""
+        """The faults that are on now."""
         with self._lock:
             return frozenset(fault for fault in self._faults if not fault.ended.is_set())
 
@@ -290,7 +290,7 @@ class Transport:
         return answer
 
     def _failure(self, effect: Effect, action: str, caller: str) -> "_Answer":
-        """An error in EC2's own words, or what something else says in its place."""
+        """An error in EC2's own words, or the answer of a proxy or load balancer in EC2's place."""
         match effect:
             case Effect.TEXT:
                 return _Answer.of(
@@ -329,7 +329,7 @@ class _Answer:
 
     @classmethod
     def of(cls, status: str, kind: str, body: bytes) -> "_Answer":
-        """With the headers that go with it."""
+        """The answer with this body, and the headers that belong to it."""
         return cls(status, [("Content-Type", kind), ("Content-Length", str(len(body)))], body)
 
     @property

@@ -3,10 +3,11 @@ What EC2 enforces and moto does not: the rules of one account together, and the 
 
 moto's handlers are routed to a World by routing.py.  Unpatched, moto lets two instances win the same ENI.
 
-A dry run is answered before the state is looked at, but not for what does not exist (unverified).
+A dry run is answered whatever the state of the things that it names; only if one does not exist, that is the answer
+(unverified).
 
-The source of the rules is botocore's model of EC2 of 2016-11-15, in brackets [BOTO] in these modules, and that of the
-error codes EC2's API reference, unless a line says otherwise.  What is `unverified` nobody could confirm.
+The rules are from botocore's model of EC2 of 2016-11-15 ([BOTO] in these modules), the error codes from EC2's API
+reference, unless a line says otherwise.  What is `unverified` nobody could confirm.
 """
 
 import copy
@@ -42,8 +43,8 @@ class World:
         self.account.backend.__dict__, self.attachments.statuses, self.elastic.allocations = state
 
     def copy_state(self) -> tuple[dict[str, Any], ...]:
-        """The state as it is now, whatever changes later."""
-        # moto's things refer to their backend: only a copy of the backend itself copies everything once.
+        """A copy of the present state, which later changes do not touch."""
+        # moto's objects refer to their backend: only a copy of the backend itself copies everything once.
         backend, others = copy.deepcopy((self.account.backend, self.state[1:]))
         copied: tuple[dict[str, Any], ...] = (backend.__dict__, *others)
         return copied

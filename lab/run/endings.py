@@ -16,7 +16,9 @@ RUNS_WITHIN = 40.0
 """Seconds within which a pod must run."""
 
 SLOW = 10.0
-"""Seconds; what ends faster does so by itself."""
+"""Seconds: only for an end that takes longer a slow pod is added on the real Kubernetes; up to this long, the machine
+itself waits (power.py).
+"""
 
 SLOW_POD = """
 apiVersion: v1
@@ -74,7 +76,7 @@ def end(how: End, seconds: float, *, returns: bool = False) -> Nemesis:
 
 
 def _add_slow_pod(region: Region, machine: Machine, seconds: float) -> None:
-    """Add a pod for whose end a real kubelet waits."""
+    """Add a pod that takes so many seconds to end, for which a real kubelet waits."""
     name = f"slow-{len(region.history.events())}"
     region.cluster.apply(SLOW_POD.format(name=name, node=machine.name, seconds=f"{seconds:g}"))
 

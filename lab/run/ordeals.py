@@ -40,7 +40,9 @@ WRITES = (
 """All calls by which the agents change something."""
 
 MISSED_FOR = 100.0
-"""Seconds: a liveness probe of 10 s that fails three times by a timeout, and a grace period of 30."""
+"""Seconds, with room to spare, within which a frozen observer has been ended.  By the manifest that takes 62 at most:
+three liveness probes, 10 s apart, each lost after 2 s; and then a grace period of 30 s, as it does not see SIGTERM.
+"""
 
 HEARD_FOR = 8.0
 """Seconds from the start of an observer until it and the others know each other, and what each sees."""
@@ -78,7 +80,9 @@ def leave_writes_unanswered(region: Region, machine: Machine) -> None:
 
 
 def die_in_a_row(after: float) -> Nemesis:
-    """The holder dies; ``after`` so many seconds from when EC2 gave the address to its successor, that dies, too."""
+    """The holder dies; ``after`` so many seconds from when EC2 gave the address to its successor, the successor dies,
+    too.
+    """
 
     def strike(region: Region, machine: Machine) -> None:
         die(region, machine)

@@ -94,7 +94,9 @@ def reach(address: Address, target: str, holder: Worker, port: int, me: str, sou
 
 
 def _is_led_here(knock: ProbeResult, pinged: bool | None) -> bool:
-    """Whether this node itself answers or rejects what it sends to that port: it can send to whoever answers pings."""
+    """Whether this node itself answers what it sends to that port, or rejects it.  A rejection counts only if the
+    address answers pings: otherwise this node rejects it perhaps because it cannot reach the address at all.
+    """
     is_rejected = knock.detail.startswith(OWN_ANSWER) and pinged is True
     return knock.detail == OWN_ANSWER or is_rejected
 
