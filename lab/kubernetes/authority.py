@@ -17,14 +17,14 @@ _USES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 class Authority:
-    """Made with a new key; vouches for names and addresses for a day."""
+    """An authority with a new key; what it issues is valid for a day."""
 
     def __init__(self, name: str = "kubernetes") -> None:
         self._name, self._key = name, new_key()
         root = _builder([(NameOID.COMMON_NAME, name)], self._key.public_key(), name)
         root = root.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         self.certificate = _pem(root.sign(self._key, hashes.SHA256()))
-        """The authority's own, as PEM."""
+        """The authority's own certificate, as PEM."""
 
     def issue(
         self, user: str, *, groups: tuple[str, ...] = (), addresses: tuple[str, ...] = (), names: tuple[str, ...] = ()

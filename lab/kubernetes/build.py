@@ -4,9 +4,9 @@ Build the real Kubernetes, and what it stands on, from the Go modules pinned bel
     python -m lab.kubernetes.build              what is not built yet, into build/kubernetes
     python -m lab.kubernetes.build versions     API server and kubectl of the other versions, into folders below that
 
-One module for each family, since their dependencies disagree.  A family is built anew when something in its folder has
-changed, or the Go that builds it; Go's own cache makes even that quick.  `binaries` finds what was built, or the folder
-that the variable KUBERNETES_BINARIES names.
+There is one Go module for each family of binaries, since their dependencies disagree.  A family is built anew when a
+file in its folder has changed, or the version of Go; Go's own cache makes even that quick.  `binaries` finds what was
+built, or what is in the folder that the variable KUBERNETES_BINARIES names.
 
 Needs nothing but Go and Python's standard library.
 """
@@ -31,10 +31,10 @@ VARIABLE = "KUBERNETES_BINARIES"
 @dataclass(frozen=True)
 class Family:
     """
-    The binaries that one Go module gives: by their place below build/kubernetes, the package of each ("." for the
-    module's own).
+    The binaries that one Go module gives.
 
-    tags: Go's build tags.  versions: the variables that have the version of the module `of`.
+    of: the module that is built.  binaries: place below build/kubernetes -> package ("." for the Go module's own).
+    tags: Go's build tags.  versions: the Go variables that are set to the version of the module `of`.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Family:
 
     @property
     def folder(self) -> Path:
-        """Where its go.mod is."""
+        """The folder with its go.mod."""
         return MODULES / self.name
 
     @property
     def flags(self) -> list[str]:
-        """What `go build` is told."""
+        """The options for `go build`."""
         link = ["-s", "-w", *(f"-X {variable}={self.version}" for variable in self.versions)]
         return ["-trimpath", "-mod=readonly", "-tags", self.tags, "-ldflags", " ".join(link)]
 
@@ -104,7 +104,9 @@ OTHER_VERSIONS = tuple(
     )
     for minor in ("1.34", "1.36", "1.37")
 )
-"""What EKS supports beside the version that the documents name: of these the API server alone."""
+"""The versions that EKS supports beside the one that the documents name: of these only API server and kubectl are
+built.
+"""
 
 
 def version() -> str:
@@ -135,7 +137,7 @@ def binaries(families: Sequence[Family] = FAMILIES) -> Path:
 
 
 def build(families: Sequence[Family] = FAMILIES) -> None:
-    """Build what is not built yet, telling on stderr how far it is.  Raises SystemExit with what is wrong."""
+    """Build what is not built yet, and report progress on stderr.  Raises SystemExit with what is wrong."""
     if shutil.which("go") is None:
         raise SystemExit(
             "Kubernetes is built by Go, 1.21 or newer: install it (https://go.dev/dl), "
@@ -166,7 +168,7 @@ def _build(family: Family) -> None:
         )
         if done.returncode:
             raise SystemExit(f"{name}: go build failed, see above")
-        # Never half a binary under its name, nor a new one in the place of one that runs.
+        # A rename: no half-written binary ever has this name, and a binary that runs is not overwritten.
         new.replace(place)
 
 
@@ -181,7 +183,7 @@ def _stamp(family: Family) -> Path:
 
 
 def _key(family: Family, go: str) -> str:
-    """What the binaries depend on."""
+    """A fingerprint of all that the binaries depend on."""
     digest = hashlib.sha256(f"{go}{family}{family.flags}".encode())
     for file in sorted(family.folder.rglob("*")):
         if file.is_file():

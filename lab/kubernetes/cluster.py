@@ -16,7 +16,7 @@ SAMPLE = "sample-service"
 """The Deployment of the sample service, and the label `app` of its pods."""
 
 API_ADDRESS, API_PORT = "10.0.255.3", 443
-"""The API server's: on EKS the Service `kubernetes` leads to interfaces of the control plane in the cluster's VPC."""
+"""Where the API server listens: on EKS the Service `kubernetes` leads to the control plane's interfaces in the VPC."""
 
 
 class Kind(StrEnum):
@@ -33,8 +33,8 @@ class Setup:
 
     policy: the sample Service's externalTrafficPolicy.
     has_role: whether the observers have their Role.
-    proxy: kube-proxy's configuration, where it differs from the default.
-    cni: the VPC CNI's variables; None for those with which it keeps to the primary ENI.
+    proxy: those fields of kube-proxy's configuration that differ from the default.
+    cni: the VPC CNI's variables; None for those by which it uses only the primary ENI.
     """
 
     policy: str = "Local"
@@ -102,16 +102,18 @@ class Cluster(Protocol):
         """The pods with this label `app`, oldest first."""
 
     def pod_on(self, node: str, app: str = OBSERVERS) -> Pod:
-        """The one on that node that is not being deleted.  Raises LookupError."""
+        """The pod on that node that is not being deleted.  Raises LookupError if there is none."""
 
     def delete_pod(self, name: str, grace: float | None = None) -> None:
         """Begin to end a pod; `grace` in seconds.  Raises LookupError if there is none."""
 
     def evict(self, name: str) -> None:
-        """Ask for an eviction once.  Raises EvictionRefused when a budget does not allow it, LookupError."""
+        """Ask for an eviction once.  Raises EvictionRefused if a budget does not allow it, LookupError if there is no
+        such pod.
+        """
 
     def drain(self, node: str, app: str | None = None) -> None:
-        """`kubectl drain`, of the pods with this label only if named.  Raises TimeoutError."""
+        """`kubectl drain`; with `app`, of the pods with this label only.  Raises TimeoutError."""
 
     def cordon(self, node: str) -> None:
         """Schedule nothing new there."""
@@ -120,7 +122,9 @@ class Cluster(Protocol):
         """Schedule there again."""
 
     def taint(self, node: str) -> None:
-        """Taint it out of service (NoExecute): its pods are deleted, whatever a budget says, and none gets there."""
+        """Taint the node out of service (NoExecute): its pods are deleted, whatever a budget says, and it gets no new
+        ones.
+        """
 
     def untaint(self, node: str) -> None:
         """Remove that taint, if it is there."""
@@ -135,13 +139,13 @@ class Cluster(Protocol):
         """`kubectl rollout restart`, and wait for its end.  Raises TimeoutError."""
 
     def wait_ready(self, timeout: float) -> None:
-        """Wait until every wanted replica is ready.  Raises TimeoutError, which has the pods' phases."""
+        """Wait until every wanted replica is ready.  Raises TimeoutError, which names the pods' phases."""
 
     def pod_object(self, name: str) -> Mapping[str, Any]:
-        """The pod as the API has it, or had it a moment ago.  Raises LookupError."""
+        """The pod's API object, as it is or last was.  Raises LookupError."""
 
     def pod_events(self, name: str) -> Sequence[Mapping[str, Any]]:
-        """The Events about a pod that its containers, and others, have made, as events.k8s.io/v1 has them."""
+        """The Events about a pod, by its containers or others, as objects of events.k8s.io/v1."""
 
     def config_map(self, name: str) -> Mapping[str, str]:
         """A ConfigMap's data.  Raises LookupError."""
@@ -167,25 +171,25 @@ class Cluster(Protocol):
         """A part that was killed is started.  Raises NotModelled."""
 
     def hang(self, part: Part, node: str | None = None) -> None:
-        """A part stops where it stands.  Raises NotModelled."""
+        """A part is stopped (SIGSTOP), and stays so until `resume`.  Raises NotModelled."""
 
     def resume(self, part: Part, node: str | None = None) -> None:
-        """It goes on.  Raises NotModelled."""
+        """A part that hung goes on.  Raises NotModelled."""
 
     def kill_node(self, name: str) -> None:
         """All processes of the node are gone at once."""
 
     def freeze_node(self, name: str) -> None:
-        """All processes of the node stop where they stand."""
+        """All processes of the node are stopped, and stay so until `thaw_node`."""
 
     def thaw_node(self, name: str) -> None:
-        """They go on."""
+        """The processes of a frozen node go on."""
 
     def shut_node_down(self, name: str) -> None:
-        """The operating system is told to end, and ends its pods first; back when it would be off."""
+        """The operating system is told to shut down, and ends its pods first; returns when the machine would be off."""
 
     def boot_node(self, name: str) -> None:
-        """One that was killed starts again, and its kubelet the pods that had not ended."""
+        """A node that was killed starts again, and its kubelet starts the pods that had not ended."""
 
 
 class EvictionRefused(Exception):

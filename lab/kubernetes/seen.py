@@ -1,9 +1,9 @@
 """
-What scenarios showed on the real Kubernetes, and beside it on the small one: the table in docs/lab-kubernetes.md.
+What scenarios showed on the real Kubernetes and on the small one, side by side: the table in docs/lab-kubernetes.md.
 
     python -m lab.kubernetes.seen      write it there anew
 
-`make test-kubernetes-all` keeps what it sees in runs/kubernetes, a file for each run, of which the last one counts.
+`make test-kubernetes-all` keeps its results in runs/kubernetes, a file for each run; a scenario's last run counts.
 """
 
 import json
@@ -23,10 +23,10 @@ BEGIN, END = "<!-- seen: begin -->", "<!-- seen: end -->"
 
 CARRIES = ("address", "eni")
 APART = 1.0
-"""Seconds by which the two may differ without a reason."""
+"""Seconds by which the two outages may differ without a reason being given."""
 
 FAULTY = "**"
-"""What the outage of a run stands between whose verdict was not ok."""
+"""Markdown around the outage of a run whose verdict was not ok."""
 
 _SERVICE_ENDS = "kubelet ends the service's pod at the same moment as the observer, before the address has moved"
 _ASKED = "an observer asks how Kubernetes sees its pod every 2 s, on either one"
@@ -46,7 +46,7 @@ WHY: Mapping[str, str] = {
     "terminate-1": _SERVICE_ENDS,
     "terminate-45": _SERVICE_ENDS,
 }
-"""Why the outages of the two differ, where they do by more than a second."""
+"""For each scenario whose two outages differ by more than APART: why."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Seen:
     """
     One run.
 
-    outage_s: all outages of the unluckiest client together; None where no client asked.
-    at: the day, as 2026-11-28.
+    outage_s: all outages of the unluckiest client together, in seconds; None if no client asked.
+    at: the day of the run, such as 2026-11-28.
     """
 
     scenario: str
@@ -67,7 +67,7 @@ class Seen:
 
 
 def keep(scenario: str, carry: str, kubernetes: Kind, outage_s: float | None, *, ok: bool) -> None:
-    """Write a run of today down.  Raises OSError."""
+    """Keep the result of a run of today.  Raises OSError."""
     seen = Seen(scenario, carry, str(kubernetes), outage_s, ok, datetime.now(UTC).date().isoformat())
     KEPT.mkdir(parents=True, exist_ok=True)
     place = KEPT / f"{scenario}-{carry}-{kubernetes}.json"
@@ -75,15 +75,15 @@ def keep(scenario: str, carry: str, kubernetes: Kind, outage_s: float | None, *,
 
 
 def kept() -> list[Seen]:
-    """All that was.  Raises OSError, ValueError."""
+    """All results that were kept.  Raises OSError, ValueError."""
     return [Seen(**json.loads(file.read_text(encoding="utf-8"))) for file in sorted(KEPT.glob("*.json"))]
 
 
 def table(seen: Sequence[Seen], reasons: Mapping[str, str] = WHY) -> str:
     """
-    A row for each scenario, as markdown, with the reason where the two differ.
+    A row for each scenario, in Markdown, with the reason if the two outages differ.
 
-    Raises ValueError with the scenarios on which the two differ, and nothing says why.
+    Raises ValueError, which names the scenarios whose outages differ without a reason.
     """
     found = {(one.scenario, one.carry, one.kubernetes): one for one in seen}
     rows = ["| scenario | `address`, real | small | `eni`, real | small | |", "|---|---|---|---|---|---|"]
@@ -116,7 +116,7 @@ def _figure(one: Seen | None) -> str:
 
 
 def replaced(document: str, seen: Sequence[Seen]) -> str:
-    """The document with this table between the two marks.  Raises ValueError as `table`, or without these."""
+    """The document with this table between its marks.  Raises ValueError as `table` does, or if a mark is missing."""
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -127,7 +127,7 @@ def replaced(document: str, seen: Sequence[Seen]) -> str:
 
 
 def main() -> int:
-    """Rewrite the document; the exit code."""
+    """Rewrite the document; returns the exit code."""
     try:
         text = replaced(DOCUMENT.read_text(encoding="utf-8"), kept())
     except ValueError as error:

@@ -8,14 +8,14 @@ Run by node.py as a script (no package, no site): `python -I -S boot.py SPEC`, S
     cgroup    where the machine is to see control groups: mount point -> (type, options)
     netns     the file of its network namespace
     name      its host name
-    bind      directory or file there -> where it is on this machine, read-only
-    files     file there -> text
+    bind directory or file on the machine -> where it is on this host, read-only
+    files file on the machine -> text
     init      the command that is its PID 1
 
-Prints the process id of PID 1, as seen from outside, and ends with it.  When that is killed the kernel ends every other
-process of the machine, and takes all that it mounted; so it is when this process is killed.
+Prints the process id of PID 1, as seen from outside, and ends with it.  When PID 1 is killed, or this process, the
+kernel ends every other process of the machine, and unmounts all that it mounted.
 
-/usr is this machine's, read-only; everything else is in memory and is gone with the last process.
+/usr is the host's, read-only; everything else is in memory and is gone with the last process.
 """
 
 import ctypes
@@ -62,7 +62,7 @@ def _bind(source: Path, target: Path, flags: int = MS_RDONLY) -> None:
 
 
 def _build(spec: Mapping[str, Any]) -> None:
-    """The file system, in this mount namespace; the working directory is its root then."""
+    """Build the machine's file system, in this mount namespace; afterwards the working directory is its root."""
     root = Path(spec["root"])
     _mount("", "/", "", MS_REC | MS_PRIVATE)
     _mount("tmpfs", root, "tmpfs", MS_NOSUID, "mode=755,size=75%")
@@ -98,7 +98,9 @@ def _build(spec: Mapping[str, Any]) -> None:
 
 
 def _hand_on_controllers(group: Path) -> None:
-    """Version 2: only a group without processes of its own can hand on what it has; so they go into a leaf."""
+    """Version 2: only a group without processes of its own can give controllers to its children, so these move to a
+    leaf.
+    """
     if not (group / "cgroup.controllers").exists():
         return
     (group / "system").mkdir(exist_ok=True)
@@ -114,7 +116,7 @@ def main(spec: Mapping[str, Any]) -> int:
     with Path(spec["netns"]).open("rb") as namespace:
         _check(_libc.setns(namespace.fileno(), CLONE_NEWNET), "setns")
     _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID), "unshare")
-    # Now that these are the roots of the machine's own control groups.
+    # Only now: these are the roots of the machine's own control groups.
     for group in spec["groups"]:
         _hand_on_controllers(Path(group))
     reader, writer = os.pipe()

@@ -1,7 +1,8 @@
 """
-The real Kubernetes as `lab.kubernetes.cluster.Cluster`: what a user types is what runs, by the real kubectl.
+The real Kubernetes as `lab.kubernetes.cluster.Cluster`: every action is the command that a user would type, run by the
+real kubectl.
 
-What its pods do goes into the history as from the small one (watch.py, logs.py).
+What its pods do is recorded in the history as by the small one (watch.py, logs.py).
 """
 
 import json
@@ -34,7 +35,7 @@ from lab.resource import Resource
 
 AGNHOST = "e2e-test-images/agnhost:2.53"
 LOGS = "FLOATINGIP_LAB_LOGS"
-"""Names a folder that keeps the parts' logs; else they are gone with the lab."""
+"""The variable that names a folder for the parts' logs; without it, the logs are gone with the lab."""
 
 RUN = Path("/run")
 """In memory, and the sandbox's own."""
@@ -55,10 +56,10 @@ class Cluster(Resource):
     A context manager: the cluster is there, with all nodes Ready, when it is entered, and gone when it is left.
 
     namespace: the VPC's, where the control plane is.
-    image: by what name the manifest wants the product's image, which is one of ECR's.
-    environment: what every container of the product's image has, in addition.
+    image: the name, one of ECR's, that the product's image has in the manifest.
+    environment: variables that are added to every container of the product's image.
     credentials: gives the AWS SDK's variables for a node's VPC CNI, by the node's name.
-    setup: of the VPC CNI, FEW_ADDRESSES by default, and of kube-proxy.
+    setup: of the VPC CNI (by default FEW_ADDRESSES) and of kube-proxy.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class Cluster(Resource):
                 for task in tasks:
                     task.result()
             except BaseException:
-                self._closing.set()  # else what still boots would be waited for
+                self._closing.set()  # otherwise this would wait for nodes that still boot
                 raise
         for name, target in (("watch", self._watch.follow), ("logs", self._container_logs.follow)):
             thread = threading.Thread(target=target, name=f"kubernetes-{name}", daemon=True)
@@ -158,7 +159,7 @@ class Cluster(Resource):
         return self._watch.pods(app)
 
     def pod_on(self, node: str, app: str = OBSERVERS) -> Pod:
-        """The one on that node that is not being deleted.  Raises LookupError."""
+        """The pod on that node that is not being deleted.  Raises LookupError if there is none."""
         for pod in self.pods(app):
             if pod.node == node and not pod.is_ending:
                 return pod
@@ -182,7 +183,7 @@ class Cluster(Resource):
             raise translated(error) from error
 
     def drain(self, node: str, app: str | None = None) -> None:
-        """`kubectl drain`.  Raises TimeoutError when its time is over."""
+        """`kubectl drain`.  Raises TimeoutError if it takes too long."""
         options = ["--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={DRAIN_WITHIN:g}s"]
         if app is not None:
             options.append(f"--pod-selector=app={app}")
@@ -200,7 +201,7 @@ class Cluster(Resource):
         self.kubectl("uncordon", node)
 
     def taint(self, node: str) -> None:
-        """`kubectl taint`, as the documents of a node that is gone for good have it."""
+        """`kubectl taint`, as Kubernetes' documents say for a node that is gone for good."""
         self.kubectl("taint", "nodes", node, f"{OUT_OF_SERVICE}=nodeshutdown:NoExecute")
 
     def untaint(self, node: str) -> None:
@@ -242,7 +243,7 @@ class Cluster(Resource):
             raise TimeoutError(f"not ready after {timeout:g} s: {phases or 'no pods'} ({error})") from error
 
     def pod_object(self, name: str) -> Mapping[str, Any]:
-        """The pod as the API has it, or had it last.  Raises LookupError."""
+        """The pod's API object, as it is or last was.  Raises LookupError."""
         try:
             return self.kubectl.object("pod", name)
         except LookupError:
@@ -300,15 +301,15 @@ class Cluster(Resource):
         self.part(part, node).start()
 
     def hang(self, part: Part, node: str | None = None) -> None:
-        """A part stops where it stands."""
+        """A part is stopped (SIGSTOP), and stays so until `resume`."""
         self.part(part, node).hang()
 
     def resume(self, part: Part, node: str | None = None) -> None:
-        """It goes on."""
+        """A part that hung goes on."""
         self.part(part, node).resume()
 
     def part(self, part: Part, node: str | None = None) -> Process:
-        """Its process."""
+        """The process of a part."""
         if (part in _ON_NODES) is (node is None):
             raise ValueError(f"{part} {'is on each node' if node is None else 'is on no node'}")
         return (self.plane.parts if node is None else self.nodes[node].parts)[part]
@@ -318,19 +319,19 @@ class Cluster(Resource):
         self.nodes[name].power_off()
 
     def freeze_node(self, name: str) -> None:
-        """All processes of the node stop where they stand."""
+        """All processes of the node are stopped, and stay so until `thaw_node`."""
         self.nodes[name].freeze(frozen=True)
 
     def thaw_node(self, name: str) -> None:
-        """They go on."""
+        """The processes of a frozen node go on."""
         self.nodes[name].freeze(frozen=False)
 
     def shut_node_down(self, name: str) -> None:
-        """The power button; back when the operating system would be off."""
+        """Press the power button; returns when the machine would be off."""
         self.nodes[name].shut_down()
 
     def boot_node(self, name: str) -> None:
-        """It starts with an empty disk: what its pods wrote is gone, and their images are pulled again."""
+        """A killed node starts with an empty disk: what its pods wrote is gone, and images are pulled again."""
         node = self.nodes[name]
         node.close()
         self._container_logs.forget(name)

@@ -1,12 +1,12 @@
 """
 What the real Kubernetes takes of this machine, and how it gives all of that back.
 
-    python -m lab.kubernetes.real.host COMMAND...   run COMMAND where the real Kubernetes can run, with its exit code
+    python -m lab.kubernetes.real.host COMMAND...   run COMMAND where the real Kubernetes can run; exits with its code
     python -m lab.kubernetes.real.host              name Debian's packages that this machine lacks
 
-Everything that it starts, mounts and plugs is in namespaces of its own, and goes with them, by the kernel's hand,
-whatever ends it.  Control groups alone do not: they are written down before they are made (`STATE`), and removed at the
-end; what a killed lab has left, the next start removes, by what was written down.
+Everything that it starts, mounts and plugs in is in namespaces of its own, which the kernel removes, however it ends.
+Only control groups outlast it: they are written down (`STATE`) before they are made, and removed at the end.  Those of
+a killed lab are removed at the next start, by what was written down.
 """
 
 import json
@@ -26,7 +26,7 @@ from lab.kubernetes import build
 from lab.kubernetes.podman import podman
 
 STATE = Path("/run/floatingip-kubernetes")
-"""One file for each lab that runs: who it is, and its control groups."""
+"""Has one file for each lab that runs: its process, and its control groups."""
 
 PACKAGES = {
     "runc": "runc",
@@ -36,14 +36,14 @@ PACKAGES = {
     "podman": "podman",
     "envsubst": "gettext-base",
 }
-"""Commands beside the sandbox's, and Debian's packages that have them."""
+"""Commands that are needed beside the sandbox's -> the Debian package of each."""
 
 FILES = {
     "/usr/lib/cni/portmap": "containernetworking-plugins",
     "/usr/lib/python3/dist-packages/dbus": "python3-dbus",
     "/usr/lib/python3/dist-packages/gi": "python3-gi",
 }
-"""The same for what is no command."""
+"""The same for files that are not commands."""
 
 IMAGE = "localhost/floatingip"
 
@@ -67,7 +67,7 @@ class Groups:
     unified: bool
 
     def of_machine(self, name: str) -> list[Path]:
-        """A machine's groups below these, made when they are not there."""
+        """A machine's groups below these; they are made if they are missing."""
         groups = [Path(place, name) for place in self.places]
         for group in groups:
             group.mkdir(exist_ok=True)
@@ -75,7 +75,7 @@ class Groups:
         return groups
 
     def freeze(self, name: str, *, frozen: bool) -> None:
-        """Let no process of the machine run, or all of them again."""
+        """Stop all processes of the machine, or let them go on."""
         for group in self.of_machine(name):
             if self.unified:
                 (group / "cgroup.freeze").write_text("1" if frozen else "0")
@@ -84,7 +84,7 @@ class Groups:
 
 
 def is_given() -> bool:
-    """Has `enter` been here?"""
+    """Whether this process runs inside of `enter`."""
     return _GROUPS in os.environ
 
 
@@ -99,8 +99,7 @@ def given() -> Groups:
 
 def enter(command: Sequence[str], image: str = IMAGE) -> int:
     """
-    Run `command` where the real Kubernetes can run, with this image of podman's as the product, and return its exit
-    code.
+    Run `command` where the real Kubernetes can run, and return its exit code; podman's `image` is the product.
 
     Raises SystemExit with one line that says what is missing, before anything is started.
     """
@@ -113,7 +112,7 @@ def enter(command: Sequence[str], image: str = IMAGE) -> int:
 
 
 def require() -> None:
-    """Raises SystemExit with the one line."""
+    """Raises SystemExit with one line that says what is missing."""
     if os.geteuid():
         raise SystemExit("The real Kubernetes runs as root only: containers and control groups need it")
     if missing := lacking():
@@ -176,9 +175,9 @@ def _groups() -> Iterator[Groups]:
 
 def _hierarchies() -> tuple[dict[str, tuple[str, str]], bool]:
     """
-    Where control groups are mounted, as mount point -> (type, options), and whether it is version 2.
+    Where control groups are mounted, as mount point -> (type, options), and whether they are version 2.
 
-    Raises SystemExit when controllers are missing, or are not this lab's to use.
+    Raises SystemExit if controllers are missing, or this lab may not use them.
     """
     one: dict[str, tuple[str, str]] = {}
     for line in Path("/proc/self/mounts").read_text().splitlines():
@@ -205,10 +204,10 @@ def _hierarchies() -> tuple[dict[str, tuple[str, str]], bool]:
 
 def _hand_on(group: Path) -> None:
     """
-    Version 2: let groups below this one have what it has.
+    Version 2: give this group's controllers to the groups below it.
 
-    It can have no process then: a machine's own group hands on when its processes have moved into a leaf (boot.py).
-    Raises SystemExit where others' processes are in it, as in a container.
+    A group that does so can have no process itself: a machine's moves its processes into a leaf before (boot.py).
+    Raises SystemExit if processes of others are in it, as in a container.
     """
     handed_on = group / "cgroup.subtree_control"
     if not handed_on.exists():
@@ -223,7 +222,7 @@ def _hand_on(group: Path) -> None:
 
 
 def _fill(group: Path) -> None:
-    """Version 1: let a new group have the processors and memory of the one above it."""
+    """Version 1: give a new group the processors and memory nodes of the one above it."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         file = group / name
         if file.exists() and not (group / "cgroup.controllers").exists() and not file.read_text().strip():
@@ -232,9 +231,9 @@ def _fill(group: Path) -> None:
 
 def _remove(group: Path) -> None:
     """
-    Remove a group and those below it, once their last process has ended.  Raises OSError when one never does.
+    Remove a group and those below it, once their last process has ended.  Raises OSError if one does not end in time.
 
-    Another lab that starts may be removing the same.
+    Another lab that starts may be removing the same groups.
     """
     deadline = time.monotonic() + _REMOVED_WITHIN
     while group.exists():
@@ -249,7 +248,9 @@ def _remove(group: Path) -> None:
 
 
 def _started(process: int) -> int | None:
-    """When a process was started, in ticks since the boot: with its id this names it for good.  None without one."""
+    """When a process was started, in ticks since the boot: together with its id this identifies it for ever.  None if
+    there is no such process.
+    """
     try:
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
     except OSError:
@@ -262,7 +263,7 @@ def layout() -> Path:
 
 
 def _export(image: str) -> Path:
-    """An image of podman's as an OCI layout; once for each that is built."""
+    """Export podman's image as an OCI layout, unless this build of it has been exported before."""
     known = subprocess.run(
         ["podman", "image", "inspect", "--format={{.Id}}", image], capture_output=True, text=True, check=False
     )

@@ -9,7 +9,7 @@ from lab.kubernetes.real.plane import ControlPlane
 
 
 class KubectlFailed(ClusterFailed):
-    """`kubectl` failed; the message has its command and what it said."""
+    """`kubectl` failed; the message has its command line and its output."""
 
 
 class Kubectl:
@@ -19,18 +19,18 @@ class Kubectl:
         self._plane = plane
 
     def __call__(self, *arguments: str, stdin: str = "") -> str:
-        """What it prints.  Raises KubectlFailed."""
+        """Run kubectl with these arguments, and return what it prints.  Raises KubectlFailed."""
         done = self._plane.kubectl(*arguments, stdin=stdin)
         if done.returncode:
             raise KubectlFailed(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
     def command(self, *arguments: str) -> list[str]:
-        """Its command line."""
+        """The command line that runs it with these arguments."""
         return self._plane.kubectl_command(*arguments)
 
     def object(self, kind: str, name: str) -> Mapping[str, Any]:
-        """One object as the API has it.  Raises LookupError."""
+        """One object of the API.  Raises LookupError if there is none."""
         try:
             found: Mapping[str, Any] = json.loads(self("get", kind, name, "-o", "json"))
         except KubectlFailed as error:
@@ -39,7 +39,7 @@ class Kubectl:
 
 
 def translated(error: KubectlFailed) -> Exception:
-    """What the API server's refusals are here."""
+    """The lab's own exception for a refusal of the API server; the error itself if there is none."""
     said = str(error)
     if "NotFound" in said or "not found" in said:
         return LookupError(said)

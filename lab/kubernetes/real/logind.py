@@ -1,9 +1,9 @@
 """
-As much of systemd-logind as kubelet asks for, on the bus that DBUS_SYSTEM_BUS_ADDRESS names.
+As much of systemd-logind as kubelet uses, on the bus that DBUS_SYSTEM_BUS_ADDRESS names.
 
-Run in a worker as a script, by the system's Python.  Whoever wants to delay a shutdown asks for an inhibitor, a file
-descriptor that holds as long as it is open.  SIGUSR1 is the power button: PrepareForShutdown is said, and when the last
-inhibitor is gone this process ends, as the machine would.
+Run in a worker as a script, by the system's Python.  A process that wants to delay a shutdown asks for an inhibitor, a
+file descriptor that delays it as long as it is open.  SIGUSR1 is the power button: the signal PrepareForShutdown is
+sent, and when the last inhibitor is closed this process ends, as the machine would.
 
 Source: org.freedesktop.login1(5), "Inhibitor Locks" of systemd.
 """
@@ -24,7 +24,7 @@ DELAY_AT_MOST = 3_600_000_000
 
 
 class Manager(dbus.service.Object):
-    """The one object."""
+    """logind's one object."""
 
     def __init__(self, bus: Any, ended: Any) -> None:
         super().__init__(bus, "/org/freedesktop/login1")
@@ -49,7 +49,7 @@ class Manager(dbus.service.Object):
 
     @dbus.service.signal(MANAGER, signature="b")
     def PrepareForShutdown(self, start: bool) -> None:
-        """Said before it begins."""
+        """The signal that is sent before a shutdown begins."""
 
     def press(self) -> bool:
         """The power button."""

@@ -1,4 +1,4 @@
-"""What the product's containers write, read where the container runtime writes it, with its own times."""
+"""What the product's containers write: read from the container runtime's log files, with the times in them."""
 
 import threading
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Logs:
         self._lock = threading.Lock()
 
     def forget(self, node: str) -> None:
-        """The disk of that node is empty again."""
+        """The disk of that node is empty again: read its logs from the start."""
         with self._lock:
             self._read = {file: offset for file, offset in self._read.items() if file[0] != node}
 

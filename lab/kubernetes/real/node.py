@@ -1,7 +1,7 @@
 """
 One worker of the real Kubernetes: a machine of its own (boot.py) with containerd, kubelet, kube-proxy and the VPC CNI.
 
-What is configured is what EKS' own images configure (Amazon Linux 2023), but where a comment says why not.
+The configuration is that of EKS' own images (Amazon Linux 2023), unless a comment says why not.
 """
 
 import json
@@ -29,10 +29,10 @@ BUS = "unix:path=/run/dbus/system_bus_socket"
 PAUSE = f"{UPSTREAM}/pause:3.10"
 
 SHUTDOWN_TAKES, CRITICAL_PODS_TAKE = 150, 30
-"""Seconds that a shutdown waits for pods to end, and of these for critical ones."""
+"""Seconds that a shutdown waits for pods to end; the latter part of them is for critical pods."""
 
 CNI_WITHIN = 60.0
-"""Seconds until ipamd has its addresses."""
+"""Seconds within which the VPC CNI's ipamd must have its addresses."""
 
 PLUGINS = {
     "aws-cni": "/opt/bin/aws-cni",
@@ -120,7 +120,8 @@ class Node:
     A worker's machine; nothing exists before `boot()`.
 
     labels: the node's.  cni: variables of the VPC CNI, such as MAX_ENI.  credentials: the AWS SDK's variables for it.
-    proxy: kube-proxy's configuration, where it is not as EKS has it.  closing: when it is set, what boots gives up.
+    proxy: those fields of kube-proxy's configuration that are not as on EKS.  closing: once it is set, a node that is
+    booting gives up.
     """
 
     def __init__(
@@ -209,9 +210,9 @@ class Node:
         threading.Thread(target=self._configure_network, name=f"{self.name}-cni", daemon=True).start()
 
     def power_off(self) -> None:
-        """Every process of it is gone at once.  Idempotent."""
+        """End every process of the machine at once.  Idempotent."""
         if self._supply is not None and self._supply.poll() is None:
-            # Frozen processes do not take a signal before they are thawed, on version 1.
+            # With control groups of version 1, frozen processes take no signal before they are thawed.
             with suppress(ProcessLookupError):
                 os.kill(self._init or self._supply.pid, signal.SIGKILL)
             self.freeze(frozen=False)
@@ -222,7 +223,7 @@ class Node:
             part.wait()
 
     def close(self) -> None:
-        """The same, and forget its disk.  Idempotent."""
+        """As `power_off`, and forget its disk.  Idempotent."""
         self.power_off()
         if self._supply is not None and self._supply.stdout:
             self._supply.stdout.close()
@@ -231,7 +232,7 @@ class Node:
             self.root = None
 
     def freeze(self, *, frozen: bool) -> None:
-        """Let no process run, or all of them again."""
+        """Stop all processes of the machine, or let them go on."""
         self._groups.freeze(self.name, frozen=frozen)
 
     def shut_down(self) -> None:
@@ -267,8 +268,8 @@ class Node:
 
     def _configure_network(self) -> None:
         """
-        As the DaemonSet aws-node: ipamd runs when the node is known, and again when it has ended; the plugin's
-        configuration is there when ipamd is.
+        As the DaemonSet aws-node does: start ipamd once the node is registered, and again if it ends; once it is ready,
+        write the plugin's configuration.
         """
         ipamd, deadline = self.parts["aws-node"], time.monotonic() + CNI_WITHIN
         while self._plane.kubectl("get", "node", self.name).returncode and time.monotonic() < deadline:
@@ -338,13 +339,13 @@ class Node:
             "providerID": f"aws:///{self._instance.zone}/{self._instance.instance_id}",
             "shutdownGracePeriod": f"{SHUTDOWN_TAKES}s",
             "shutdownGracePeriodCriticalPods": f"{CRITICAL_PODS_TAKE}s",
-            # EKS has systemd for these, version 2, and no swap.
+            # On EKS control groups are systemd's, of version 2, and there is no swap.
             "cgroupDriver": "cgroupfs",
             "failCgroupV1": False,
             "failSwapOn": False,
             "enforceNodeAllocatable": [],
             "oomScoreAdj": 0,
-            # The machine is shared by all workers: how full it is says nothing of a node.
+            # All workers share this host: how full its disk is says nothing of a node.
             "localStorageCapacityIsolation": False,
             "evictionHard": dict.fromkeys(
                 ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available"), "0%"
@@ -360,14 +361,14 @@ class Node:
             "mode": "iptables",
             "clusterCIDR": "",
             "oomScoreAdj": 0,
-            # The table of connections is the machine's: its size is not for a worker to set.
+            # The table of connections is the host's, so a worker must not set its size.
             "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
             **self._proxy,
         }
         return {
             "/etc/hostname": f"{self.name}\n",
             "/etc/hosts": f"127.0.0.1 localhost\n{self._worker.address} {self.name}\n",
-            # The VPC's resolver, which nobody is at home at: nothing in the lab has a name.
+            # The VPC's resolver, where nothing answers: nothing in the lab has a DNS name.
             "/etc/resolv.conf": "nameserver 10.0.0.2\n",
             "/etc/machine-id": f"{self._instance.instance_id.removeprefix('i-').ljust(32, '0')[:32]}\n",
             "/etc/lab/dbus.conf": _DBUS,

@@ -1,4 +1,4 @@
-"""One process of the real Kubernetes, that can be ended, stopped where it stands, and started again."""
+"""One process of the real Kubernetes, that can be ended, stopped (SIGSTOP), and started again."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ _BORN_WITHIN = 5.0
 
 
 class PartFailed(ClusterFailed):
-    """A part of Kubernetes did not start, or is not what it should be; the message names it and its last words."""
+    """A part of Kubernetes did not start, or does not run as it should; the message has its name and last log line."""
 
 
 class Part:
@@ -48,13 +48,13 @@ class Part:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # What the terminal sends is for the lab to act upon.
+                # Only the lab itself acts upon signals from the terminal.
                 start_new_session=True,
             )
 
     @property
     def alive(self) -> bool:
-        """Does it run, or hang?"""
+        """Whether it has not ended; it may hang."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -78,7 +78,7 @@ class Part:
         os.kill(self.pid, number)
 
     def hang(self) -> None:
-        """Stop it where it stands."""
+        """Stop it (SIGSTOP) until `resume`."""
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -93,7 +93,7 @@ class Part:
         self.wait()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended; whether it has."""
+        """Wait until it has ended, at most `timeout` seconds; return whether it has."""
         self.wake()
         with suppress(subprocess.TimeoutExpired):
             if self._process is not None:
@@ -101,7 +101,7 @@ class Part:
         return not self.alive
 
     def wake(self) -> None:
-        """Let `nsenter` go on: it stops as its child does, but does not go on with it."""
+        """Let `nsenter` go on: it stops when its child does, but does not go on when that does."""
         if self._process is not None and self.alive:
             self._process.send_signal(signal.SIGCONT)
 

@@ -1,7 +1,7 @@
 """
 The control plane, and what is beside it in a Region: etcd, API server, controller manager, scheduler, and a registry.
 
-It runs in the VPC's namespace, where EC2 is too.  Its flags are the defaults of a release but where a comment says why.
+All of it runs in the VPC's namespace, as EC2 does.  Flags are a release's defaults, unless a comment says why not.
 """
 
 import base64
@@ -17,7 +17,7 @@ from lab.kubernetes.real.parts import Part, PartFailed
 from lab.network.netns import Namespace
 
 REGISTRY_ADDRESS = "10.0.255.4:80"
-"""That of ECR's endpoint in the VPC."""
+"""The address of ECR's endpoint in the VPC."""
 SERVICES = "172.20.0.0/16"
 """Addresses of Services: EKS takes these in a VPC of 10.0.0.0/8."""
 API_SERVICE = "172.20.0.1"
@@ -25,7 +25,7 @@ ECR = "123456789012.dkr.ecr.us-west-2.amazonaws.com"
 UPSTREAM = "registry.k8s.io"
 
 NOT_READY_AFTER = 40
-"""Seconds after a kubelet's last word; since 1.32 a release's own default is 50."""
+"""Seconds after a kubelet's last report; since 1.32 a release's own default is 50."""
 
 UP_WITHIN = 90.0
 """Seconds that the API server may take to start."""
@@ -48,14 +48,14 @@ class ControlPlane:
         self._admin = ""
 
     def start(self) -> None:
-        """Until the API server is ready.  Raises PartFailed, CommandFailed."""
+        """Start all of it; returns when the API server is ready.  Raises PartFailed, CommandFailed."""
         self.serve()
-        # They end where they may not read yet what the API server has just made for them.
+        # Started too early, they end: the API server has not made yet the roles by which they may read.
         for name in ("kube-controller-manager", "kube-scheduler"):
             self.parts[name].start()
 
     def serve(self) -> None:
-        """Start what answers, and no controllers; until the API server is ready.  Raises PartFailed, CommandFailed."""
+        """Start all but the controllers; returns when the API server is ready.  Raises PartFailed, CommandFailed."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for address in (API_ADDRESS, REGISTRY_ADDRESS.partition(":")[0]):
             self._namespace.ip(f"address add {address}/32 dev lo")
@@ -87,7 +87,7 @@ class ControlPlane:
         )
 
     def kubectl_command(self, *arguments: str) -> list[str]:
-        """Its command line."""
+        """The command line of that kubectl."""
         return self._namespace.argv([str(self._binaries / "kubectl"), f"--kubeconfig={self._admin}", *arguments])
 
     def push(self, image: str, layout: Path, environment: Mapping[str, str]) -> None:
@@ -103,7 +103,7 @@ class ControlPlane:
         self._namespace.run([str(self._binaries / "registry"), *arguments])
 
     def kubeconfig(self, user: str, *groups: str) -> str:
-        """What lets a client be this user."""
+        """The kubeconfig by which a client is this user, in these groups."""
         certificate, key = self.authority.issue(user, groups=groups)
         cluster = {"server": f"https://{API_ADDRESS}:{API_PORT}", "certificate-authority-data": _encoded(self._ca)}
         identity = {"client-certificate-data": _encoded(certificate), "client-key-data": _encoded(key)}
@@ -142,7 +142,7 @@ class ControlPlane:
             "etcd": (
                 "etcd",
                 f"--data-dir={self._folder / 'etcd'}",
-                "--unsafe-no-fsync",  # it is in memory
+                "--unsafe-no-fsync",  # the data is in memory anyway
                 "--listen-client-urls=http://127.0.0.1:2379",
                 "--advertise-client-urls=http://127.0.0.1:2379",
                 "--listen-peer-urls=http://127.0.0.1:2380",
@@ -159,7 +159,7 @@ class ControlPlane:
                 f"--tls-private-key-file={key}",
                 f"--kubelet-client-certificate={client}",
                 f"--kubelet-client-key={client_key}",
-                # Nothing in the lab has a name.
+                # Nothing in the lab has a DNS name.
                 "--kubelet-preferred-address-types=InternalIP",
                 "--authorization-mode=Node,RBAC",
                 "--enable-admission-plugins=NodeRestriction",

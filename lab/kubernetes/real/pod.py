@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod as the API server last told it."""
+    """A pod as the API server last showed it."""
 
     object: Mapping[str, Any]
 
@@ -17,12 +17,12 @@ class Pod:
 
     @property
     def app(self) -> str:
-        """Its label `app`."""
+        """The pod's label `app`."""
         return str(self.object["metadata"].get("labels", {}).get("app", ""))
 
     @property
     def node(self) -> str | None:
-        """Where it is, or is going to be."""
+        """The node where it is, or is going to be."""
         found: str | None = self.object["spec"].get("nodeName")
         return found
 
@@ -38,7 +38,7 @@ class Pod:
 
     @property
     def has_ended(self) -> bool:
-        """Have its containers, for good?"""
+        """Whether its containers have ended for good."""
         return self.object["status"].get("phase") in {"Succeeded", "Failed"}
 
     @property
@@ -55,7 +55,7 @@ class Pod:
         return str(self.object["status"].get("phase", "Pending"))
 
     def condition(self, kind: str) -> str:
-        """A condition's status; empty where there is none."""
+        """The status of the condition `kind`; empty if the pod has none."""
         conditions = self.object["status"].get("conditions", [])
         return next((str(one["status"]) for one in conditions if one["type"] == kind), "")
 
@@ -67,7 +67,7 @@ class Pod:
         return None
 
     def ends(self) -> dict[str, tuple[str, int]]:
-        """What ended: the runtime's name of each container that did -> its name here, and its exit code."""
+        """The containers that have ended: the runtime's name -> (name in the pod, exit code)."""
         found = {}
         for status in self._statuses("initContainerStatuses", "containerStatuses"):
             for state in ("state", "lastState"):

@@ -1,7 +1,7 @@
 """
-What a watch on the API server's pods tells: which there are, their phases and their containers' ends.
+A watch on the API server's pods: which there are, their phases, and their containers' ends.
 
-It goes into the history as from the small Kubernetes.
+What it shows is recorded in the history as by the small Kubernetes.
 """
 
 import json
@@ -17,7 +17,7 @@ from lab.kubernetes.real.pod import Pod
 
 
 class Watch:
-    """The pods as they were told of last; `follow` is for a thread of its own, until `closing` is set."""
+    """The pods as the watch showed them last.  `follow` needs a thread of its own, and ends when `closing` is set."""
 
     def __init__(self, kubectl: Kubectl, history: History, closing: threading.Event) -> None:
         self._kubectl = kubectl
@@ -31,28 +31,28 @@ class Watch:
         self._watching: subprocess.Popen[str] | None = None
 
     def pods(self, app: str) -> list[Pod]:
-        """Those with this label `app` that have not ended, oldest first."""
+        """The pods with this label `app` that have not ended, oldest first."""
         with self._lock:
             found = [pod for pod in self._pods.values() if pod.app == app and not pod.has_ended]
         return sorted(found, key=lambda pod: str(pod.object["metadata"]["creationTimestamp"]))
 
     def pod(self, name: str) -> Pod | None:
-        """The one of this name, if there is one."""
+        """The pod of this name, if there is one."""
         with self._lock:
             return self._pods.get(name)
 
     def gone(self, name: str) -> Mapping[str, Any] | None:
-        """How one that is there no more was last, if there was one."""
+        """The last API object of a pod that has been removed, if there was one."""
         with self._lock:
             return self._gone.get(name)
 
     def end(self) -> None:
-        """Let go of the API server; `closing` has been set."""
+        """End the watch; `closing` must have been set."""
         if self._watching is not None:
             self._watching.kill()
 
     def follow(self) -> None:
-        """Follow the API server's pods, as long as there is one."""
+        """Follow the API server's pods, also after it was away."""
         while not self._closing.wait(0.1):
             with suppress(KubectlFailed, ValueError):
                 listed = json.loads(self._kubectl("get", "--raw", "/api/v1/pods"))

@@ -1,9 +1,9 @@
 """
-The Kubernetes API server, as far as a pod asks it, and tells it (resources.py), by HTTPS, authenticated and authorised.
+The Kubernetes API server, for all that a pod reads and writes (resources.py): by HTTPS, authenticated and authorised.
 
 Its CA is a root that was made at the start, like EKS' own: without the key identifiers of RFC 5280.  A pod gets the CA
-and a token of its service account; the token is who it is (401 without), the manifest's Roles and RoleBindings are what
-it may (403), and the answer is the pod as the cluster's books have it.
+and a token of its service account.  The token says who asks (without: 401), the manifest's Roles and RoleBindings what
+it may do (otherwise: 403), and answers come from the cluster's books.
 """
 
 import datetime
@@ -30,19 +30,19 @@ from cryptography.x509.oid import NameOID
 from lab.kubernetes.small.resources import NAMESPACE, ROUTES, Asked, Refused, read_document
 
 TOKEN_TAKEN_FOR = 10.0
-"""Seconds for which a token is taken after its pod was last seen to be there: a real API server looks no more often."""
+"""Seconds for which a token is accepted without checking again that its pod exists, as a real API server does."""
 
 _HANDSHAKE = 5.0
-"""Seconds until a client that does not speak is given up: from a worker without power no end is ever heard."""
+"""Seconds until a silent client is given up: a worker without power never closes its connections."""
 
 
 class ApiServer:
     """
     Serves from the moment it is made until `stop`.
 
-    sock: a listening socket, which stays its owner's to close; its address is what the certificate holds for.
+    sock: a listening socket, which its owner has to close; the certificate is for its address.
     down: while true, connections are closed without an answer.
-    asked: the requests so far, as (service account, empty for none; method and path; status).
+    asked: the requests so far, as (service account, empty if the request had none; method and path; status).
     """
 
     def __init__(self, sock: socket.socket, books: Asked) -> None:
@@ -66,7 +66,7 @@ class ApiServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which every container finds it."""
+        """The variables by which every container finds this API server."""
         return {"KUBERNETES_SERVICE_HOST": self.host, "KUBERNETES_SERVICE_PORT": str(self.port)}
 
     def mounted(self, account: str, pod: str = "") -> dict[str, str]:
@@ -78,14 +78,14 @@ class ApiServer:
     def answer(
         self, method: str, path: str, authorization: str, kind: str = "", content: bytes = b""
     ) -> tuple[HTTPStatus, dict[str, Any]]:
-        """What a request gets: what it is about, or the Status that says why not; `kind` is the content's type."""
+        """The answer to a request: what it asks for, or a Status that says why not.  `kind`: its content's type."""
         account = self._account(authorization)
         status, body = self._answer(method, path, account, kind, content)
         self.asked.append((account, f"{method} {path}", status))
         return status, body
 
     def _account(self, authorization: str) -> str:
-        """Whose token it is; empty for nobody's, and for that of a pod that is gone."""
+        """The service account of a token; empty if it is nobody's, or that of a pod that is gone."""
         account, pod = self._accounts.get(authorization, ("", ""))
         now = time.monotonic()
         if pod and now - self._seen_at.get(authorization, float("-inf")) > TOKEN_TAKEN_FOR:
@@ -123,7 +123,7 @@ def _refusal(code: HTTPStatus, message: str, reason: str = "") -> tuple[HTTPStat
 
 
 def certify(host: str) -> tuple[str, ssl.SSLContext]:
-    """A new CA as PEM, and what a server at `host` needs that it vouches for."""
+    """A new CA as PEM, and the TLS context of a server at `host`, with a certificate of this CA."""
     now = datetime.datetime.now(datetime.UTC)
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
 
@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """Answer whatever it is."""
+        """Answer any request."""
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.server.api.down:
             self.close_connection = True
@@ -204,4 +204,4 @@ class _Handler(BaseHTTPRequestHandler):
     do_PATCH = do_POST = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: whoever wants to know looks at `asked`."""
+        """Log nothing: `asked` has all requests."""

@@ -1,9 +1,9 @@
 """
 A small Kubernetes: one scheduler for the lab, one kubelet per worker; it runs the Deployments of a manifest.
 
-Just what our manifests use, as a real cluster does it: node selector, anti-affinity, cordon, init containers to
+It does just what our manifests use, as a real cluster does: node selector, anti-affinity, cordon, init containers to
 completion, restarts with back-off, liveness and readiness by HTTP, SIGTERM and grace, replacement by the Deployment,
-eviction within a PodDisruptionBudget.  With an API server (apiserver.py) the pods find it, and may ask what they may.
+eviction within a PodDisruptionBudget.  With an API server (apiserver.py), pods can ask what their rights allow.
 Without an image (image.py) `command_for` says what a container runs instead.
 
 Every change of a pod is an event of the history ("pod"), every end of a container as well ("exit", with its reason:
@@ -33,7 +33,7 @@ from lab.kubernetes.small.rights import check_rights
 from lab.kubernetes.small.scheduler import check_budgets
 
 POLL = 0.01
-"""How often a wait looks again, in seconds."""
+"""Seconds after which a wait looks again."""
 REFUSED_AGAIN = 5.0
 """Seconds after which `kubectl drain` tries a refused eviction again."""
 DRAINED_WITHIN = 60.0
@@ -41,7 +41,7 @@ DRAINED_WITHIN = 60.0
 
 
 def image_command(container: Container) -> list[str]:
-    """What the image's entry point would run."""
+    """The command that the image's entry point would run."""
     return [sys.executable, "-m", "floatingip", *container.args]
 
 
@@ -49,11 +49,11 @@ class Cluster:
     """
     The scheduler and all kubelets.
 
-    `reaches` says whether a worker reaches the API server, `readiness` is told when a node becomes ready or not ready,
-    and `pace` divides the times of the controller that judges this (lifecycle.py).
-    `labels` are the nodes' (beside kubernetes.io/hostname), `extra_env` is added to every container, `backoff` is the
-    first delay in seconds of a restart, `seed` makes the pods' names repeatable.  They run from `image`, if any.
-    `services` are there beside those of the manifest.
+    `reaches` says whether a worker reaches the API server, `readiness` is called when a node becomes ready or not
+    ready, and `pace` divides the times of the controller that judges that (lifecycle.py).
+    `labels` are the nodes' (beside kubernetes.io/hostname), `extra_env` is added to every container's variables,
+    `backoff` is the first delay of a restart in seconds, `seed` makes the pods' names repeatable.  Containers run from
+    `image`, if there is one.  `services` exist beside those of the manifest.
     """
 
     def __init__(
@@ -102,26 +102,26 @@ class Cluster:
         )
 
     def close(self) -> None:
-        """End what runs beside the pods.  Idempotent."""
+        """End all that runs beside the pods.  Idempotent."""
         self._lifecycle.stop()
 
     def use(self, api: ApiServer) -> None:
-        """Give the containers that start from now on the way to this API server, and their tokens."""
+        """Containers that start from now on get the address of this API server, and their tokens."""
         self._containers.api = api
 
     @property
     def manifest(self) -> Manifest:
-        """What was applied last."""
+        """The manifest that was applied last."""
         return self._books.manifest
 
     @property
     def books(self) -> Books:
-        """What the API server answers from."""
+        """The books, from which the API server answers."""
         return self._books
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """Those that there are, by name."""
+        """The services that exist, by name."""
         return {**self._services, **self._books.manifest.services}
 
     # What `kubectl` can do.
@@ -155,7 +155,7 @@ class Cluster:
         raise LookupError(f"no pod of {app} on {node}")
 
     def pod_object(self, name: str) -> Mapping[str, Any]:
-        """The pod as the API has it.  Raises LookupError."""
+        """The pod's API object.  Raises LookupError."""
         with self._books.lock:
             return self._books.pod(name).as_object(NAMESPACE)
 
@@ -186,7 +186,7 @@ class Cluster:
         """
         with self._books.lock:
             pod = self._books.pod(name)
-            # As in the real one, a budget does not protect what serves nobody yet, or no more.
+            # As in a real cluster, a budget does not protect a pod that does not serve yet, or no longer.
             if not pod.stopping.is_set() and pod.phase not in {"Pending", "Init"}:
                 check_budgets(pod, self._books.manifest, self._replicas.wanted, self._books.pods.values())
             pod.disruption = BY_EVICTION
@@ -197,7 +197,7 @@ class Cluster:
         """
         `kubectl drain`: cordon, then evict each pod, again and again while a budget does not allow it.
 
-        Raises TimeoutError if a budget allows it never.
+        Raises TimeoutError if a budget never allows it.
         """
         self.cordon(node)
         deadline = time.monotonic() + DRAINED_WITHIN
@@ -286,15 +286,15 @@ class Cluster:
     # What befalls it.
 
     def hang(self, part: Part, node: str | None = None) -> None:
-        """A kubelet stops where it stands: what runs, runs on, and nothing is started, ended or probed any more."""
+        """A kubelet hangs: containers run on, but it starts, ends and probes nothing until `resume`."""
         self._kubelet(part, node).awake.clear()
 
     def resume(self, part: Part, node: str | None = None) -> None:
-        """It goes on."""
+        """A kubelet that hung goes on."""
         self._kubelet(part, node).awake.set()
 
     kill, start = hang, resume
-    """A kubelet that is started again takes over what runs: nobody can tell it from one that hung."""
+    """A kubelet that is started again takes over the containers that run: nobody can tell it from one that hung."""
 
     def _kubelet(self, part: Part, node: str | None) -> Node:
         if part is not Part.KUBELET or node is None:
@@ -319,19 +319,19 @@ class Cluster:
         return self._kubelets.container_process(pod, container)
 
     def shut_node_down(self, name: str) -> None:
-        """The machine is about to end, and tells its kubelet; returns when its pods have ended."""
+        """The machine is about to shut down, and tells its kubelet; returns when its pods have ended."""
         self._kubelets.shut_node_down(name)
 
     def kill_node(self, name: str) -> None:
-        """The node's processes are gone, its kubelet too."""
+        """All processes of the node end at once, its kubelet too."""
         self._kubelets.kill_node(name)
 
     def freeze_node(self, name: str) -> None:
-        """The node stands still."""
+        """All processes of the node are stopped, its kubelet too."""
         self._kubelets.freeze_node(name)
 
     def thaw_node(self, name: str) -> None:
-        """It goes on."""
+        """A frozen node goes on."""
         self._kubelets.thaw_node(name)
 
     def boot_node(self, name: str) -> None:
@@ -352,7 +352,7 @@ class Cluster:
     # The controllers.
 
     def _judged(self, node: Node, *, ready: bool) -> None:
-        """Tell of a node that has become ready, or has ceased to be; its pods with it."""
+        """A node has become ready or not ready, and so have its pods: record that, and report it."""
         with self._books.lock:
             node.ready = ready
             self._history.record(
@@ -372,7 +372,9 @@ class Cluster:
         self._replicas.reconcile()
 
     def _evict_from(self, node: Node, lost_for: float) -> None:
-        """Delete the pods that do not tolerate any longer that their node is not ready."""
+        """Delete the pods that have tolerated for long enough that their node is not ready, for `lost_for` seconds by
+        now.
+        """
         for pod in [pod for pod in self.pods() if pod.node == node.worker.name and not pod.is_ending]:
             if lost_for >= pod.deployment.pod.tolerates:
                 pod.disruption = BY_TAINT

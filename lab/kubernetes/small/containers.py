@@ -28,7 +28,7 @@ POD = Path(__file__).with_name("pod.py")
 CLONE_NEWNET = 0x40000000
 SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 LOOKED_EVERY = 0.1
-"""Seconds between two looks of a probe whether its container still runs."""
+"""Seconds after which a waiting probe checks again that its container still runs."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -37,7 +37,8 @@ class Backoff:
     """
     The delay before each restart of one container, as the real kubelet has it.
 
-    The first restart is immediate, then `base` s doubling up to 300 s; a run of 10 minutes starts it anew.
+    The first restart is immediate, the next comes after `base` seconds, and each delay is twice the one before, up to
+    300 s; after a run of 10 minutes it starts anew.
     """
 
     LIMIT = 300.0
@@ -48,7 +49,7 @@ class Backoff:
         self._next = 0.0
 
     def delay(self, ran: float) -> float:
-        """Seconds to wait, after a run of `ran` seconds."""
+        """Seconds to wait before the next restart, after a run of `ran` seconds."""
         delay = 0.0 if ran >= self.FORGET else self._next
         self._next = min(max(self._base, 2 * delay), self.LIMIT)
         return delay
@@ -58,7 +59,7 @@ class Containers:
     """
     Runs the containers of all nodes.
 
-    api: the API server that containers started from now on get the way to.
+    api: the API server whose address containers get that start from now on.
     """
 
     def __init__(
@@ -170,7 +171,7 @@ class Containers:
         else:
             command = self._command_for(container)
             spec = {"files": files, "capabilities": container.security.add}
-            # Without a home no AWS configuration of the person who runs the lab is found.
+            # No home: the AWS configuration of the person who runs the lab must not be found.
             environment = {**path, "LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONPATH": str(ROOT), **environment}
         return node.worker.popen(
             [sys.executable, "-I", "-S", str(POD), json.dumps(spec), *command],
@@ -214,7 +215,7 @@ class Containers:
     def _watch(
         self, pod: Pod, node: Node, container: Container, process: subprocess.Popen[str], unhealthy: threading.Event
     ) -> None:
-        """Wait for the startup probe, if there is one; then follow the other two."""
+        """Wait for the startup probe, if there is one; then run the liveness and readiness probes."""
         if container.startup:
             self._live(pod, node, process, container.startup, unhealthy, until_passed=True)
         if unhealthy.is_set() or process.poll() is not None:
@@ -234,7 +235,7 @@ class Containers:
         *,
         until_passed: bool = False,
     ) -> None:
-        """End the container when this probe has failed often enough in a row."""
+        """Run the liveness probe: end the container when it has failed often enough in a row."""
         failures = 0
         for passed in self._probe(pod, node, probe, process):
             if passed and until_passed:
@@ -249,7 +250,7 @@ class Containers:
                 return
 
     def _ready(self, pod: Pod, node: Node, container: Container, process: subprocess.Popen[str]) -> None:
-        """Keep the container's readiness."""
+        """Run the readiness probe: keep the container's readiness up to date."""
         probe = container.readiness
         assert probe
         ready, against = False, 0
@@ -270,13 +271,13 @@ class Containers:
             node.awake.wait()
             due = time.monotonic() + probe.period
             passed = _get(process.pid, node.worker.address, probe)
-            # Of a node that was stopped meanwhile this says nothing.
+            # If the node was stopped meanwhile, the result says nothing.
             if node.awake.is_set() and not node.dead.is_set():
                 yield passed
 
     def _set_ready(self, pod: Pod, container: Container, process: subprocess.Popen[str], *, ready: bool) -> None:
         with self._books.lock:
-            # A probe of the container's last run may come late.
+            # The result of a probe of the container's previous run may come late.
             if (container.name in pod.ready) is ready or pod.running.get(container.name) is not process:
                 return
             pod.ready = pod.ready ^ {container.name}
@@ -289,7 +290,7 @@ def _begin(pod: Pod, task: Callable[..., None], *args: object) -> None:
 
 
 def _get(process: int, address: str, probe: HttpProbe) -> bool:
-    """One HTTP GET from the network namespace of `process`; the calling thread stays there."""
+    """One HTTP GET from the network namespace of `process`; the calling thread stays in that namespace."""
     try:
         with Path(f"/proc/{process}/ns/net").open("rb") as namespace:
             if _libc.setns(namespace.fileno(), CLONE_NEWNET):

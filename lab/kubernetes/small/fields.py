@@ -1,8 +1,8 @@
 """
 Take the fields of a manifest by name and type, so that none is overlooked.
 
-Anything that nobody takes is an error that names its path: a field that the lab ignored would be a field that the lab
-did not test.
+A field that is not taken is an error that names its path: a field that the lab ignored would be one that it does not
+test.
 """
 
 import re
@@ -76,7 +76,7 @@ class Fields:
         return tuple(values)
 
     def only(self, key: str, *allowed: object) -> None:
-        """A field that may be absent, and otherwise must have one of these values."""
+        """Take a field that may be absent, and otherwise must have one of these values."""
         if key in self._left:
             value = self._left.pop(key)
             if value not in allowed:

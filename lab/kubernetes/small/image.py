@@ -5,7 +5,7 @@ Run the lab's containers from a container image, as a node's kubelet and contain
 
 Outside of the sandbox podman mounts the image once (`enter`).  Inside, each container is an OCI bundle that runc runs
 (`Image.command`): the image's entry point, variables and files, with the rights of the manifest.  runc gets its PID
-namespace from pod.py: a killed warden takes it, and all that it runs, along.
+namespace from pod.py: if pod.py is killed, runc and all that it runs end too.
 
 Not modelled: the limits of `resources` (no control group can be written to).
 """
@@ -29,10 +29,10 @@ from lab.kubernetes.small.objects import SecurityContext
 SECCOMP = Path("/usr/share/containers/seccomp.json")
 """What `RuntimeDefault` stands for: the profile of podman, which differs from containerd's in little."""
 WARDEN: Mapping[str, Any] = {"files": {}, "capabilities": None}
-"""What pod.py is told when the command is a runtime, which sees to files and capabilities by itself."""
+"""The SPEC of pod.py for a container runtime, which sees to files and capabilities by itself."""
 
 _VARIABLE = "FLOATINGIP_LAB_IMAGE"
-"""Has the mounted image, for the processes of a sandbox."""
+"""The variable by which the processes of a sandbox know the mounted image."""
 _GO_ARCHITECTURE = {"x86_64": ("amd64", "SCMP_ARCH_X86_64"), "aarch64": ("arm64", "SCMP_ARCH_AARCH64")}
 _MOUNTS = (
     ("/proc", "proc", "nosuid", "noexec", "nodev"),
@@ -42,7 +42,7 @@ _MOUNTS = (
     ("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
     ("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
 )
-# As the Kubernetes kubelet's default (`procMount: Default`) has them.
+# These are what kubelet's default (`procMount: Default`) masks.
 _MASKED = (
     "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
     "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
@@ -52,10 +52,7 @@ _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tr
 
 @dataclass(frozen=True)
 class Image:
-    """
-    A mounted image: the directory with its files, what its configuration says of a container's start, its labels, and
-    its size in bytes.
-    """
+    """A mounted image: the directory with its files, how a container of it starts, its labels, its size in bytes."""
 
     root: str
     entry_point: tuple[str, ...]
@@ -65,12 +62,12 @@ class Image:
     size: int
 
     def to_json(self) -> str:
-        """For the same image in another process."""
+        """The image as text, for another process."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What `to_json` wrote."""
+        """The image that `to_json` has written."""
         fields = json.loads(text)
         return cls(**{**fields, "entry_point": tuple(fields["entry_point"])})
 
@@ -98,7 +95,7 @@ class Image:
             mounts.append({"destination": directory, "type": "bind", "source": str(source), "options": options})
         config = self._config(arguments, security, {**self.environment, **environment}, mounts)
         (bundle / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        # Rootless: it does without the cgroups, which are read-only here.
+        # With --rootless runc does without control groups, which are read-only here.
         return ["runc", "--rootless", "true", "run", "--bundle", str(bundle), bundle.name]
 
     def _config(
@@ -126,7 +123,7 @@ class Image:
                 *mounts,
             ],
             "linux": {
-                # The network's is the worker's, which the runtime is started in.
+                # No network namespace: the runtime is started in the worker's.
                 "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "ipc"}],
                 "maskedPaths": _MASKED,
                 "readonlyPaths": _READ_ONLY,
@@ -143,7 +140,7 @@ def given() -> Image | None:
 
 def enter(name: str, command: Sequence[str]) -> int:
     """
-    Run `command` in a new sandbox where `given` finds this image of podman's, and return its exit code.
+    Run `command` in a new sandbox, where `given` returns podman's image `name`; return its exit code.
 
     Raises SystemExit with one line that says what is missing: root, a program, the image.
     """
@@ -164,7 +161,7 @@ def _mounted(name: str) -> Iterator[Image]:
     """The image as long as the context lasts.  Its files are shared by all containers, to whom they are read-only."""
     found = json.loads(podman("image", "inspect", name))[0]
     config = found["Config"]
-    # A container, since directories to mount on are made in its files: those of an image cannot be written to.
+    # A container, not the image itself: mount points are made among its files, and an image's are read-only.
     container = podman("create", name)
     try:
         yield Image(
@@ -180,7 +177,7 @@ def _mounted(name: str) -> Iterator[Image]:
 
 
 def _seccomp(profile: Mapping[str, Any], capabilities: set[str]) -> dict[str, Any]:
-    """What a profile in podman's and Docker's format means for these capabilities on this machine, in OCI's format."""
+    """A seccomp profile of podman's and Docker's format in OCI's format, for these capabilities on this machine."""
     architecture, own = _GO_ARCHITECTURE[platform.machine()]
     [compatible] = [entry["subArchitectures"] for entry in profile["archMap"] if entry["architecture"] == own]
 

@@ -19,7 +19,7 @@ SHUTDOWN_HEARD = 0.2
 
 
 class Kubelets:
-    """All of them.  `nodes` are by name; `changed` is called when a pod is gone, or could run somewhere."""
+    """All kubelets.  `nodes` are by name; `changed` is called when a pod has ended."""
 
     def __init__(
         self, nodes: Mapping[str, Node], books: Books, containers: Containers, changed: Callable[[], None]
@@ -51,7 +51,9 @@ class Kubelets:
             threading.Thread(target=self._kill, args=(pod, node, grace), name=f"{pod.name}/end", daemon=True).start()
 
     def forget(self, pod: Pod) -> None:
-        """The pod has ended; one that nobody deleted stays in the books."""
+        """The pod has ended: remove it from the books.  If its node's shutdown has ended it, it stays there as
+        Succeeded.
+        """
         with self._books.lock:
             if pod.deletion is None and pod.disruption == BY_KUBELET:
                 self._books.enter(pod, "Succeeded")
@@ -77,8 +79,8 @@ class Kubelets:
 
     def shut_node_down(self, name: str) -> None:
         """
-        The machine is about to end: its kubelet makes the node NotReady at once, and then ends the pods, which nobody
-        has deleted.  Returns when all have ended, their grace period at the latest.
+        The machine is about to shut down: its kubelet makes the node NotReady at once, and then ends the pods, though
+        they are not deleted.  Returns when all have ended, at the latest after their grace period.
         """
         node = self._nodes[name]
         node.ending = True
@@ -94,7 +96,7 @@ class Kubelets:
             pod.gone.wait(pod.deployment.pod.grace)
 
     def kill_node(self, name: str) -> None:
-        """The node's processes are gone, its kubelet too: no SIGTERM, no restart, no replacement."""
+        """All processes of the node end at once, its kubelet too: no SIGTERM, no restart, no replacement."""
         node = self._nodes[name]
         with self._books.lock:
             node.dead.set()
@@ -108,7 +110,7 @@ class Kubelets:
         node.awake.clear()
         with self._books.lock:
             stopped: set[int] = set()
-            # A process can fork until it is stopped itself: look until there is none left.
+            # A process can fork until it is stopped itself: repeat until no new one is found.
             while fresh := self._processes(name) - stopped:
                 for process in fresh:
                     send(process, signal.SIGSTOP)
@@ -127,7 +129,7 @@ class Kubelets:
             self.forget(pod)
 
     def _kill(self, pod: Pod, node: Node, grace: float) -> None:
-        """The kubelet ends a pod: SIGTERM as soon as it can, and after the grace period what is left."""
+        """The kubelet ends a pod: SIGTERM as soon as it can, and SIGKILL after the grace period."""
         node.awake.wait()
         with self._books.lock:
             for process in pod.running.values():

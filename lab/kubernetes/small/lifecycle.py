@@ -1,14 +1,14 @@
 """
-The node lifecycle controller: whose kubelet has been silent for too long is not ready, and its pods are evicted.
+The node lifecycle controller: a node whose kubelet has been silent for too long is not ready, and its pods are evicted.
 
 A kubelet renews its node's lease every RENEWED_EVERY seconds, if it runs and reaches the API server.  The controller
 looks every LOOKED_EVERY seconds.  A node whose lease is NOT_READY_AFTER seconds old is not ready: its pods' condition
-Ready becomes False, so they leave the endpoints of services.  When a pod has tolerated that for as long as it does, it
-is deleted, and its Deployment replaces it; the kubelet, if it is there again, ends it then.  The API server being away,
-nothing is renewed, and nothing is concluded.
+Ready becomes False, so they leave the endpoints of services.  When a pod's toleration of that is used up, the pod is
+deleted, and its Deployment replaces it; its own kubelet ends it once it is back.  While the API server is away, no
+lease is renewed, and no node is judged.
 
 Sources: `kubelet` and `kube-controller-manager` of Kubernetes (lease duration 40 s, renewed after a quarter of that;
---node-monitor-period 5 s; --node-monitor-grace-period, which tests/kubernetes holds the real one to).
+--node-monitor-period 5 s; --node-monitor-grace-period, which tests/kubernetes checks on the real one).
 """
 
 import threading
@@ -25,7 +25,7 @@ N_contra = TypeVar("N_contra", contravariant=True)
 
 
 class Node(Protocol):
-    """What the controller knows of a node; after a boot it is another one of the same name."""
+    """What the controller knows of a node; after a boot, the node is a new object of the same name."""
 
     @property
     def name(self) -> str: ...
@@ -45,10 +45,10 @@ class Lifecycle(Generic[N]):
     """
     Watches from the moment it is made until `stop`.
 
-    nodes: gives them all.  reaches: whether a node reaches the API server; it may take seconds.
-    serves: whether there is an API server.  judged: told of a node that is not ready any more, or again.
-    overdue: asked for each node that is not ready to evict what has tolerated that, given for how many seconds it has
-    not been.
+    nodes: gives all nodes.  reaches: whether a node reaches the API server; it may take seconds.  serves: whether the
+    API server serves.  judged: called when a node is no longer ready, or is again.
+    overdue: called again and again for each node that is not ready, with the seconds since when it is not, to evict the
+    pods whose toleration is used up.
     pace: divides all times.
     """
 
@@ -84,7 +84,7 @@ class Lifecycle(Generic[N]):
             thread.join()
 
     def heard(self, node: N) -> None:
-        """A kubelet has started: it tells so at once."""
+        """A kubelet has started, and renews its lease at once."""
         self._renewed[node.name] = time.monotonic()
         if self._serves():
             self._judge(node)
@@ -92,7 +92,7 @@ class Lifecycle(Generic[N]):
     def _renew(self) -> None:
         while True:
             for node in list(self._nodes()):
-                # One that cannot reach anybody keeps the others waiting for as long as a connection is tried.
+                # A node that is cut off makes the others wait here for as long as it tries to connect.
                 if node.speaks and self._serves() and self._reaches(node):
                     self._renewed[node.name] = time.monotonic()
             if self._stopped.wait(RENEWED_EVERY / self._pace):
@@ -104,7 +104,7 @@ class Lifecycle(Generic[N]):
                 for node in list(self._nodes()):
                     self._judge(node)
             else:
-                # When it is back the kubelets are heard sooner than one is missed.
+                # Once the API server is back, each kubelet has the full time again to renew its lease.
                 self._renewed.clear()
 
     def _judge(self, node: N) -> None:

@@ -23,7 +23,7 @@ from lab.kubernetes.small.objects import (
 __all__ = ["Manifest", "load", "parse", "substitute"]
 
 _PRIORITY_CLASSES = {"", "system-cluster-critical", "system-node-critical"}
-"""Those that every cluster has, and none."""
+"""The priority classes that every cluster has, and "" for none."""
 
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 
@@ -99,7 +99,9 @@ def parse(text: str) -> Manifest:
 
 
 def _check_references(manifest: Manifest) -> None:
-    """A pod that refers to a missing object or key would not start in a real cluster, or wait for ever."""
+    """Raise ManifestError for a reference to a missing object or key: in a real cluster such a pod would fail, or wait
+    for ever.
+    """
     for deployment in manifest.deployments.values():
         pod = deployment.pod
         if pod.account not in manifest.service_accounts | {"default"}:

@@ -1,8 +1,8 @@
 """
 The Kubernetes objects of a manifest, as far as the lab runs them.
 
-What means something to a real cluster only (resources, most tolerations, the seccomp profile, a priority's value) has
-no place here.
+Fields that mean something only to a real cluster (resources, most tolerations, the seccomp profile, a priority's value)
+are left out.
 """
 
 import math
@@ -87,7 +87,7 @@ class PodSpec:
     What one pod runs, and where it may.
 
     `exclusive` are the labels that no other pod on the same node may have (required anti-affinity); `grace` is the time
-    in seconds between SIGTERM and SIGKILL; `token`: its containers get that of its service account; `tolerates`: how
+    in seconds between SIGTERM and SIGKILL; `token`: its containers get a token of its service account; `tolerates`: how
     many seconds it stays on a node that is not ready.
     """
 
@@ -136,8 +136,8 @@ class Service:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a Role allows: these verbs on these resources of these API groups (of the core one: ""); where there are
-    `names`, on those of these names only.
+    """What a Role allows: these verbs on these resources of these API groups ("" is the core one); if there are
+    `names`, only on objects with these names.
     """
 
     groups: tuple[str, ...]
@@ -146,7 +146,7 @@ class Rule:
     names: tuple[str, ...] = ()
 
     def allows(self, verb: str, group: str, resource: str, name: str) -> bool:
-        """Is this request among them?  One that lists, or creates, has no name."""
+        """Whether it allows this request; one that lists or creates has no name."""
         is_named = not self.names or name in self.names
         return verb in self.verbs and group in self.groups and resource in self.resources and is_named
 
@@ -164,8 +164,8 @@ class RoleBinding:
 class DisruptionBudget:
     """A PodDisruptionBudget: how many of the selected pods must stay, or may be missing, for an eviction to pass.
 
-    Exactly one of both is given, as a number or a percentage of the replicas.  Without `protects_unready` a pod that is
-    not ready may always be evicted (`unhealthyPodEvictionPolicy: AlwaysAllow`).
+    Exactly one of the two is given, as a number or a percentage of the replicas.  Without `protects_unready` a pod that
+    is not ready may always be evicted (`unhealthyPodEvictionPolicy: AlwaysAllow`).
     """
 
     name: str

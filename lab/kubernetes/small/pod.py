@@ -8,11 +8,11 @@ Run by containers.py in the worker's network namespace, as a script (no package,
 - The root file system, /sys and /proc/sys are read-only, always: a pod of the lab must not touch the machine.
 - Of the capabilities only those named are left, in the bounding set too, and no_new_privs is set.  Seccomp and a user
   other than 0 are not modelled: an unprivileged user namespace has one user.
-- With `capabilities` null the command is a container runtime (image.py), which does all this by itself: it gets a PID
-  namespace, and control groups that it cannot write to.
+- With `capabilities` null the command is a container runtime (image.py), which does all this by itself: it only gets a
+  PID namespace, and control groups that it cannot write to.
 
 This process stays outside as the container's warden.  It passes SIGTERM on, ends with the container's exit code
-(128 + n if signal n ended it), and kills the container when its own stdin ends, that is when the kubelet is gone.
+(128 + n if signal n ended it), and kills the container when its own stdin ends: then the kubelet is gone.
 """
 
 import ctypes
@@ -52,7 +52,9 @@ def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> N
 
 
 def _make_read_only(directory: str) -> None:
-    """Unlike a remount this keeps the flags that a user namespace must not clear, and includes the mounts below."""
+    """Make a directory read-only, with all mounts below it.  Unlike a remount this keeps the mount flags that a user
+    namespace must not clear.
+    """
     attributes = (ctypes.c_uint64 * 4)(MOUNT_ATTR_RDONLY, 0, 0, 0)
     result = _libc.syscall(
         SYS_MOUNT_SETATTR, AT_FDCWD, directory.encode(), AT_RECURSIVE, attributes, ctypes.sizeof(attributes)
@@ -64,7 +66,7 @@ def _make_directory(path: Path) -> None:
     """
     Give this mount namespace a directory that the host does not have (and that must not be made there).
 
-    Its nearest parent is covered by a tmpfs into which every entry of the covered directory is bound again.
+    A tmpfs is mounted over its nearest existing parent, and every entry of that parent is bound into the tmpfs.
     """
     parent = next(parent for parent in path.parents if parent.is_dir())
     tree = _check(
@@ -111,14 +113,16 @@ def _set_up(files: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def _set_up_runtime() -> None:
-    """A container runtime sees its own PID namespace, and makes no control group that would outlast a power cut."""
+    """For a container runtime: /proc of its own PID namespace, and no way to make a control group that would outlast a
+    power cut.
+    """
     _mount("", "/", "", MS_REC | MS_PRIVATE)
     _make_read_only("/sys")
     _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
 def _confine(keep: Sequence[str]) -> None:
-    """Drop all other capabilities; they are gone with the exec, which gives user 0 what the bounding set has."""
+    """Drop all capabilities but these from the bounding set: the exec that follows gives user 0 only what is in it."""
     kept = {CAPABILITIES[name] for name in keep}
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     for number in range(last + 1):
@@ -146,7 +150,7 @@ def _become(spec: Mapping[str, Any], command: Sequence[str], warden: int) -> Non
 
 def main(spec: Mapping[str, Any], command: Sequence[str]) -> int:
     """Run the container and return its exit code."""
-    # Blocked until it can be passed on.
+    # SIGTERM is blocked until it can be passed on.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     warden = os.pidfd_open(os.getpid())
     _check(_libc.unshare(CLONE_NEWNS | CLONE_NEWPID), "unshare")

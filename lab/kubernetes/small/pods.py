@@ -1,4 +1,4 @@
-"""What the small Kubernetes has in its books: pods and nodes, which its parts share under one lock."""
+"""The books of the small Kubernetes: pods and nodes, which its parts share under one lock."""
 
 import subprocess
 import threading
@@ -17,7 +17,7 @@ _DISRUPTIONS = {
     BY_TAINT: "Taint manager: deleting due to NoExecute taint",
     BY_KUBELET: "Pod was terminated in response to imminent node shutdown.",
 }
-"""Reasons of the condition `DisruptionTarget`, and what is said with each."""
+"""The reasons of the condition `DisruptionTarget`, each with its message."""
 
 
 class Worker(Protocol):
@@ -39,9 +39,9 @@ class Pod:
     """
     One pod; `phase` is what `kubectl get pods` would show.
 
-    `disruption` is the reason of the condition `DisruptionTarget`, if there is to be one; `deletion` is when the grace
-    period of a deleted pod ends (seconds since 1970), None for one that nobody deleted; `lost`: its node is not ready,
-    so neither is it, whatever it does; `labels` are those that were put on it since it was made.
+    `disruption` is the reason of its condition `DisruptionTarget`, empty if it has none; `deletion` is when the grace
+    period of a deleted pod ends (seconds since 1970), None if it is not deleted; `lost`: its node is not ready, so the
+    pod is not ready either; `labels` are those that were added since it was made.
     """
 
     name: str
@@ -60,12 +60,12 @@ class Pod:
 
     @property
     def is_ready(self) -> bool:
-        """Its containers are, and so is its node."""
+        """Whether its containers are ready, and its node."""
         return not self.lost and self.are_containers_ready
 
     @property
     def are_containers_ready(self) -> bool:
-        """Running, with every container ready, as its kubelet said last."""
+        """Whether it runs with every container ready, as last reported by its kubelet."""
         return self.phase == "Running" and len(self.ready) == len(self.deployment.pod.containers)
 
     @property
@@ -79,7 +79,7 @@ class Pod:
         metadata = {"name": self.name, "namespace": namespace, "uid": self.uid, "labels": labels}
         if self.deletion is not None:
             metadata["deletionTimestamp"] = datetime.fromtimestamp(self.deletion, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        # kubelet writes both; the control plane, when it writes a node off, changes the first one only.
+        # kubelet writes both; the control plane, when it writes a node off, changes only the first.
         ready = {"Ready": self.is_ready, "ContainersReady": self.are_containers_ready}
         conditions = [{"type": kind, "status": str(status)} for kind, status in ready.items()]
         # The kubelet shows its own reason only once all containers have ended (status manager, mergePodStatus): a pod
@@ -98,10 +98,10 @@ class Pod:
 @dataclass
 class Node:
     """
-    A worker and its kubelet, which acts while it is `awake`; nothing is scheduled on one that is cordoned, tainted, not
-    ready or `ending`.
+    A worker and its kubelet, which acts while it is `awake`.  Nothing is scheduled on a node that is cordoned, tainted,
+    not ready or `ending`.
 
-    `ready` is what the cluster makes of the kubelet's silence; `ending`: it has said that its machine shuts down.
+    `ready`: the kubelet has not been silent for too long; `ending`: the kubelet has said that its machine shuts down.
     """
 
     worker: Worker
@@ -115,7 +115,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """The worker's."""
+        """The worker's name."""
         return self.worker.name
 
     @property
@@ -126,9 +126,9 @@ class Node:
 
 class Books:
     """
-    What was applied last, and the pods that there are, by name; each change of a pod's phase is told to the history.
+    The manifest that was applied last, and all pods by name; each change of a pod's phase is recorded in the history.
 
-    written: what pods have written into ConfigMaps, which another `apply` leaves alone; events: Events, by name.
+    written: what pods have written into ConfigMaps, which a later `apply` keeps; events: Events, by name.
     lock: guards all of it, and is never held while something waits.
     """
 
@@ -169,5 +169,5 @@ class Books:
             self.record("pod", pod, phase=phase, detail=detail)
 
     def record(self, event: str, pod: Pod, **more: object) -> None:
-        """Tell the history what has happened to a pod."""
+        """Record in the history what has happened to a pod."""
         self._history.record({"source": "kubelet", "event": event, "pod": pod.name, "node": pod.node, **more})

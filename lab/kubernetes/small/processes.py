@@ -12,7 +12,7 @@ def with_descendants(roots: set[int]) -> set[int]:
     for status in Path("/proc").glob("[0-9]*/stat"):
         # A process may end while its file is being read.
         with suppress(OSError):
-            # The name, in parentheses, may contain anything; the parent is the second field after it.
+            # The process' name, in parentheses, may contain anything; its parent is the second field after that.
             parent = int(status.read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(status.parent.name))
     found, new = set(roots), list(roots)

@@ -1,8 +1,8 @@
 """
-What each kind of object in a manifest says; all of it raises ManifestError for what the lab does not do.
+Read each kind of object in a manifest; every function raises ManifestError for what the lab does not do.
 
-Only the fields that `floating-ip.yaml` and `sample-service.yaml` use are known.  Those that mean something to a real
-cluster only are checked for their shape and not kept.
+Only the fields that `floating-ip.yaml` and `sample-service.yaml` use are known.  Fields that mean something only to a
+real cluster are checked for their form, and not kept.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,11 +25,13 @@ from lab.kubernetes.small.objects import (
 )
 
 FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.hostIP")
-"""What a variable may have of its pod."""
+"""The fields of its pod that a variable may have as its value."""
 
 UNREACHABLE = "node.kubernetes.io/unreachable"
 DEFAULT_TOLERATION = 300.0
-"""Seconds that a pod which does not say tolerates this taint, by the admission plugin DefaultTolerationSeconds."""
+"""Seconds for which a pod tolerates this taint if it does not say so itself (admission plugin
+DefaultTolerationSeconds).
+"""
 
 
 def metadata(fields: Fields) -> tuple[str, Mapping[str, str]]:
@@ -74,7 +76,8 @@ def _pod(pod: Fields) -> PodSpec:
             seconds = toleration.number("tolerationSeconds", 0)
             if (key, effect) == (UNREACHABLE, "NoExecute"):
                 tolerates = seconds
-    # The lab's scheduler always prefers the node with the fewest pods of the Deployment: that is ScheduleAnyway.
+    # The lab's scheduler always prefers the node with the fewest pods of the Deployment, which is what ScheduleAnyway
+    # means.
     for constraint in pod.children("topologySpreadConstraints"):
         with constraint:
             constraint.only("maxSkew", 1)
@@ -241,7 +244,7 @@ def role_binding(fields: Fields) -> RoleBinding:
     accounts = []
     for subject in fields.children("subjects"):
         with subject:
-            # Without a namespace it is the binding's own.
+            # Without a namespace, the subject is in the binding's own.
             subject.only("kind", "ServiceAccount")
             accounts.append(subject.text("name"))
     return RoleBinding(name, role, tuple(accounts))

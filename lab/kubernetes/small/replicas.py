@@ -12,7 +12,7 @@ _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 
 class Replicas:
     """
-    The pods of all Deployments in the books, on these nodes by name.
+    Makes and places the pods of all Deployments in the books, on these nodes (by name).
 
     `wanted` is how many pods each Deployment should have; `run` starts a pod on the node where it was placed; `seed`
     makes the pods' names repeatable.

@@ -1,7 +1,7 @@
 """
-What the small API server answers about each kind of object, to whom it may.
+What the small API server answers about each kind of object, to a caller with the right to ask.
 
-Its books are those of the cluster; what is written is checked as the real one checks it.
+It answers from the cluster's books; what callers write is checked as the real API server checks it.
 """
 
 import json
@@ -16,7 +16,7 @@ from lab.kubernetes.small.pods import Books, Pod
 
 NAMESPACE = "default"
 _NO_CLUSTER_IPS = "spec.type!=ClusterIP,spec.type!=ExternalName"
-"""The one field selector that is known: all of the lab's Services have NodePorts."""
+"""The only field selector that is known; it selects all Services, as all of the lab's have NodePorts."""
 
 _LABEL_KEY = re.compile(r"(?:[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
@@ -24,7 +24,7 @@ _DATA_KEY = re.compile(r"[-._A-Za-z0-9]{1,253}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _NOTE_AT_MOST, _WORD_AT_MOST = 1024, 128
 CONFIG_MAP_BYTES = 2**20
-"""What a ConfigMap may have."""
+"""How large a ConfigMap may be."""
 
 Answer = tuple[HTTPStatus, dict[str, Any]]
 Query = Mapping[str, Sequence[str]]
@@ -35,18 +35,18 @@ class Asked(Protocol):
 
     @property
     def books(self) -> Books:
-        """What there is."""
+        """The cluster's books."""
 
     @property
     def manifest(self) -> Manifest:
-        """What was applied last."""
+        """The manifest that was applied last."""
 
     @property
     def services(self) -> Mapping[str, Service]:
-        """Those that there are, by name."""
+        """The services that exist, by name."""
 
     def pods(self) -> Sequence[Pod]:
-        """All pods that there are."""
+        """All pods that exist."""
 
 
 class Refused(Exception):
@@ -72,7 +72,7 @@ class Route:
     answer: Callable[[Asked, str, Query, dict[str, Any]], Answer]
 
     def forbidden(self, account: str, namespace: str, name: str) -> str:
-        """What whoever may not do this is told."""
+        """The message for a caller that may not do this."""
         user = f"system:serviceaccount:{NAMESPACE}:{account}"
         what = f'resource "{self.resource}" in API group "{self.group}" in the namespace "{namespace}"'
         about = self.resource.partition("/")[0] + (f' "{name}"' if name else "")
@@ -80,7 +80,7 @@ class Route:
 
 
 def read_document(kind: str, content: bytes, *, merges: bool) -> dict[str, Any]:
-    """What a request brings.  Raises Refused."""
+    """The object that a request brings.  Raises Refused."""
     if kind != ("application/merge-patch+json" if merges else "application/json"):
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{kind} is not known to the lab")
     try:
@@ -145,7 +145,7 @@ def _get_config_map(cluster: Asked, name: str, _query: Query, _document: dict[st
         data = cluster.books.config_map(name)
     except LookupError as error:
         raise Refused(HTTPStatus.NOT_FOUND, f'configmaps "{name}" not found') from error
-    # Without data there is none, as in the real one.
+    # A ConfigMap without data has no field `data`, as in a real cluster.
     metadata = {"name": name, "namespace": NAMESPACE}
     return HTTPStatus.OK, {"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata} | (
         {"data": data} if data else {}

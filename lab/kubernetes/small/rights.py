@@ -1,10 +1,10 @@
-"""The rights that a container must ask for, since it has these here: what pod.py does to it, and no more."""
+"""The rights that a container must ask for: exactly those that pod.py gives it."""
 
 from lab.kubernetes.small.objects import Deployment
 
 
 def check_rights(deployment: Deployment) -> None:
-    """Raises ValueError for what pod.py does not do: a pod network, another user, a writable root, more rights."""
+    """Raise ValueError for what pod.py does not do: a pod network, another user, a writable root, more rights."""
     if not deployment.pod.host_network:
         raise ValueError(f"{deployment.name}: the lab only runs pods with hostNetwork")
     for container in deployment.pod.init_containers + deployment.pod.containers:

@@ -1,4 +1,4 @@
-"""The scheduler and what may be evicted, as pure functions of what is in the books."""
+"""Where a pod may run, and which may be evicted: pure functions of what is in the books."""
 
 from collections.abc import Collection, Mapping
 
@@ -8,7 +8,7 @@ from lab.kubernetes.small.pods import Node, Pod
 
 
 def place(pod: Pod, nodes: Collection[Node], pods: Collection[Pod]) -> Node | None:
-    """The fitting node with the fewest pods."""
+    """The node where the pod fits, with the fewest pods; None if it fits on none."""
 
     def mates(node: Node) -> list[Pod]:
         # A terminating pod still counts: its processes are still there.
@@ -38,7 +38,7 @@ def living(deployment: str, pods: Collection[Pod]) -> list[Pod]:
 
 
 def check_budgets(pod: Pod, manifest: Manifest, replicas: Mapping[str, int], pods: Collection[Pod]) -> None:
-    """Raises EvictionRefused if a budget needs the pod."""
+    """Raise EvictionRefused if a budget needs the pod."""
     for budget in manifest.budgets.values():
         if not pod.is_ready and not budget.protects_unready:
             continue
