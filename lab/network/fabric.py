@@ -1,21 +1,24 @@
 """
 The VPC: one namespace that routes between ports, one port per ENI.
 
-What it does as EC2's network does it, because failover depends on it:
+It does these things as EC2's network does, because failover depends on them:
 
 - It answers ARP and NDP itself (neighbours.py), so that no guest answers for another ENI's address: with the MAC of the
-  ENI that owns the address now, with the router's own MAC for the gateway, and not at all for what nobody owns.
-- Frames follow the MAC: one to the router's goes to the ENI that owns the address, by a /32 or /128 route; one to an
-  ENI's MAC goes to that ENI, or nowhere if the address is another's by now.  (The old owner could do nothing good with
-  it: what it answers fails the source check.)  So whoever has a stale neighbour entry loses what it sends by it.
-- An announcement is heard by all others if the ENI that makes it owns the address, and `carry_announcements` is on.
-- Source/destination check: what an ENI sends with a source address that it does not own is dropped, and counted.  What
-  is of the link alone (NDP) passes, and ends here.
-- Silence for what nobody owns: an error sent back at once would flatter every failure detection.
-- An Elastic IP is a 1:1 translation on the way from and to the outside; everything here sees the private address only.
+  ENI that owns the address now, with the router's own MAC for the gateway, and not at all for an address that nobody
+  owns.
+- Frames follow the MAC: a frame to the router's MAC goes to the ENI that owns the address, by a /32 or /128 route; a
+  frame to an ENI's MAC goes to that ENI, or nowhere if another ENI owns the address by now.  (The old owner could do
+  nothing good with it: its answer would fail the source check.)  So a guest with a stale neighbour entry loses what it
+  sends by that entry.
+- All other guests hear an announcement if the ENI that makes it owns the address, and `carry_announcements` is on.
+- Source/destination check: what an ENI sends with a source address that it does not own is dropped, and counted.
+  Link-local packets (NDP) pass, and go no further than the router.
+- An address that nobody owns is silent: an error that comes back at once would flatter every failure detection.
+- An Elastic IP is a 1:1 translation on the way from and to the outside; inside the VPC only the private address is
+  seen.
 
-Names in namespace `vpc`: `p1`, `p2`, ... are ENIs' ports, `router` leads outside, where `void` swallows the IPv4
-packets to what nobody owns (all others end in a blackhole route).
+Names in namespace `vpc`: `p1`, `p2`, ... are ENIs' ports, `router` leads outside, and `void` swallows IPv4 packets from
+outside to addresses that nobody owns (all other such packets end in a blackhole route).
 """
 
 import itertools
@@ -55,7 +58,7 @@ BARE_MTU = 1500
 
 EVERYTHING = "0.0.0.0/0"
 
-# A partition is one of both families.  NDP stays, as ARP does: it is not in 2000::/3, which is all of global unicast.
+# A partition cuts both families.  NDP goes on, as ARP does: it does not use 2000::/3, which is all of global unicast.
 _IPV6_TWIN = {EVERYTHING: "2000::/3", VPC_CIDR: VPC_IPV6_CIDR}
 
 
@@ -96,7 +99,7 @@ class Fabric(Resource):
     def _build(self) -> None:
         for namespace in (self.vpc, self.client_in, self.client_out):
             namespace.create()
-            # No link is up yet: each takes over what `default` says.
+            # No link exists yet: each new one takes over the values of `default`.
             namespace.sysctl({"ipv6/conf/default/accept_dad": 0, "ipv6/conf/default/accept_ra": 0})
         self.vpc.sysctl(
             {
@@ -141,8 +144,8 @@ class Fabric(Resource):
             f"route add {CLIENT_OUT_ADDRESS} dev router",
             f"route add {CLIENT_OUT_IPV6} dev router",
         )
-        # Outside of the VPC the router answers for everything.  The delay would be up to 0.8 s; it cannot be changed
-        # for all devices, save in the first namespace.
+        # To the outside the router answers ARP for every address.  By default that is delayed by up to 0.8 s, which can
+        # be changed for all devices at once only in the first namespace.
         self.vpc.sysctl({"ipv4/conf/router/proxy_arp": 1, "ipv4/neigh/router/proxy_delay": 0})
         self.client_out.ip(
             f"address add {CLIENT_OUT_ADDRESS}/24 dev eth0",
@@ -160,7 +163,7 @@ class Fabric(Resource):
         """
         Make the ENI appear in `namespace` as `ifname`: up with EC2's MTU, or as a hot plug leaves it, DOWN and bare.
 
-        The link is born in its namespace with its name and MAC, so whoever listens there sees one event.
+        The link is created in its namespace with its name and MAC, so a listener there sees a single event.
 
         Raises ValueError if the ENI is plugged in somewhere, CommandFailed if the link cannot be made.
         """
@@ -180,7 +183,7 @@ class Fabric(Resource):
             routes, owned = self._owners.lead(port, addresses)
             if routes:
                 self.vpc.ip(*routes)
-            # At once, here and in `unplug`: each transaction takes the kernel 15 ms, which are none of EC2's.
+            # One transaction, here and in `unplug`: each takes the kernel 15 ms, which EC2 would not take.
             self.vpc.nft(tables.every_mac(port.name) + tables.end("add", port.name, port.mac) + owned)
             if up:
                 namespace.ip(f"link set {ifname} up")
@@ -233,10 +236,10 @@ class Fabric(Resource):
 
     def associate(self, public: str, private: str) -> None:
         """
-        Let the outside reach `private` as `public`, and see it as that; both moved away from their earlier partners.
+        Let the outside reach `private` as `public`, and see it as `public`; earlier associations of both end.
 
         Acts at once, on connections under way too.  As behind an internet gateway, the outside no longer gets answers
-        from `private` by its own name.  ICMP errors about a translated packet are not translated inside: the outside
+        from the address `private` itself.  ICMP errors about a translated packet are not translated inside: the outside
         ignores them.
         """
         with self._lock:
@@ -268,7 +271,7 @@ class Fabric(Resource):
                     port.silent = True
 
     def is_silent(self, eni_ids: Collection[str]) -> bool:
-        """Whether nothing is heard of one of these ENIs."""
+        """Whether any of these ENIs is silenced."""
         with self._lock:
             return any(self._ports[eni_id].silent for eni_id in eni_ids if eni_id in self._ports)
 
@@ -318,8 +321,8 @@ class Fabric(Resource):
 
     def lose(self, percent: int, spared_ports: Collection[int] = ()) -> None:
         """
-        From now on lose so many of a hundred packets that a guest sends, but for TCP from and to the spared ports: what
-        clients measure can be kept apart from what observers suffer.  Replaces what was lost before; 0 is none.
+        From now on lose `percent` of the packets that guests send, except TCP from and to the spared ports: so
+        observers' packets can be lost while clients' are not.  Replaces the former loss; 0 ends it.
         """
         self.vpc.nft(tables.loss(percent, spared_ports))
 
@@ -327,14 +330,14 @@ class Fabric(Resource):
 
     def _lead(self, port: Port | None, addresses: Collection[str]) -> None:
         """Take these addresses off whoever owns them, and lead them to `port`, or nowhere."""
-        # At once, or a move of many addresses would take longer than EC2 does.
+        # One transaction, or a move of many addresses would take longer than at EC2.
         routes, elements = self._owners.lead(port, addresses)
         if routes:
             self.vpc.ip(*routes)
         self._apply(elements)
 
     def _mac_for(self, port: str, address: str) -> str | None:
-        """What the port is told that asks for `address`; without the lock, which is held for long."""
+        """The MAC that answers a port that asks for `address`.  Does not take the lock, which others hold for long."""
         if _is_gateway(address):
             return ROUTER_MAC
         owner = self._owners.of(address)
@@ -348,7 +351,9 @@ class Fabric(Resource):
         return [other.name for other in list(self._ports.values()) if other is not owner]
 
     def _cut(self, port: Port) -> str:
-        """Delete the link, and give what is to be deleted by nft after it: what was silent must not be heard again."""
+        """Delete the link; return the nft script that forgets it.  That must run after this, or a silenced link could
+        be heard again.
+        """
         script = ""
         if port.powered:
             self.vpc.ip(f"link delete {port.name}")
@@ -365,7 +370,7 @@ class Fabric(Resource):
 
 
 def _is_gateway(address: str) -> bool:
-    """Whether it is the first address of an IPv4 subnet; what IPv6 has instead the kernel answers for."""
+    """Whether it is the first address of an IPv4 subnet.  (For IPv6's gateway the kernel answers.)"""
     if tables.family(address) == "ip6":
         return False
     return IPv4Address(address) == ip_network(f"{address}/{SUBNET_PREFIX}", strict=False)[1]

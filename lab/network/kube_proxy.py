@@ -15,7 +15,9 @@ TrafficPolicy = Literal["Cluster", "Local"]
 
 @dataclass(frozen=True)
 class NodePort:
-    """A Service as kube-proxy sees it: its endpoints (address, port), and which of them one from outside may reach."""
+    """A Service as kube-proxy sees it: its endpoints (address, port), and by its policy which of them clients from
+    outside may reach.
+    """
 
     number: int
     endpoints: tuple[tuple[str, int], ...]
@@ -36,7 +38,8 @@ def kube_proxy_rules(node_ports: Mapping[int, NodePort], local: Collection[str],
             chains.append(
                 _chain(
                     f"endpoint-{number}-{index}",
-                    # Hairpin: an endpoint that reaches itself must not see its own address as the client's.
+                    # Hairpin: an endpoint that connects to itself through the NodePort must not see its own address as
+                    # the client's.
                     f"{family} saddr {address} meta mark set meta mark or 0x4000",
                     f"meta l4proto tcp dnat to {f'[{address}]' if family == 'ip6' else address}:{port}",
                 )
@@ -53,8 +56,8 @@ def kube_proxy_rules(node_ports: Mapping[int, NodePort], local: Collection[str],
         chains.append(_chain(f"external-{number}", *external))
         dispatch.append(f"tcp dport {number} goto external-{number}")
         if not every:
-            # The original rejects by an ICMP error.  Here that comes back so early that the client's kernel, still
-            # inside of connect(), passes an IPv6 one over; to the client a reset means the same.
+            # The original rejects by an ICMP error.  Here that error comes back so early that the client's kernel,
+            # still inside of connect(), ignores an IPv6 one; for the client a reset means the same.
             unserved.append(f"ct state new fib daddr type local tcp dport {number} reject with tcp reset")
         elif service.policy == "Local" and not near:
             unserved.append(f"ct state new fib daddr type local tcp dport {number} drop")
@@ -85,7 +88,7 @@ def _chain(name: str, *rules: str) -> str:
 
 
 def _spread(number: int, every: Sequence[tuple[str, int]], chosen: Sequence[tuple[str, int]]) -> list[str]:
-    """The rule that spreads connections evenly over the chosen ones of all endpoints; none for none."""
+    """The rule that spreads connections evenly over the chosen endpoints; empty if none is chosen."""
     if not chosen:
         return []
     targets = ", ".join(f"{i} : goto endpoint-{number}-{every.index(endpoint)}" for i, endpoint in enumerate(chosen))

@@ -2,10 +2,10 @@
 ARP and neighbour discovery (NDP) in the VPC: who asks for an address is told the MAC of the ENI that owns it now.
 
 The kernel's proxy ARP and proxy NDP would answer with the MAC of the port that the question came in by, so that nobody
-would ever have a stale entry.  Here one can have, and so loses traffic until the entry is refreshed:
+would ever have a stale entry.  Here a guest can have one, and loses traffic until the entry is refreshed:
 
-- What nobody owns gets no answer, and neither does whoever asks for an address of its own (duplicate detection).
-- A guest that confirms an old entry asks the MAC that it knows: that is answered only while it is still the right one.
+- There is no answer for an address that nobody owns, nor to a guest that asks for its own (duplicate detection).
+- A guest that confirms an old entry asks the MAC in it: there is an answer only while that MAC is still the right one.
 - An announcement (gratuitous ARP, unsolicited neighbour advertisement) goes to whom the fabric lets hear it.
 
 One thread serves all ports.  Layouts: RFC 826 and 5227 (ARP), RFC 4861, section 4 (NDP).
@@ -24,10 +24,10 @@ from ipaddress import IPv4Address, IPv6Address
 from lab.network.netns import Namespace
 
 MacOf = Callable[[str, str], str | None]
-"""From a port that asks for an address to the MAC that it is told, or None for no answer."""
+"""(port that asks, address) -> the MAC to answer with, or None for no answer."""
 
 Audience = Callable[[str, str, str], Collection[str]]
-"""From a port that announces an address with a MAC to the ports that hear it."""
+"""(port that announces, MAC, address) -> the ports that hear it."""
 
 _BROADCAST = b"\xff" * 6
 _ETHERTYPE_ARP, _ETHERTYPE_IPV6 = 0x0806, 0x86DD
@@ -44,7 +44,8 @@ _MAX_FRAME = 2048
 _NEXT_HEADER, _ICMPV6_TYPE = 20, 54
 
 _SO_ATTACH_FILTER = 26
-# Classic BPF (linux/filter.h): pass these two types; without it this thread would read all IPv6 traffic.
+# Classic BPF (linux/filter.h): pass only these two types of message; without it this thread would read all IPv6
+# traffic.
 _LOAD_BYTE, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x15, 0x06
 _ONLY_NDP = (
     (_LOAD_BYTE, 0, 0, _NEXT_HEADER),
@@ -103,7 +104,7 @@ class Neighbours:
             for listener in ready:
                 frame, (port, *_) = listener.recvfrom(_MAX_FRAME)
                 for receiver, sent in self._react(port, frame, readers[listener](frame)):
-                    # The port may be gone at any time, and its machine too.
+                    # The port may vanish at any time, and its machine too.
                     with suppress(OSError):
                         listener.sendto(sent, (receiver, 0))
 
@@ -143,7 +144,7 @@ def _read_ndp(frame: bytes) -> _Question | _Announcement | None:
     source, target, options = IPv6Address(frame[22:38]), IPv6Address(frame[62:78]), frame[78:]
     if frame[_ICMPV6_TYPE] == _ADVERTISEMENT and frame[38] == 0xFF and options[:2] == _LINK_ADDRESS_OF_TARGET:
         return _Announcement(str(target), _mac(options[2:8]))
-    # Without a source address this is duplicate address detection; EC2 gives no address twice.
+    # A solicitation without a source address is duplicate address detection; EC2 gives no address twice.
     if frame[_ICMPV6_TYPE] != _SOLICITATION or source.is_unspecified:
         return None
 
@@ -161,7 +162,7 @@ def _read_ndp(frame: bytes) -> _Question | _Announcement | None:
 
 
 def _listen(namespace: Namespace, ethertype: int) -> socket.socket:
-    """All frames of this type that enter the namespace, after what silences a port has dropped its own."""
+    """A socket that gets all frames of this type that enter the namespace, except those of silenced ports."""
     kind = socket.htons(ethertype)
     return namespace.call(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, kind))
 

@@ -1,8 +1,9 @@
 """
 A named network namespace: commands, sockets, nftables and sysctls inside of it.
 
-Needs a sandbox (sandbox.py), whose /run/netns holds the names.  Commands enter by `nsenter` or `ip -n`; what runs in
-this process enters by a thread of its own: a namespace belongs to a thread, and a socket keeps the one it was made in.
+Needs a sandbox (sandbox.py), whose /run/netns holds the names.  Commands enter by `nsenter` or `ip -n`; functions of
+this process run in a thread of their own that enters: a namespace belongs to a thread, and a socket keeps the namespace
+in which it was made.
 """
 
 import ctypes
@@ -18,7 +19,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 BACKLOG = 4096
-"""Length of a listener's queue: a short one makes connections wait for a SYN's repetition, and so invents outages."""
+"""Length of a listener's queue: with a short one connections wait until their SYN is repeated, which would look like an
+outage.
+"""
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -44,12 +47,12 @@ class Namespace:
         self.ip("link set lo up")
 
     def delete(self) -> None:
-        """Remove the name, and with it every link and rule inside once nothing runs there any more.  Idempotent."""
+        """Remove the name; every link and rule inside is gone once nothing runs there any more.  Idempotent."""
         if self.path.exists():
             _run(["ip", "netns", "delete", self.name])
 
     def argv(self, command: Sequence[str]) -> list[str]:
-        """The command line that runs `command` in here: for those that start processes in their own way."""
+        """The command line that runs `command` in here, for callers that start processes in their own way."""
         return ["nsenter", f"--net={self.path}", "--", *command]
 
     def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
@@ -65,7 +68,9 @@ class Namespace:
         _run(["ip", "-n", self.name, "-batch", "-"], "\n".join(commands))
 
     def ip6(self, *commands: str) -> None:
-        """The same by `ip -6`, for what does not show its family ("rule", "route flush").  Raises CommandFailed."""
+        """The same by `ip -6`, for commands that do not show their family ("rule", "route flush").  Raises
+        CommandFailed.
+        """
         _run(["ip", "-n", self.name, "-6", "-batch", "-"], "\n".join(commands))
 
     def show(self, command: str) -> list[dict[str, Any]]:
@@ -95,7 +100,7 @@ class Namespace:
             try:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
-                    # "::" stands beside "0.0.0.0", not for it.
+                    # "::" means only IPv6: IPv4 has a socket of its own.
                     listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 listener.bind((address, port))
                 if kind == socket.SOCK_STREAM:
@@ -108,7 +113,7 @@ class Namespace:
         return self.call(bind)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run `function` in a thread of its own that is in here; return or raise what it does."""
+        """Run `function` in a thread of its own that is in here; return its result, or raise its exception."""
         result: list[T] = []
         failure: list[BaseException] = []
 

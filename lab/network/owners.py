@@ -1,8 +1,8 @@
 """
-Which port of the VPC each address belongs to, and what has to be told to the kernel when that changes.
+Which port of the VPC each address belongs to, and the commands by which the kernel learns of a change.
 
-The commands are only made here: whoever has others to run besides runs all of them at once, since each transaction
-takes the kernel 15 ms.
+The commands are only made here: the caller runs them together with others, since each transaction takes the kernel 15
+ms.
 """
 
 from collections.abc import Collection
@@ -15,7 +15,7 @@ from lab.network.netns import Namespace
 
 @dataclass
 class Port:
-    """Where an ENI is plugged in.  It outlives its link after a power cut: for EC2 the ENI is still attached."""
+    """Where an ENI is plugged in.  It outlasts its link in a power cut: for EC2 the ENI is still attached."""
 
     name: str
     mac: str
@@ -41,8 +41,8 @@ class Owners:
         self._owners.clear()
 
     def lead(self, port: Port | None, addresses: Collection[str]) -> tuple[list[str], str]:
-        """Take these addresses off whoever owns them, and give them to `port`, or to nobody: the commands for `ip`, and
-        those for `nft`, that this takes.
+        """Take these addresses off their owners, and give them to `port`, or to nobody; return the commands for `ip`
+        and for `nft` that do so.
         """
         routes, elements = [], []
         for address in sorted(canonical(address) for address in addresses):

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 ROUTER_MAC = "02:00:00:00:ff:01"
-"""The VPC router's, on every port."""
+"""The VPC router's MAC, on every port."""
 
 _TABLE = """
 table {family} fabric {{
@@ -53,7 +53,7 @@ _IPV6_TABLE = _TABLE.format(
     too_big="packet-too-big",
     redirect="nd-redirect",
 )
-# Without conntrack, which would go on translating a connection, and answer a new one, by an association that is gone.
+# Without conntrack: by an association that has ended, it would go on to translate a connection, and answer a new one.
 _ELASTIC_IPS = """
 table ip elastic-ips {
     map inbound { type ipv4_addr : ipv4_addr; }
@@ -70,7 +70,7 @@ table ip elastic-ips {
 """
 VPC = _IPV4_TABLE + _IPV6_TABLE + _ELASTIC_IPS
 """The tables that are there from the start; sets and maps say which port owns what."""
-# The kernel drops frames to a MAC that is not the port's own, before it looks any further.
+# The kernel drops frames to a MAC that is not the port's own before any other rule sees them.
 _EVERY_MAC = """
 table netdev every-mac-{port} {{
     chain ingress {{
@@ -82,7 +82,7 @@ table netdev every-mac-{port} {{
 
 
 def every_mac(port: str) -> str:
-    """Let a port take frames to any MAC."""
+    """Let a port accept frames to any MAC."""
     return _EVERY_MAC.format(port=port)
 
 

@@ -1,17 +1,18 @@
 """
 One EKS worker: a namespace with its primary ENI, pods, the VPC CNI's rules and kube-proxy's NodePort rules.
 
-The rules are written for nftables but mean what the originals' iptables rules mean (aws/amazon-vpc-cni-k8s 1.23, and
+The rules are written for nftables, but do what the originals' iptables rules do (aws/amazon-vpc-cni-k8s 1.23, and
 kube-proxy in iptables mode), since the product has to live with these:
 
 - CNI: pods have secondary addresses of the primary ENI, routed one by one; rule 512 leads to pods, rule 1024 (mark
   0x80) to the main table; connections that enter by eth0 for a local address carry 0x80, restored on what their pods
-  reply; what starts here and goes out of the VPC gets the primary address as source, by whatever link it leaves.
-  All this is IPv4's: for IPv6 there is rule 512, and no mark and no translation.
+  reply; connections from here to outside of the VPC get the primary address as source, whichever link they leave by.
+  All this is for IPv4; for IPv6 there is only rule 512, without mark and translation.
 - kube-proxy: kube_proxy.py.
-- rp_filter: strict for every new link, loose on eth0 (the CNI sees to that), and `all` off: each link's own counts.
+- rp_filter: strict for every new link, loose on eth0 (the CNI does that), and `all` off, so that each link's own
+  counts.
 - A node has its IPv6 address as a /128, as DHCPv6 gives it on EC2, without the prefix that EC2 advertises beside it:
-  all of its IPv6 goes by the router.
+  all of its IPv6 traffic goes through the router.
 - Duplicate address detection: the kernel's default on hot-plugged links; off on all others, to boot quickly.
 
 Pods' HTTP servers run in a thread of this process, one per worker, and die with its power.
@@ -41,7 +42,7 @@ How many pod addresses a worker has of each family: 10.0.0.20 to .23 and 2001:db
 _POD_GATEWAY = "169.254.1.1"
 _POD_IPV6_GATEWAY = "fe80::1"
 _RENAME_AFTER = 0.05
-"""Seconds from a hot plug to udev's renaming of the link."""
+"""Seconds from a hot plug until udev renames the link."""
 _REQUEST_TIMEOUT = 5.0
 """Seconds that a backend waits for a request once a client has connected."""
 
@@ -71,7 +72,7 @@ class Worker:
     number in hexadecimal, 2001:db8:0:1::a and so on.
 
     Nothing exists before `start()`.  `eni_id` and `mac` are the primary ENI's, as EC2 knows it.  Without `pods` it has
-    only what the operating system makes: a real Kubernetes then makes pods' addresses and all rules.
+    only what the operating system makes, and a real Kubernetes makes the pods' addresses and all rules.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Worker:
     def start(self) -> None:
         """Boot: the namespace, eth0 with its addresses, the CNI's rules.  Raises CommandFailed."""
         self.namespace.create()
-        # Before any link: new links take over what `default` says.
+        # Before any link is made: new links take over the values of `default`.
         self.namespace.sysctl(
             {
                 "ipv4/ip_forward": 1,
@@ -119,7 +120,7 @@ class Worker:
         self._fabric.plug(self.eni_id, self.mac, addresses, self.namespace, "eth0", up=True)
         self.namespace.sysctl({"ipv4/conf/eth0/rp_filter": 2, "ipv6/conf/default/accept_dad": 1})
         self.namespace.ip(
-            # Scope host, or masquerading towards a pod would pick it as source.
+            # Scope host: otherwise masquerading towards a pod would choose this address as source.
             f"address add {IMDS_ADDRESS}/32 dev lo scope host",
             f"address add {self.address}/{SUBNET_PREFIX} dev eth0",
             f"address add {self.ipv6_address}/128 dev eth0",
@@ -174,7 +175,7 @@ class Worker:
     def hot_plug(self, eni_id: str, mac: str, addresses: Sequence[str], device_index: int) -> None:
         """
         Let a second ENI appear, as on Amazon Linux 2023: DOWN and bare, as `ens6` (device index 1), and renamed to
-        `enp0s6` a moment later, as udev does it, whatever it is used for by then.  To take it away: Fabric.unplug.
+        `enp0s6` a moment later, as udev does, even if it is in use by then.  Fabric.unplug takes it away.
         """
         self._fabric.plug(eni_id, mac, addresses, self.namespace, f"ens{device_index + 5}")
         renaming = threading.Timer(_RENAME_AFTER, self._rename_if_there, (mac, f"enp0s{device_index + 5}"))
@@ -214,7 +215,7 @@ class Worker:
         return address, port
 
     def pod(self, index: int) -> Namespace:
-        """The namespace of pod `index`, wired as the CNI does it when it is the first time."""
+        """The namespace of pod `index`; the first call makes it, connected as the CNI does it."""
         if index in self._pods:
             return self._pods[index]
         pod, veth = Namespace(f"{self.name}-pod-{index}"), f"eni-pod{index}"
@@ -250,8 +251,9 @@ class Worker:
         """
         Let kube-proxy serve `node_port` with these endpoints (address, port): pods' or workers', of any worker.
 
-        Replaces what the port was before.  Each family is served by its own endpoints.  Without any, it is refused;
-        with policy Local and none on this worker, it is dropped, except for what comes from the worker itself.
+        Replaces what the port was before.  Each family is served by its own endpoints.  Without any endpoint,
+        connections are refused; with policy Local and no endpoint on this worker they are dropped, unless they come
+        from the worker itself.
         """
         self._node_ports[node_port] = NodePort(node_port, tuple(endpoints), policy)
         local = {self.address, *self.pod_addresses, self.ipv6_address, *self.pod_ipv6_addresses}
