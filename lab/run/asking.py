@@ -1,8 +1,8 @@
 """
 Ask `floatingip status` and `floatingip doctor` on every worker that has a pod: before, during and after a misfortune.
 
-What they answer goes into the history; `faults` says what is wrong with it.  Each must end, by itself and without a
-traceback, say what it could not learn, and say nothing that is not so.
+Their answers go into the history; `faults` says what is wrong with them.  Each command must end by itself and without a
+traceback, say what it could not learn, and say nothing untrue.
 """
 
 import json
@@ -29,10 +29,10 @@ from lab.run.region import Region
 COMMANDS = ("status", "doctor")
 
 ENDS_WITHIN = 45.0
-"""Seconds after which a command is taken as hanging, however busy this machine is."""
+"""Seconds after which a command counts as hanging, however busy this machine is."""
 
 PAUSE = 1.0
-"""Seconds from one round to the next: the commands cost the machine more than all that they ask."""
+"""Seconds from one round to the next: the commands take more processor time than what they ask for."""
 
 NOTICED_WITHIN = 12.0
 """Seconds for which clients may get no answer while the address is still called healthy: five checks of a NodePort, a

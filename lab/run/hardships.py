@@ -1,6 +1,6 @@
 """
-The failures of real nodes, neighbours and operators, as scenarios: what went before must not make a failover slower,
-and without a failure of the holder nothing moves.  Each lasts longer than the rule that it is about.
+The failures of real nodes, neighbours and operators, as scenarios: earlier trouble must not make a failover slower, and
+nothing moves unless the holder fails.  Each lasts longer than the time limit of the rule that it tests.
 """
 
 from collections.abc import Callable
@@ -49,12 +49,12 @@ from lab.run.verdict import Expectation
 FLOATING_IPV6 = "2001:db8:0:1::100"
 
 WELL_FOR = 10.0
-"""Seconds for which all is well before observers are restarted: what they know by then, those that follow know too."""
+"""Seconds for which all is well before observers are restarted, so that their successors can learn what they know."""
 
 STEADY_FOR = 4.0
 """Seconds for which all is well before a kubelet is to end a pod at once.  It first waits for a look at the pod's
 containers that is newer than what it did to the pod last; such looks are a second apart (GetNewerThan, in its pod
-workers).  So a pod that has only just got ready hears of its end up to two seconds late, other pods of the node do not.
+workers).  So a pod that has only just become ready gets SIGTERM up to two seconds late; the node's other pods do not.
 """
 
 _BOOTS_IN = 25.0
@@ -64,7 +64,7 @@ _BOOTS_IN = 25.0
 def _may_stay_elsewhere(
     expect: Callable[[Expectation, Profile], Expectation],
 ) -> Callable[[Expectation, Profile], Expectation]:
-    """What somebody else has put on a link of their own may stay there."""
+    """An address that somebody else has put on a link of their own may stay there."""
 
     def expect_that(bare: Expectation, profile: Profile) -> Expectation:
         left = frozenset(f"{bare.carried} on link {ELSEWHERE} on worker-{letter}" for letter in "abc")
@@ -80,7 +80,9 @@ def _stuck(bare: Expectation, profile: Profile) -> Expectation:
 
 
 def _ends() -> list[Scenario]:
-    """Ends of a node whose slowest pod takes a moment, longer than anything waits, or as long as is allowed."""
+    """Ends of a node whose slowest pod takes a moment to end, longer than anything waits for it, or as long as is
+    allowed.
+    """
     ways = (
         (End.TERMINATE, "the holder's instance is terminated"),
         (End.STOP, "the holder's instance is stopped"),

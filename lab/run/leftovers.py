@@ -1,4 +1,4 @@
-"""What workers that do not hold a floating address still have of it."""
+"""What workers that do not hold a floating address still have configured for it."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from lab.run.region import Region
 
 
 def record(region: Region) -> None:
-    """Put all that there is now into the history."""
+    """Record all present leftovers in the history."""
     for what in leftovers(region):
         region.history.record({"source": "lab", "event": "leftover", "what": what})
 
 
 def leftovers(region: Region) -> Iterator[str]:
-    """What living workers that are not the holder have now, in words."""
+    """What workers that run and are not the holder still have, in words."""
     numbers: Counter[str] = Counter()
     for floating in region.floating:
         index = numbers[floating.cluster]
@@ -41,7 +41,7 @@ def leftovers(region: Region) -> Iterator[str]:
 def _traces(region: Region, machine: Machine, index: int, address: str) -> Iterator[str]:
     namespace = machine.worker.namespace
     settings = Settings(tuple(Allocation(floating.target) for floating in region.floating))
-    # A standby has the rest ahead of time where addresses move.
+    # Where only addresses move, a standby has all but the address and the first rule ahead of time.
     ahead = region.carry == Carry.ADDRESS
     ours = range(settings.priority + 2 * index, settings.priority + 2 * index + (1 if ahead else 2))
     for link in namespace.show("address show"):

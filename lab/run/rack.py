@@ -51,7 +51,7 @@ MOVES_WITHIN = 15.0
 """Seconds that a planned move may take beyond what a failover may take: IMDS is asked every five."""
 
 IN_TIME = ("an outage of", "detection took", "moves, at", "itself stood still", "is unfinished")
-"""The texts by which faults are recognized that a busy machine can cause."""
+"""The texts that mark faults which a busy machine can cause."""
 
 CLEAN_WITHIN = 30.0
 """Seconds after which nothing may be left behind: a node that let go of the address first asks EC2 and IMDS."""

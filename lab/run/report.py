@@ -1,4 +1,4 @@
-"""What a torture or a soak showed, in Markdown.  Pure."""
+"""The result of a torture or a soak, in Markdown.  Pure."""
 
 import re
 from collections import defaultdict
@@ -15,7 +15,7 @@ from lab.run.torture import Torture
 
 def torture(asked: Torture, outcomes: Sequence[Outcome], took_s: float, titles: Mapping[str, Scenario]) -> str:
     """
-    What was tried, what came of it, and each fault with what it takes to see it again.
+    What was tried, with which result, and each fault with the command that shows it again.
 
     took_s: how long all of it took, in seconds.
     """
@@ -52,7 +52,7 @@ def torture(asked: Torture, outcomes: Sequence[Outcome], took_s: float, titles: 
 
 
 def soak(asked: Soak, found: Soaked) -> str:
-    """How many failovers there were, what they took, and what there was of everything before and after."""
+    """How many failovers there were, how long they took, and all counts before and after."""
     until = f"--failovers {asked.failovers}" if asked.failovers is not None else f"--minutes {asked.minutes:g}"
     outages: dict[str, list[float]] = defaultdict(list)
     for one in found.failovers:
@@ -102,7 +102,7 @@ def _allowed(what: str) -> str:
 
 
 def put(document: str, heading: str, section: str) -> str:
-    """The document with this section under its heading: in place of the one that was there, or at the end."""
+    """The document with this section under its heading: in place of a section of that name, or at the end."""
     parts = re.split(r"(?m)^(?=## )", document)
     kept = [part.rstrip() for part in parts if part.strip()]
     fresh = f"## {heading}\n\n{section.rstrip()}"

@@ -43,11 +43,11 @@ SERVED_AGAIN = 5.0
 """Seconds that a failover may take beyond detection and EC2's own time, whatever went before."""
 
 CALLS_A_MINUTE = 62
-"""What pace.py allows where two things change: 12 while a detach of 3 s is awaited, and 50 in the minute after that."""
+"""What pace.py allows when two things change: 12 while a detach of 3 s is awaited, and 50 in the minute after that."""
 
 OUTLASTS_A_MOVE = NEW_OWNER + DETECTION
-"""Seconds after a move within which it would have moved on: nobody judges a new owner before, and then it takes so long
-to find one dead that is not.
+"""Seconds after a move within which a wrong second move would follow: a new owner is not judged before NEW_OWNER, and
+DETECTION is what it then takes to find it dead.
 """
 
 OUTLASTS_PATIENCE = 45.0
@@ -132,7 +132,7 @@ def one_failover(bare: Expectation, profile: Profile) -> Expectation:
 
 
 def relieved(bare: Expectation, profile: Profile) -> Expectation:
-    """A planned move: nobody notices where the address moves; where the ENI does, EC2's own time is all there is."""
+    """A planned move: if only the address moves, no client notices; if the ENI does, the outage is EC2's own time."""
     ec2 = 0.0 if bare.carry == Carry.ADDRESS else profile.detach + profile.attach + profile.device
     return replace(bare, max_outage_s=ec2 + HANDED_OVER, min_moves=1, max_moves=1)
 
@@ -145,7 +145,9 @@ def forced(bare: Expectation, profile: Profile) -> Expectation:
 
 
 def after_termination(bare: Expectation, profile: Profile) -> Expectation:
-    """The machine serves on for a while; `instant` lets go of the ENI at once: nobody is convicted then."""
+    """The machine goes on to serve for a while.  With `instant`, EC2 detaches the ENI at once, so no observer convicts
+    anybody.
+    """
     expected = one_failover(bare, profile)
     if profile.name == "instant":
         return replace(expected, max_detection_s=None, max_overhead_s=None)
@@ -157,7 +159,9 @@ def back_again(bare: Expectation, profile: Profile) -> Expectation:
 
 
 def neighbours_forget(bare: Expectation, profile: Profile) -> Expectation:
-    """An ENI that moves takes its MAC along; an address that moves is lost to neighbours until they ask anew."""
+    """An ENI that moves takes its MAC along; an address that moves alone is unreachable for neighbours until they ask
+    for its MAC again.
+    """
     if bare.carry == Carry.ENI:
         return one_failover(bare, profile)
     return replace(bare, max_outage_s=NEIGHBOUR_FORGETS, min_moves=1, max_moves=1)

@@ -1,4 +1,4 @@
-"""The scenarios: what goes wrong, on how many workers, and what must be seen then (play.py runs one)."""
+"""The scenarios: what goes wrong, on how many workers, and what must be seen (play.py runs one)."""
 
 from dataclasses import replace
 
@@ -36,8 +36,8 @@ WITHOUT_NFT = "/usr/bin:/bin"
 """A PATH on which there is everything but nft, which Debian keeps in /usr/sbin."""
 
 SERVICE_WATCHED_FOR = 5.0
-"""Seconds for which all is well before the nemesis strikes, where the service is: it is checked on each node every
-three.
+"""Seconds for which all is well before the nemesis strikes the service, which is checked on each node every three
+seconds.
 """
 
 FENCING = ("DetachNetworkInterface", "AssignPrivateIpAddresses", "UnassignIpv6Addresses")
@@ -45,7 +45,7 @@ FENCING = ("DetachNetworkInterface", "AssignPrivateIpAddresses", "UnassignIpv6Ad
 
 
 def _served_after_the_trouble(bare: Expectation, profile: Profile) -> Expectation:
-    """As soon as EC2 can be understood again, or before that."""
+    """Served as soon as EC2's answers make sense again, or before that."""
     ec2 = profile.assign if bare.carry == Carry.ADDRESS else profile.detach + profile.attach + profile.device
     longest = nemesis.TROUBLE_AFTER + SERVED_AGAIN + ec2
     return replace(bare, max_outage_s=longest, min_moves=1, max_moves=1)
@@ -112,7 +112,7 @@ SCENARIOS = {
             "the ENI is detached by hand",
             nemesis.detach_eni,
             back_again,
-            # A detach takes seconds in which nothing is wrong yet.
+            # A detach takes seconds, and so long nothing is wrong yet.
             lasts=6.0,
             hits_machine=False,
             hits_link=True,

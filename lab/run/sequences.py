@@ -1,7 +1,8 @@
 """
-What goes wrong one thing after the other: misfortunes that need several steps, some time, or an end.
+Misfortunes that need several steps, some time, or an end.
 
-As in nemesis.py they act on the world only.  How instances end is in endings.py, what EC2 does in ec2_trouble.py.
+As in nemesis.py, they act on the world only.  How instances end is in endings.py, what goes wrong at EC2 in
+ec2_trouble.py.
 """
 
 import sys
@@ -19,16 +20,16 @@ from lab.run.region import Region
 from lab.run.scenario import Nemesis
 
 OBSERVER = "observer"
-"""The container that watches, and serves."""
+"""The name of the container in which an observer runs."""
 
 STARTS_WITHIN = 40.0
 """Seconds that a container may take until it runs again: its back-off is 10 s."""
 
 ELSEWHERE = "kube-ipvs0"
-"""The link on which kube-proxy in ipvs mode keeps the addresses that it serves."""
+"""The link to which kube-proxy in ipvs mode adds the addresses that it serves."""
 
 STALL = 0.8
-"""Seconds; an observer survives 0.9."""
+"""Seconds that a short stall lasts; an observer survives one of 0.9."""
 
 
 def taint(region: Region, machine: Machine) -> None:
@@ -44,7 +45,7 @@ def close_group(region: Region) -> None:
 
 
 def cut_off_standby(seconds: float) -> Nemesis:
-    """A standby's primary interface reaches neither the VPC nor the API server for a while, but EC2 and IMDS."""
+    """For a while, a standby's primary interface reaches EC2 and IMDS, but neither the VPC nor the API server."""
 
     def strike(region: Region, _machine: Machine) -> None:
         interface = region.standbys()[0].worker.eni_id
@@ -56,7 +57,7 @@ def cut_off_standby(seconds: float) -> Nemesis:
 
 
 def kill_observers_twice(region: Region, machine: Machine) -> None:
-    """All observers are killed, and again as soon as they run; when they run once more, the holder dies."""
+    """All observers are killed, and again as soon as they run; when they run again, the holder dies."""
     for _ in range(2):
         _restart_observers(region, list(region.machines.values()))
     die(region, machine)
@@ -85,7 +86,7 @@ def close_icmp_and(then: Nemesis, after: float) -> Nemesis:
 
 
 def stall(seconds: float) -> Nemesis:
-    """The pods of the holder's node stand still for a while, and its kubelet."""
+    """The pods of the holder's node, and its kubelet, stand still for a while."""
 
     def strike(region: Region, machine: Machine) -> None:
         region.cluster.freeze_node(machine.name)
@@ -107,11 +108,12 @@ def put_elsewhere(
     address: str = "", length: int | None = None, *, everywhere: bool = False, then: Nemesis = die, after: float = 8.0
 ) -> Nemesis:
     """
-    An address is on another link of the standbys; so many seconds later something else happens: by default so late that
-    the kubelet has noticed what is not ready.
+    An address is added to another link of the standbys; `after` seconds later `then` happens.  By default that is so
+    late that kubelet has noticed which pods are not ready.
 
     address: the floating one, unless named.
-    length: of its prefix.  Without, it is alone, and the link is down, as `kube-ipvs0` is: it is local all the same.
+    length: that of its prefix.  Without, the prefix is the address alone and the link is down, as `kube-ipvs0` is; the
+    address is local all the same.
     everywhere: on the holder as well.
     """
 
@@ -154,7 +156,7 @@ def hang(seconds: float) -> Nemesis:
 
 
 def lose(percent: int, then: Nemesis = nemesis.nothing, after: float = 0.0) -> Nemesis:
-    """So many of a hundred packets of the observers are lost; the clients' are not."""
+    """`percent` of the observers' packets are lost; the clients' are not."""
 
     def strike(region: Region, machine: Machine) -> None:
         region.fabric.lose(percent, [region.backends.node_port, BACKEND_PORT])
@@ -165,7 +167,7 @@ def lose(percent: int, then: Nemesis = nemesis.nothing, after: float = 0.0) -> N
 
 
 def compute(processes: int, seconds: float) -> Nemesis:
-    """So many processes compute beside the observers for a while."""
+    """For a while, so many processes take processor time beside the observers."""
 
     def strike(region: Region, _machine: Machine) -> None:
         workers = [machine.worker for machine in region.machines.values()]
@@ -183,7 +185,7 @@ def compute(processes: int, seconds: float) -> Nemesis:
 
 
 def _observes(region: Region, node: str) -> bool:
-    """Whether an observer runs in the pod that is there to stay."""
+    """Whether an observer runs on the node, in a pod that is not being deleted."""
     try:
         return _runs(region, region.cluster.pod_on(node).name)
     except LookupError:
@@ -191,7 +193,7 @@ def _observes(region: Region, node: str) -> bool:
 
 
 def _runs(region: Region, pod: str, but: int = 0) -> bool:
-    """Whether an observer runs in this pod, as another process than that."""
+    """Whether an observer runs in this pod, as another process than `but`."""
     try:
         return region.cluster.container_process(pod, OBSERVER) != but
     except LookupError:

@@ -1,8 +1,8 @@
 """
-What a person sees of a run: a timeline, line by line as things happen, what is waited for and the clients' luck below
-it, and a table at the end.
+What a person sees of a run: a timeline, line by line as things happen; below it what the lab waits for, and how the
+clients fare; and a table at the end.
 
-Reads nothing but the history's events, and changes nothing.
+It only reads the history's events.
 """
 
 import signal
@@ -27,10 +27,10 @@ from lab.run.scenario import Scenario
 from lab.run.verdict import Verdict
 
 STRIP = 60
-"""Slices of time that the clients' line shows."""
+"""How many slices of time the clients' line shows."""
 
 SLICE = 0.25
-"""Seconds in one of them."""
+"""Seconds in one slice."""
 
 _STYLES = {"lab": "bold", "nemesis": "bold red", "ec2": "cyan", "agent": "green", "kubelet": "dim", "client": "magenta"}
 
@@ -46,10 +46,10 @@ _TOLD = {
     "not-moved",
     "plumbing",
 }
-"""The agents' events that a timeline tells; the rest is in the history."""
+"""The agents' events that a timeline shows; the others are only in the history."""
 
 PLAIN_WIDTH = 110
-"""Columns where there is no terminal to ask."""
+"""Columns if there is no terminal to ask."""
 
 console = Console(PLAIN_WIDTH, soft_wrap=True)
 
@@ -57,8 +57,8 @@ console = Console(PLAIN_WIDTH, soft_wrap=True)
 class Timeline:
     """Prints events as they come, and keeps a line about the clients below; without ``live`` it stays silent.
 
-    Where it cannot be written any more, for want of a reader or of room, the main thread is interrupted, and leaves the
-    timeline by that OSError.
+    When the output can no longer be written (its reader is gone, or the disk is full), the main thread is interrupted,
+    and leaves the timeline with that OSError.
     """
 
     def __init__(self, *, live: bool) -> None:
@@ -87,7 +87,7 @@ class Timeline:
             raise self._unwritten
 
     def show(self, event: Event) -> None:
-        """Tell of one event; may be called from any thread."""
+        """Show one event; may be called from any thread."""
         with self._lock:
             if not self._on:
                 return
@@ -152,7 +152,7 @@ class Timeline:
 
 
 def introduce(scenario: Scenario, profile: Profile) -> None:
-    """Say what is going to be shown."""
+    """Print what the run is going to show."""
     console.print(
         f"[bold]{scenario.title.capitalize()}[/]: {scenario.workers} workers of a VPC in a box, the product as it is"
         " deployed (floating-ip.yaml), an EC2 endpoint\n"
@@ -212,7 +212,7 @@ def _clock(at: float) -> str:
 
 
 def words(event: Mapping[str, Any]) -> str | None:
-    """What an event means, in words; None for one that a timeline leaves out."""
+    """An event in words; None if a timeline leaves it out."""
     match event["source"], event["event"]:
         case "nemesis", "begin":
             return f"{event['title']} ({event['target']})"

@@ -1,8 +1,9 @@
 """
 One failover after the other, and what is left of them: memory, threads, files, rules, routes, addresses, interfaces.
 
-The holder loses power, and gets it back when another one serves.  One worker is spared that: when it holds the address
-its kernel hangs, and goes on later, so that its observer lives through all of them, as holder, deposed and standby.
+The holder loses power, and gets it back when another worker serves.  One worker is spared that: when it holds the
+address its kernel hangs, and goes on later.  So its observer lives through all failovers, as holder, as former holder
+and as standby.
 """
 
 import time
@@ -19,7 +20,7 @@ from lab.run.rack import Outcome
 from lab.run.torture import WORKERS, racked
 
 SPARED = "worker-a"
-"""Whose observer lives as long as the soak."""
+"""The worker whose observer lives as long as the soak."""
 
 POWER_CUT, HANG = "power-cut", "kernel-hang"
 
@@ -62,9 +63,9 @@ class Soak:
 
     def run(self, tell: Callable[[Outcome], None], record_to: Path | None = None) -> Soaked:
         """
-        Soak until that, or until somebody interrupts; tell of each failover when it is judged.
+        Soak until then, or until somebody interrupts; call `tell` with each failover once it is judged.
 
-        Raises TimeoutError when it cannot even begin, LookupError when nobody can be counted at the end.
+        Raises TimeoutError if it cannot begin, LookupError if nobody can be counted at the end.
         """
         done: list[Outcome] = []
         began = time.monotonic()
@@ -83,7 +84,7 @@ class Soak:
                     if rack.is_broken or self._is_enough(number, time.monotonic() - began):
                         break
             except KeyboardInterrupt:
-                pass  # what was judged is told
+                pass  # all failovers that were judged have been reported
             if before is None:
                 raise TimeoutError("interrupted before the first failover: there is nothing to compare with")
             time.sleep(SETTLED_AFTER)

@@ -1,7 +1,7 @@
 """
 One misfortune after the other, and some at a time, on one region of three workers; the whole history is judged.
 
-The sequence is the seed's (compose.py), the misfortunes are the scenarios', as they are, and what is promised stands in
+The seed decides the sequence (compose.py), the misfortunes are those of the scenarios, and what must hold is in
 rack.py.
 """
 
@@ -27,10 +27,10 @@ PLACES = ("in", "out")
 @dataclass
 class Torture:
     """
-    What is asked for: for how many minutes, by which seed, which way the address is carried.
+    What is asked for: how many minutes, which seed, and how the address is carried.
 
-    first: the number of the round to begin with, to get to a known one sooner.
-    rounds: how many at most.
+    first: the number of the round to begin with, to reach a known round sooner.
+    rounds: how many rounds at most.
     """
 
     profile: Profile
@@ -43,9 +43,10 @@ class Torture:
 
     def run(self, tell: Callable[[Outcome], None], record_to: Path | None = None) -> list[Outcome]:
         """
-        Torture until the time is over, all is undone, or somebody interrupts; tell of each round when it is judged.
+        Torture until the time is over, the rounds are done, or somebody interrupts; call `tell` with each round once it
+        is judged.
 
-        Raises TimeoutError when it cannot even begin.
+        Raises TimeoutError if it cannot begin.
         """
         outcomes: list[Outcome] = []
 
@@ -61,7 +62,7 @@ class Torture:
                         break
                     done(rack.suffer(each))
         except KeyboardInterrupt:
-            pass  # what was judged is told
+            pass  # all rounds that were judged have been reported
         return outcomes
 
 
