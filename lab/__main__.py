@@ -1,4 +1,6 @@
-"""Runs the lab's command line (cli.py).  A Ctrl-C while that is loaded ends it at once: nothing is there yet."""
+"""Runs the lab's command line (cli.py).  A Ctrl-C while cli.py is being loaded ends it at once: nothing has been made
+yet.
+"""
 
 import sys
 

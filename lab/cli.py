@@ -8,7 +8,7 @@ The lab's command line.
     python -m lab torture --minutes M     one misfortune after the other, and some at a time; exit code 1 on a fault
     python -m lab soak --failovers N      one failover after the other, and what is left of them; exit code 1 on a leak
 
-It runs in namespaces of its own (sandbox.py): nothing outside of these is touched.
+The lab runs in namespaces of its own (sandbox.py), and touches nothing outside of them.
 """
 
 import argparse
@@ -28,14 +28,14 @@ from lab.kubernetes.real import host
 from lab.kubernetes.small import image
 
 NETWORKS = (ip_network("10.0.0.0/24"), ip_network("2001:db8:0:1::/64"))
-"""Those of the lab's subnet (`lab.ec2.server`, which takes a second to load)."""
+"""The networks of the lab's subnet, repeated from `lab.ec2.server`, which takes a second to load."""
 
 WEEK = 7 * 24 * 60
-"""Minutes."""
+"""A week, in minutes."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; the exit code."""
+    """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
     if options.command == "list":
         return _list()

@@ -1,5 +1,5 @@
-"""How the lab, the bench and the simulation are started: wrong usage is told in one line, and an end from outside, such
-as Ctrl-C, by an exit code alone.
+"""How the lab, the bench and the simulation are started: wrong usage ends with one line, and an interruption, such as
+Ctrl-C, with an exit code alone.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 INTERRUPTED, UNWRITTEN = 130, 74
-"""Exit codes, those of `floatingip`: ended by Ctrl-C; what it tells cannot be written."""
+"""Exit codes, the same as those of `floatingip`: ended by Ctrl-C; the output cannot be written."""
 
 
 def end_of(name: str, main: Callable[[], int], out: TextIO) -> int:
@@ -24,23 +24,23 @@ def end_of(name: str, main: Callable[[], int], out: TextIO) -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC and not isinstance(error, BrokenPipeError):
             raise
-        # What is still buffered must not fail again.
+        # What is still buffered must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-        if not isinstance(error, BrokenPipeError):  # that is a reader, such as `head`, who has enough
+        if not isinstance(error, BrokenPipeError):  # then the reader, such as `head`, has read enough
             print(f"{name}: {error.strerror}", file=sys.stderr)
         return UNWRITTEN
     return code
 
 
 def count(text: str) -> int:
-    """A whole number from 1."""
+    """Parse a whole number, 1 or more."""
     if not (text.isascii() and text.isdecimal() and int(text[:9])):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
     return int(text[:9])
 
 
 def written(text: str) -> Path:
-    """A file that can be written: what takes hours must not find out at its end."""
+    """Parse the path of a file that can be written: a run of hours must not find out at its end that it cannot."""
     path = Path(text)
     if path.is_dir():
         problem = "it is a directory"

@@ -1,4 +1,4 @@
-"""The terminal, or whatever else is told."""
+"""The console for all output: the terminal, or a file or pipe in its place."""
 
 import errno
 import os
@@ -9,9 +9,9 @@ import rich.console
 
 
 class Console(rich.console.Console):
-    """Raises BrokenPipeError where nobody reads any more: `rich` would end the thread that has just told something.
+    """Raises BrokenPipeError when the output's reader has gone: `rich` would end the thread that has just printed.
 
-    ``plain_width`` are its columns where there is no terminal to ask.
+    ``plain_width``: its columns if there is no terminal to ask.
     """
 
     def __init__(self, plain_width: int, *, soft_wrap: bool = False) -> None:
@@ -19,5 +19,5 @@ class Console(rich.console.Console):
         super().__init__(highlight=False, soft_wrap=soft_wrap, width=width)
 
     def on_broken_pipe(self) -> NoReturn:
-        """See above."""
+        """Raise BrokenPipeError; see above."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

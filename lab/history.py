@@ -25,7 +25,7 @@ def parse_logfmt(line: str) -> dict[str, str]:
     """
     The `key=value` pairs of a logfmt line; a value in double quotes may contain spaces and backslash escapes.
 
-    Words without `=` are skipped, so that a line which is no logfmt (of a traceback, say) gives nothing or little.
+    Words without `=` are skipped, so a line that is not logfmt (part of a traceback, say) gives few pairs or none.
     """
     return {
         key: plain if plain or not quoted else _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), quoted)
@@ -62,7 +62,7 @@ class History:
             self._subscribers.append(subscriber)
 
     def events(self, source: str | None = None) -> list[Event]:
-        """What was recorded so far, in the order of recording (not of `t`): all, or what is from one source, which is
+        """All events so far, in the order of recording (not of `t`); with `source`, only those of that source, which is
         quicker in a long run.
         """
         with self._lock:

@@ -1,19 +1,19 @@
-"""What the lab makes for a while, and removes again, also when it fails in the middle of making it."""
+"""Things that the lab makes for a while and then removes, also if making them fails half-way."""
 
 from abc import ABC, abstractmethod
 from typing import Self
 
 
 class Resource(ABC):
-    """A context manager: all of it is there when it is entered, and nothing when it is left or could not be entered."""
+    """A context manager: entering makes all of it; after leaving, or if entering failed, nothing of it is left."""
 
     @abstractmethod
     def _build(self) -> None:
-        """Make all of it; what is there when this raises is removed by `close`."""
+        """Make all of it.  If this raises, `close` removes what was made so far."""
 
     @abstractmethod
     def close(self) -> None:
-        """Remove what there is of it.  Idempotent."""
+        """Remove whatever has been made.  Idempotent."""
 
     def __enter__(self) -> Self:
         try:

@@ -2,14 +2,14 @@
 Run a command in namespaces of its own, so that the lab needs no privilege and leaves nothing behind.
 
 `python -m lab.sandbox COMMAND...` runs COMMAND in fresh user, network, mount and PID namespaces, as root of these and
-of nothing else.  It is the same for root and for an ordinary user.  With the command's end, or the sandbox's, every
+of nothing else, whether root or an ordinary user starts it.  When the command ends, or the sandbox is killed, every
 namespace, link, rule, mount and process in it is gone.
 
-With `--uptime SECONDS` in front, the machine seems to have booted so long ago: monotonic clocks begin there.  A new
-machine's are near zero, an old one's far beyond what a test would think of.
+With `--uptime SECONDS` in front, the machine seems to have booted so long ago, by its monotonic clocks: on a new
+machine these are near zero, on an old one larger than a test would think of.
 
-Two processes watch over the command: the one that was called stays outside and passes signals on; a tiny init (PID 1 of
-the PID namespace) prepares /run, starts the command, reaps orphans and hands the exit code out.
+Two processes watch over the command.  The one that was called stays outside and passes signals on; a small init (PID 1
+of the PID namespace) prepares /run, starts the command, reaps orphans and returns the exit code.
 """
 
 import os
@@ -42,7 +42,7 @@ _WATCHED = (*_PASSED_ON, signal.SIGCHLD)
 
 
 def inside() -> bool:
-    """Is this process in a sandbox?"""
+    """Whether this process is in a sandbox."""
     return _MARKER.exists()
 
 
@@ -50,7 +50,7 @@ def enter(command: Sequence[str], uptime: float | None = None) -> int:
     """
     Run `command` in a new sandbox and return its exit code (128 + n if signal n ended it, as a shell says it).
 
-    uptime: how many seconds ago the machine seems to have booted; None for when it did.
+    uptime: how many seconds ago the machine seems to have booted; None for the true time.
 
     SIGTERM, SIGHUP, SIGINT and SIGQUIT are passed on to the command; those that the terminal sends reach it anyway.
 
@@ -61,15 +61,15 @@ def enter(command: Sequence[str], uptime: float | None = None) -> int:
     unshare = (*UNSHARE, *_clocks(uptime))
     _require_namespaces(unshare)
     init = (sys.executable, "-m", "lab.sandbox", _INIT, *command)
-    # Should this process be killed, unshare goes with it, and by --kill-child everything inside.  The signals stay
-    # blocked for init: one that came before it is ready would be lost, as every signal that a PID 1 does not handle.
+    # If this process is killed, so is unshare, and with --kill-child everything inside.  The signals stay blocked for
+    # init: one that came before init is ready would be lost, like every signal that a PID 1 does not handle.
     outer = _spawn(("setpriv", "--pdeathsig", "KILL", *unshare, *init), blocked=_WATCHED)
     return _supervise(outer, lambda: _only_child(outer))
 
 
 def enter_privileged(command: Sequence[str]) -> int:
     """
-    The same without a user namespace: root stays root, and can do what containers and control groups need.
+    As `enter`, but without a user namespace: root stays root, as containers and control groups need it.
 
     Raises SystemExit with one line that says what this machine lacks.
     """
@@ -97,7 +97,7 @@ def _require_tools() -> None:
 
 
 def _clocks(uptime: float | None) -> tuple[str, ...]:
-    """What makes unshare shift the clocks that count from the boot."""
+    """The options by which unshare shifts the clocks that count from the boot."""
     if uptime is None:
         return ()
     shift = {
@@ -120,7 +120,7 @@ def _require_namespaces(unshare: Sequence[str]) -> None:
 
 def _spawn(command: Sequence[str], blocked: Collection[signal.Signals] = ()) -> int:
     """Start `command` with only these signals blocked, and return its process id."""
-    # Blocked here from now on: `_supervise` takes them one by one, and none is lost in between.
+    # The signals are blocked here from now on: `_supervise` takes them one by one, so none is lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     return os.posix_spawnp(command[0], list(command), os.environ, setsigmask=blocked)
 
@@ -129,7 +129,7 @@ def _supervise(child: int, target: Callable[[], int | None]) -> int:
     """
     Wait for `child`, reap all others, pass signals on to the process that `target` finds; return the exit code.
 
-    As long as there is no such process, a signal ends `child`: nothing has begun.
+    Before there is such a process, a signal ends `child`, since nothing has begun.
     """
     while True:
         received = signal.sigwaitinfo(_WATCHED)
@@ -138,7 +138,7 @@ def _supervise(child: int, target: Callable[[], int | None]) -> int:
                 if ended[0] == child:
                     code = ended[1]
                     return code if code >= 0 else 128 - code
-        elif received.si_code <= 0:  # sent by a process; what the terminal sends has reached the command by itself
+        elif received.si_code <= 0:  # sent by a process; the terminal's signals reach the command directly
             process = target()
             if process is None:
                 os.kill(child, signal.SIGKILL)
@@ -147,7 +147,7 @@ def _supervise(child: int, target: Callable[[], int | None]) -> int:
 
 
 def _reap() -> tuple[int, int] | None:
-    """Take one ended child: its process id and exit code (-n if signal n ended it); None if there is none now."""
+    """Reap one ended child: its process id and exit code (-n if signal n ended it); None if none has ended."""
     try:
         process, status = os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
@@ -156,7 +156,7 @@ def _reap() -> tuple[int, int] | None:
 
 
 def _only_child(process: int) -> int | None:
-    """The child that unshare forked: unshare itself ignores SIGINT and SIGTERM while it waits."""
+    """The child of unshare, for signals: unshare itself ignores SIGINT and SIGTERM while it waits."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return int(children[0]) if children else None
 

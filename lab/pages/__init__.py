@@ -1,1 +1,1 @@
-"""Pages of docs/ that are written by a command, from what they tell of."""
+"""The pages of docs/ that a command writes from their sources: settings, runs, screenshots."""

@@ -1,8 +1,8 @@
 """
-Debian's headless Chromium, as a reader of pages: what they look like, what they ask for, what they complain of.
+Debian's headless Chromium, as a reader of pages: how they look, what they request, what errors they cause.
 
-It is told what to do over two pipes, in Chrome's DevTools protocol: so it needs neither a port nor a driver, and may be
-in any network namespace.  Scripts of pages are switched off; what is evaluated here runs all the same.
+It is controlled over two pipes, by Chrome's DevTools protocol: so it needs neither a port nor a driver, and may be in
+any network namespace.  Pages' own scripts are switched off; `evaluate` works all the same.
 """
 
 import base64
@@ -22,16 +22,16 @@ from typing import Any, Literal
 from lab.resource import Resource
 
 PROGRAM = shutil.which("chromium")
-"""None where there is none."""
+"""Its path, None if it is not installed."""
 
 OPTIONS = (
     "--headless",
     "--remote-debugging-pipe",
-    # It is inside of a user namespace already, or of a container, or root's.
+    # Its own sandbox fails: it already runs in a user namespace or a container, or as root.
     "--no-sandbox",
     "--disable-gpu",
     "--hide-scrollbars",
-    # It would look for its maker's hosts.
+    # Otherwise it would connect to hosts of its maker.
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -40,24 +40,24 @@ OPTIONS = (
 )
 
 ANSWERS_WITHIN = 60.0
-"""Seconds for one command, on a machine that is busy."""
+"""Seconds within which one command must be answered, on a busy machine."""
 
 ENDS_WITHIN = 10.0
-"""Seconds until it is killed."""
+"""Seconds within which it must end; then it is killed."""
 
 HEIGHT = 900
-"""Pixels of the window."""
+"""The height of the window, in pixels."""
 
 Scheme = Literal["light", "dark"]
 
 
 class ChromiumFailed(Exception):
-    """It did not start, ended, refused a command, or did not answer in time; the message says which."""
+    """Chromium did not start, has ended, refused a command, or did not answer in time; the message says which."""
 
 
 @dataclass(frozen=True)
 class Looks:
-    """A window's width in pixels, and what its reader prefers."""
+    """A window's width in pixels, and the colour scheme that its reader prefers."""
 
     width: int
     scheme: Scheme
@@ -67,11 +67,11 @@ class Looks:
 
 
 LOOKS = tuple(Looks(width, scheme) for width in (400, 1600) for scheme in ("light", "dark"))
-"""Those that pages are made for."""
+"""The looks that pages are made for."""
 
 
 class Chromium(Resource):
-    """One Chromium with one tab; ``enter`` makes of its command line one that runs it elsewhere (`Namespace.argv`).
+    """One Chromium with one tab.  ``enter`` turns its command line into one that runs it elsewhere (`Namespace.argv`).
 
     All its methods raise ChromiumFailed.
     """
@@ -88,13 +88,13 @@ class Chromium(Resource):
     def _build(self) -> None:
         if PROGRAM is None:
             raise ChromiumFailed("chromium is not installed: `make browser`")
-        # It may write there until it has ended, and a little longer.
+        # Chromium may write there until it has ended, and a little longer: hence ignore_cleanup_errors.
         self._profile = self._made.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         asked, self._asks = os.pipe()
         self._answers, answered = os.pipe()
         for handle in (self._asks, self._answers):
             self._made.callback(os.close, handle)
-        # The protocol's ends are 3 and 4.
+        # The protocol uses file descriptors 3 (commands) and 4 (answers).
         placed = ["bash", "-c", f'exec "$@" 3<&{asked} 4>&{answered}', "chromium"]
         command = [*placed, PROGRAM, *OPTIONS, f"--user-data-dir={self._profile}", "about:blank"]
         with Path(self._profile, "log").open("w", encoding="utf-8") as log:
@@ -102,7 +102,7 @@ class Chromium(Resource):
                 self._enter(command), pass_fds=(asked, answered), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         self._made.callback(_end, process)
-        # Only so is it seen when it has ended.
+        # As long as copies of its ends are open here, the pipes do not show that Chromium has ended.
         os.close(asked)
         os.close(answered)
         tab = self._do("Target.createTarget", url="about:blank")["targetId"]
@@ -112,11 +112,11 @@ class Chromium(Resource):
         self._let_scripts_run(False)
 
     def close(self) -> None:
-        """End it, and remove its profile.  Idempotent."""
+        """End Chromium, and remove its profile.  Idempotent."""
         self._made.close()
 
     def open(self, url: str) -> None:
-        """Load a page, of which all is told from here on."""
+        """Load a page; requests and complaints are those since then."""
         self._events.clear()
         if failed := self._do("Page.navigate", url=url).get("errorText"):
             raise ChromiumFailed(f"{url}: {failed}")
@@ -124,14 +124,14 @@ class Chromium(Resource):
             self._events.append(self._next(time.monotonic() + ANSWERS_WITHIN))
 
     def look(self, looks: Looks) -> None:
-        """Show the page so from here on."""
+        """Show pages with these looks from now on."""
         self._do(
             "Emulation.setDeviceMetricsOverride", width=looks.width, height=HEIGHT, deviceScaleFactor=1, mobile=False
         )
         self._do("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": looks.scheme}])
 
     def evaluate(self, expression: str) -> Any:
-        """The value of an expression of JavaScript in the page; a promise's, if it is one."""
+        """The value of a JavaScript expression in the page; if it is a promise, the value that it resolves to."""
         self._let_scripts_run(True)
         try:
             found = self._do("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
@@ -142,7 +142,7 @@ class Chromium(Resource):
         return found["result"].get("value")
 
     def picture(self) -> bytes:
-        """The whole page, as PNG."""
+        """A picture of the whole page, as PNG."""
         size = self._do("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         taken = self._do("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
@@ -150,12 +150,12 @@ class Chromium(Resource):
 
     @property
     def requests(self) -> list[str]:
-        """The addresses of all that the page has asked for, itself first."""
+        """The URLs of all requests of the page, its own first."""
         return [event["request"]["url"] for event in self._told("Network.requestWillBeSent")]
 
     @property
     def complaints(self) -> list[str]:
-        """What its console shows: errors and warnings of the page's and of Chromium's."""
+        """What the page's console shows: errors and warnings of the page and of Chromium."""
         entries = (event["entry"] for event in self._told("Log.entryAdded"))
         calls = (event for event in self._told("Runtime.consoleAPICalled") if event["type"] in ("error", "warning"))
         return [

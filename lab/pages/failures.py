@@ -24,12 +24,12 @@ PAGE = DOCS / "failure-scenarios.md"
 PICTURES = DOCS / "failures"
 
 ORIGINALS = ("pod-delete", "cordon-delete", "node-terminated")
-"""The three that the original sample's README shows; of the first two it shows that the address stays."""
+"""The three scenarios that the original sample's README shows; in the first two the address stays."""
 
 MEASURED = {"node-terminated": "The original's README measured about 64 s, and in another run 2 min 14 s."}
 
 SEEN_FROM = 0.15
-"""Seconds of outage that a picture shows; below there is nothing to see."""
+"""Seconds of outage from which a run is worth a picture: a shorter one could not be seen in it."""
 
 HEAD = """# Failure scenarios
 
@@ -51,14 +51,14 @@ runs them and writes this page; `.venv/bin/python -m lab run NAME --carry CARRY`
 
 @dataclass(frozen=True)
 class Run:
-    """One that was kept: the checker's verdict, and the history."""
+    """A run that was kept: the checker's verdict, and the history."""
 
     verdict: Mapping[str, Any]
     events: Sequence[lanes.Event]
 
 
 def read(folder: Path, name: str, carry: Carry) -> Run | None:
-    """None for one that was not kept, or that did not pass.  Raises OSError, ValueError."""
+    """A run that was kept; None if it was not, or if it did not pass.  Raises OSError, ValueError."""
     verdict, history = folder / f"{name}-{carry}.json", folder / f"{name}-{carry}.jsonl"
     if not (verdict.exists() and history.exists()):
         return None
@@ -69,7 +69,7 @@ def read(folder: Path, name: str, carry: Carry) -> Run | None:
 
 
 def page(folder: Path) -> tuple[str, dict[str, str]]:
-    """The page, and its pictures by their names.  Raises OSError, ValueError."""
+    """The page's text, and its pictures (name -> SVG).  Raises OSError, ValueError."""
     parts, pictures = [HEAD], dict[str, str]()
     for heading, names in (
         ("The original's three", list(ORIGINALS)),
@@ -90,7 +90,7 @@ def page(folder: Path) -> tuple[str, dict[str, str]]:
 
 
 def told(run: Run) -> str:
-    """The outage, and what was decided, in the agents' own words."""
+    """A sentence about the outage, and what was decided, in the agents' own words."""
     outage, moves = run.verdict["total_outage_s"], run.verdict["moves"]
     seen = f"clients were out for {outage:.1f} s" if outage >= SEEN_FROM else "no client noticed"
     if not moves:
@@ -114,7 +114,7 @@ def _capital(text: str) -> str:
 
 
 def _run(folder: Path, chosen: Iterable[Scenario]) -> int:
-    """Run each in both ways, as a process of its own; those that are there already are not run again."""
+    """Run each scenario in both ways to carry, each as a process of its own; runs that were kept are not repeated."""
     folder.mkdir(parents=True, exist_ok=True)
     failed = 0
     for scenario in chosen:
@@ -130,7 +130,7 @@ def _run(folder: Path, chosen: Iterable[Scenario]) -> int:
 
 
 def main() -> int:
-    """Run or write; the exit code is 1 when a scenario was not survived."""
+    """Run scenarios or write the page; the exit code is 1 if a scenario failed."""
     parser = argparse.ArgumentParser(prog="python -m lab.pages.failures", description=__doc__)
     parser.add_argument("command", choices=("run", "write"))
     parser.add_argument("folder", type=Path, metavar="DIR")

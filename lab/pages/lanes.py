@@ -1,7 +1,7 @@
 """
-A run as a picture, over one line of time: what clients got, who had the address by EC2's word, what agents decided.
+A run as a picture, over one time axis: what clients got, who had the address by EC2's word, what agents decided.
 
-Pure: a history's events go in, an SVG comes out, in light or dark as the reader's system asks for.
+Pure: a history's events go in, an SVG comes out, which is light or dark as the reader's system asks.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,13 +16,13 @@ Event = Mapping[str, Any]
 WIDTH, LEFT, RIGHT = 820, 96, 20
 ROW, BAR, TOP = 40, 14, 26
 BEFORE, AFTER = 1.0, 1.5
-"""Seconds that are shown before the blow, and after the last thing that came of it."""
+"""Seconds that are shown before the blow, and after the last thing that followed from it."""
 
 SHORTEST = 4.0
 """Seconds after the blow that are shown at least."""
 
 NEAR = 64
-"""Pixels that a mark's word needs: nearer to the right edge it is left out."""
+"""Pixels that a mark's word needs; nearer to the right edge the word is left out."""
 
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328 }
@@ -38,7 +38,7 @@ text { fill: #f0f6fc } .back { fill: #0d1117 } .grid { stroke: #3d444d } .blow {
 
 @dataclass(frozen=True)
 class Span:
-    """From when until when something was so, in seconds since the blow; ``says`` is what it is, in words."""
+    """A time for which something was so, in seconds since the blow; ``says`` is what was so, in words."""
 
     begin: float
     end: float
@@ -57,7 +57,9 @@ class Mark:
 
 @dataclass(frozen=True)
 class Story:
-    """What there is to draw: the clients' and each node's spans, each node's decisions, and the last second of it."""
+    """What there is to draw: the clients' and each node's spans, each node's decisions, and the second at which it
+    ends.
+    """
 
     clients: tuple[Span, ...]
     nodes: Mapping[str, tuple[Span, ...]]
@@ -66,8 +68,8 @@ class Story:
 
 
 def story(events: Sequence[Event]) -> Story:
-    """What a history tells of its first floating address.  Raises LookupError when nothing befell it, or no client
-    asked for it.
+    """The story of a history's first floating address.  Raises LookupError if no misfortune is recorded, or no client
+    asked for the address.
     """
     struck = struck_at(events)
     names = node_names(events)
@@ -87,7 +89,7 @@ def story(events: Sequence[Event]) -> Story:
 
 
 def struck_at(events: Iterable[Event]) -> float:
-    """When the misfortune fell, which may have a prelude.  Raises LookupError."""
+    """When the misfortune struck, without what was prepared before.  Raises LookupError."""
     at = {event["event"]: event["t"] for event in events if event["source"] == "nemesis"}
     if "begin" not in at:
         raise LookupError("nothing befell anybody in this history")
@@ -95,13 +97,13 @@ def struck_at(events: Iterable[Event]) -> float:
 
 
 def node_names(events: Iterable[Event]) -> dict[str, str]:
-    """The nodes' names by their instances, as their agents tell them."""
+    """Instance -> node name, as the agents log it."""
     told = (event for event in events if event["source"] == "agent" and event["fields"].get("event") == "node")
     return {event["fields"]["instance"]: event["node"] for event in told}
 
 
 def _outages(events: Sequence[Event], struck: float) -> list[Span]:
-    """Those of the unluckiest client."""
+    """The outages of the unluckiest client."""
     attempts: dict[str, list[tuple[float, bool]]] = {}
     for event in events:
         if event["event"] == "attempt":
@@ -135,7 +137,7 @@ def _clients(outages: Iterable[Span], until: float) -> Iterator[Span]:
 def _owners(
     events: Sequence[Event], target: str, names: Mapping[str, str], struck: float, until: float
 ) -> dict[str, tuple[Span, ...]]:
-    """By node, when EC2 called it the address' owner, and when it was about to come or go."""
+    """For each node, when it had the address by EC2's word, and when the address was about to come or go."""
     enis = {
         e["eni"] for e in events if e["source"] == "ec2" and e["event"] == "attachment" and target in e["addresses"]
     }
@@ -163,7 +165,7 @@ _DECISIONS = ("takeover", "claim", "failover", "lost-race", "unplumbed", "leavin
 
 
 def _marks(events: Iterable[Event], names: Mapping[str, str], struck: float) -> dict[str, tuple[Mark, ...]]:
-    """By node, what its agent decided since the blow, as its log has it."""
+    """For each node, what its agent has decided since the blow, by its log."""
     marks: dict[str, list[Mark]] = {}
     for event in events:
         if event["source"] != "agent" or event["t"] < struck or event["fields"].get("event") not in _DECISIONS:
@@ -205,7 +207,7 @@ def svg(title: str, panels: Mapping[str, Story]) -> str:
 
 
 def _scale(until: float) -> Callable[[float], float]:
-    """Where a second is, in pixels."""
+    """A function from seconds to pixels."""
     each = (WIDTH - LEFT - RIGHT) / (until + BEFORE)
     return lambda at: LEFT + (at + BEFORE) * each
 

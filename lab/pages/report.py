@@ -1,4 +1,4 @@
-"""One page about one run: its picture, the verdict's figures if they were kept, and all that happened, in order."""
+"""One HTML page about one run: its picture, the verdict's figures if they were kept, and all events in order."""
 
 from collections.abc import Sequence
 from html import escape
@@ -19,7 +19,7 @@ td {{ vertical-align: top; padding: .1rem .8rem .1rem 0; font-variant-numeric: t
 
 
 def html(events: Sequence[lanes.Event]) -> str:
-    """The whole page, which needs nothing else.  Raises LookupError when nothing befell anybody."""
+    """The whole page, which needs no other files.  Raises LookupError if no misfortune is recorded."""
     struck, names = lanes.struck_at(events), lanes.node_names(events)
     title = next(str(event["title"]) for event in events if event["source"] == "nemesis" and "title" in event)
     told = lanes.story(events)

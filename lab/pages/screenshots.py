@@ -24,20 +24,22 @@ PORT = 9807
 SHOWN = ("during", "after")
 
 SEEN_FOR = 60.0
-"""Seconds of peace that pictures show."""
+"""Seconds of peace before the failover, as the pictures show."""
 
 KNOWN_AFTER, TOLD_AFTER = 1.0, 12.0
-"""Seconds from a takeover until all know that the address is down, and from its end until they have told of it."""
+"""Seconds from the decision to take over until all observers know that the address is down, and from the failover's end
+until all have told each other.
+"""
 
 WITHIN = 60.0
-"""Seconds that observers take to be ready, or an event to come, at most, on a machine that is busy."""
+"""Seconds within which observers must be ready, or an event must come, on a busy machine."""
 
 
 def failover(region: Region, peace: float) -> Iterator[tuple[str, Machine]]:
     """
-    Deploy to all workers, have so many seconds of peace, let the holder lose power; and stop before, during and after
-    the failover: the name of each moment, and a node that is a standby then.  Raises TimeoutError when something of
-    that does not happen.
+    Deploy to all workers, wait for so many seconds of peace, and let the holder lose power.  Yields before, during and
+    after the failover: the moment's name, and a node that is a standby then.  Raises TimeoutError if one of these steps
+    takes too long.
     """
     region.deploy()
     region.cluster.scale(OBSERVERS, len(region.machines))
@@ -63,8 +65,8 @@ def _await(region: Region, event: str, more: float) -> None:
 
 def read(region: Region, peace: float) -> Iterator[tuple[str, Chromium]]:
     """
-    The same moments, with a browser that has the page of a standby open.  It runs on one, and so reads that one's page
-    by its loopback, and another one's as a peer.  Raises ChromiumFailed, TimeoutError.
+    The same moments, each with a browser that has the page of a standby open.  The browser runs on one standby: it
+    reads that one's page by the loopback, and another's as a peer does.  Raises ChromiumFailed, TimeoutError.
     """
     with ExitStack() as stack:
         chromium, reader = None, None
@@ -76,7 +78,7 @@ def read(region: Region, peace: float) -> Iterator[tuple[str, Chromium]]:
 
 
 def main() -> int:
-    """Write all pictures; the exit code is 1 when they could not be taken."""
+    """Write all pictures; the exit code is 1 if they could not be taken."""
     parser = argparse.ArgumentParser(prog="python -m lab.pages.screenshots", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR")
     options = parser.parse_args()

@@ -1,5 +1,5 @@
 """
-docs/settings.md, from the settings' own documentation (floatingip/core/settings.py), which is the only one.
+docs/settings.md, made from the docstrings of the settings (floatingip/core/settings.py), their only documentation.
 
     python -m lab.pages.settings      write it anew
 """
@@ -26,7 +26,7 @@ This page is written by `.venv/bin/python -m lab.pages.settings`.
 
 
 def documented() -> Mapping[str, str]:
-    """What stands below each field of `Settings`, as one line, in the fields' order."""
+    """The docstring of each field of `Settings`, as one line, in the order of the fields."""
     [definition] = ast.parse(textwrap.dedent(inspect.getsource(Settings))).body
     assert isinstance(definition, ast.ClassDef)
     found: dict[str, str] = {}
@@ -58,7 +58,7 @@ def page() -> str:
 
 
 def _shown(name: str, default: object) -> str:
-    """As one would write it in YAML."""
+    """A default value as it is written in YAML."""
     if name == "mark":
         return f"{default:#x}"
     if isinstance(default, tuple):
