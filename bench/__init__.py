@@ -1,1 +1,1 @@
-"""Failover and cost, measured in the lab, with keepalived beside."""
+"""Outages of failovers and the cost of peace, measured in the lab; keepalived is measured for comparison."""

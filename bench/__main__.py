@@ -6,9 +6,9 @@ The bench's command line.
     python -m bench --only 'power-cut-*'  some cells
     python -m bench report                write the tables into docs/benchmarks.md
 
-Each run is a process of its own in a sandbox of its own.  What is there for the same code and parameters is not run
-again, so an interrupted bench goes on where it was; a run that failed is kept and counted, and leaves its history in
-runs/failed.
+Each run is a process of its own in a sandbox of its own.  Runs that have results for the same code and parameters are
+not repeated, so an interrupted bench goes on where it was.  A run that failed is kept and counted, and leaves its
+history in runs/failed.
 """
 
 import argparse
@@ -35,26 +35,26 @@ from lab.console import Console
 
 RUNS, QUICK_RUNS = 20, 3
 PEACE, QUICK_PEACE = 120.0, 20.0
-"""Seconds of peace: two looks at EC2, which are a minute apart."""
+"""Seconds for which the cost of peace is measured: PEACE has two looks at EC2, which are a minute apart."""
 
 QUICK_DIRECTORY = results.ROOT / "runs" / "quick"
 FAILED_DIRECTORY = results.ROOT / "runs" / "failed"
 DOCUMENT = results.ROOT / "docs" / "benchmarks.md"
 
 PLAIN_WIDTH = 140
-"""Columns where there is no terminal to ask."""
+"""Columns if there is no terminal to ask."""
 
 TOLD_EVERY = 60.0
-"""Seconds between two lines about what is measured, where there is no terminal."""
+"""Seconds between two lines of progress, if there is no terminal."""
 
 LOOK = 0.5
-"""Seconds between two looks at a run."""
+"""Seconds between two checks whether a run has ended."""
 
 console = Console(PLAIN_WIDTH)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; the exit code is 1 when a run failed or was faulty."""
+    """Run one command; the exit code is 1 if a run failed or had a fault."""
     options = _parser().parse_args(arguments)
     directory = QUICK_DIRECTORY if options.quick else results.DIRECTORY
     chosen = [cell for cell in cells(QUICK_PEACE if options.quick else PEACE) if fnmatch(cell.name, options.only)]
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def complete(cell: Cell, runs: int, directory: Path, place: str) -> None:
-    """Make the runs of a cell that are missing, one after the other; ``place`` is the cell's among those to measure."""
+    """Make the missing runs of a cell, one after the other; ``place`` is the cell's number among those to measure."""
     code = results.version()
     seeds = results.missing(results.read(cell, directory), cell, runs, code)
     progress, began = Progress(sys.stdout, every=TOLD_EVERY), time.monotonic()
@@ -116,7 +116,7 @@ def complete(cell: Cell, runs: int, directory: Path, place: str) -> None:
 
 
 def waiting(progress: Progress, what: str, began: float) -> Callable[[], None]:
-    """What is called again and again while a run lasts, and shows it; the cell's runs began at ``began``."""
+    """A function to call again and again during a run, to show progress; the cell's runs began at ``began``."""
     since = time.monotonic()
 
     def wait() -> None:
@@ -128,9 +128,9 @@ def waiting(progress: Progress, what: str, began: float) -> Callable[[], None]:
 
 def once(cell: Cell, seed: int, wait: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """
-    One run: what came of it, or why nothing did; with the machine's load before it, of which latency depends.
+    Make one run; return its result, or why it has none, and the machine's load before it, on which latency depends.
 
-    ``wait`` is called every half second as long as it lasts.
+    ``wait`` is called every half second while the run lasts.
     """
     about: dict[str, Any] = {"seed": seed, "load": round(os.getloadavg()[0], 2)}
     with tempfile.TemporaryDirectory() as directory:
@@ -164,7 +164,7 @@ def _run(cell: Cell, seed: int, result: Path, history: Path, wait: Callable[[], 
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it has, within half a second."""
+    """Whether the process has ended; waits half a second for that."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(LOOK)
     return process.returncode is not None

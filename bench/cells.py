@@ -1,12 +1,12 @@
 """
-What is measured: the cells of the tables, and for each the floor that no implementation could be below.
+What is measured: the cells of the tables, and for each the floor, below which no implementation could be.
 
-Pure.  A cell is one row: what fails, how the address is carried, how long EC2 takes.  Every run of it is a process of
-its own, in a sandbox of its own (`command`), with its own seed, and leaves one JSON object behind.
+Pure.  A cell is one row: what fails, how the address is carried, how long EC2 takes.  Every run of a cell is a process
+of its own (`command`), in a sandbox of its own, with its own seed, and writes one JSON object.
 
-The floor is what detection takes at most with the settings' defaults, and what EC2 itself takes by the profile.  The
-rest of an outage is the product's own share; where a failure is found sooner than the bound, that share is negative.
-EC2's answering times (10 to 30 ms a call in `typical`) count as the product's own: how often it asks is its choice.
+The floor is the longest time that detection takes with the default settings, plus EC2's own time by the profile.  The
+rest of an outage is the product's own share; it is negative if a failure is detected sooner than at the latest.  EC2's
+answering times (10 to 30 ms a call in `typical`) count as the product's own: how often it asks is its choice.
 """
 
 import shutil
@@ -23,7 +23,7 @@ CARRIES = ("eni", "address")
 MEASURED_EC2 = ("instant", "typical")
 FAILURES = ("power-cut", "kernel-hang", "node-terminated", "handover")
 KEEPALIVED = "keepalived"
-"""What stands in the product's place, to compare it with; its program and Debian's package are called so."""
+"""The program that replaces the product for comparison; Debian's package has the same name."""
 
 KEEPALIVED_FAILURES = ("power-cut", "kernel-hang")
 ADDRESSES = (1, 10, 50)
@@ -35,13 +35,13 @@ ADVERT = 1.0
 """Seconds between two VRRP advertisements."""
 
 STANDBY_PRIORITY = 100
-"""Of keepalived's backup; the master has 150."""
+"""The VRRP priority of keepalived's backup; the master has 150."""
 
 DRY = " (dry run)"
-"""What the name of an action ends with where it was only asked whether it would be allowed."""
+"""The end of an action's name if the call was a dry run, which only asks whether it would be allowed."""
 
 RUN_WITHIN = 300.0
-"""Seconds after which a run is given up, and counts as failed."""
+"""Seconds after which a run is ended, and counts as failed."""
 
 _DEFAULTS = Settings(())
 
@@ -51,30 +51,30 @@ class Cell(Protocol):
 
     @property
     def name(self) -> str:
-        """That of its file in the results."""
+        """The name of the cell, and of its file in the results."""
 
     @property
     def runs(self) -> int | None:
-        """How often it is run whatever was asked for; None for as often as was asked for."""
+        """How many runs it gets, whatever number was asked for; None if that number counts."""
 
     @property
     def program(self) -> str | None:
-        """What it needs beside what the lab does."""
+        """The program that it needs beside those of the lab; None if it needs none."""
 
     @property
     def parameters(self) -> dict[str, object]:
-        """All that its outcome depends on, beside the code."""
+        """All that its outcome depends on, apart from the code."""
 
     def command(self, seed: int, result: Path) -> list[str]:
-        """The process that runs it once and writes `result`."""
+        """The command line that runs it once and writes `result`."""
 
     def outcome(self, found: dict[str, object]) -> dict[str, object]:
-        """What is kept of that result."""
+        """The part of that result that is kept."""
 
 
 @dataclass(frozen=True)
 class Failover:
-    """Outages of clients.  `ip` is the floating address, or `eip`."""
+    """A cell about clients' outages.  `ip` is the floating address, or `eip`."""
 
     failure: str
     carry: str
@@ -90,7 +90,7 @@ class Failover:
 
     @property
     def program(self) -> str | None:
-        """What carries the address in the product's place."""
+        """keepalived if it carries the address in the product's place, else None."""
         return KEEPALIVED if self.carry == KEEPALIVED else None
 
     @property
@@ -107,7 +107,7 @@ class Failover:
 
     @property
     def floor(self) -> float:
-        """Seconds: detection at its latest, and EC2's own time."""
+        """Seconds: the latest detection, plus EC2's own time."""
         profile = PROFILES[self.ec2]
         if self.carry == KEEPALIVED:
             return round(keepalived_detection() + profile.assign, 3)
@@ -122,14 +122,16 @@ class Failover:
         return [sys.executable, "-m", "lab", "run", self.failure, *options, *how]
 
     def outcome(self, found: dict[str, object]) -> dict[str, object]:
-        """The figures of a verdict, with what is left of the outage above the floor."""
+        """The figures of a verdict, and how far the outage is above the floor."""
         kept = {key: found[key] for key in ("outage_s", "total_outage_s", "detection_s", "ec2_s", "verdict", "faults")}
         return {**kept, "floor_s": self.floor, "own_s": round(float(str(found["total_outage_s"])) - self.floor, 3)}
 
 
 @dataclass(frozen=True)
 class Peace:
-    """What a pair of agents costs while nothing happens, `seconds` long.  Measured once: it is a mean already."""
+    """A cell about the cost of a pair of agents while nothing happens, for `seconds`.  One run is enough: it gives
+    means.
+    """
 
     carry: str
     addresses: int
@@ -158,12 +160,12 @@ class Peace:
         ]
 
     def outcome(self, found: dict[str, object]) -> dict[str, object]:
-        """All of it."""
+        """All of the result."""
         return found
 
 
 def cells(seconds: float) -> list[Cell]:
-    """All there are; those about cost take `seconds` each."""
+    """All cells; those about cost take `seconds` each."""
     failovers = [Failover(failure, carry, ec2) for failure in FAILURES for carry in CARRIES for ec2 in MEASURED_EC2]
     elastic = [Failover("power-cut", "address", ec2, ELASTIC_IP) for ec2 in MEASURED_EC2]
     peers = [Failover(failure, KEEPALIVED, ec2) for failure in KEEPALIVED_FAILURES for ec2 in MEASURED_EC2]
@@ -172,21 +174,22 @@ def cells(seconds: float) -> list[Cell]:
 
 
 def missing(programs: Iterable[str]) -> str:
-    """What to say of those that are not installed; empty where all are."""
+    """A message about the programs that are not installed; empty if all are."""
     lacking = " ".join(program for program in programs if shutil.which(program) is None)
     return f"bench: no {lacking}: install {lacking} (as root: apt-get install {lacking})" if lacking else ""
 
 
 def held_by_a_pair(carry: str, addresses: int) -> bool:
-    """Fifty ENIs fit on no pair of instances with one network card."""
+    """Whether a pair of instances has room for them: fifty ENIs fit on no pair with one network card each."""
     return carry == "address" or addresses <= 10
 
 
 def detection(failure: str) -> float:
-    """Seconds from the end of the service until the verdict, at most.
+    """Seconds, at most, from the end of the service until the verdict that leads to a takeover.
 
-    A dead node: an interval until the first probe that is lost, and then the span of those that convict.  A terminated
-    one is convicted by EC2's word with one lost probe.  A handover loses no time to detection: the holder serves.
+    For a dead node: an interval until the first lost probe, and then the time of the further ones that convict it.  A
+    terminated node is convicted by EC2's word and one lost probe.  A handover loses no time to detection: the holder
+    serves on.
     """
     if failure == "handover":
         return 0.0
@@ -196,10 +199,10 @@ def detection(failure: str) -> float:
 
 
 def injected(failure: str, carry: str, profile: Profile) -> float:
-    """Seconds that EC2 takes between verdict and service.
+    """Seconds that EC2 takes from the verdict until the address is served again.
 
-    A secondary address leaves its old holder only when the new one has it, so a handover of it need not cost anything.
-    A hung kernel lets go of its ENI only when forced, which is waited for as the settings have it.
+    A secondary address leaves its old holder only when the new one has it, so its handover need not cost anything.  A
+    hung kernel gives up its ENI only to a forced detach, which comes after the setting's time.
     """
     if carry == "address":
         return 0.0 if failure == "handover" else profile.assign
@@ -210,5 +213,7 @@ def injected(failure: str, carry: str, profile: Profile) -> float:
 
 
 def keepalived_detection() -> float:
-    """Seconds from a master's last word until its backup takes over, at most: three adverts and the skew (RFC 5798)."""
+    """Seconds, at most, from a master's last advert until its backup takes over: three intervals and the skew (RFC
+    5798).
+    """
     return 3 * ADVERT + (256 - STANDBY_PRIORITY) * ADVERT / 256

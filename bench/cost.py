@@ -1,8 +1,8 @@
 """
 What a pair of agents costs in peace: CPU, memory, threads, EC2 calls; and how long a start takes.
 
-The agents run as deployed, in the lab, without clients: the addresses' traffic is the kernel's affair.  EC2 answers at
-once (`instant`), so that the start is the agents' own time.  Two observers share the addresses as they spread them.
+The agents run in the lab as deployed, without clients: the kernel alone handles the addresses' traffic.  EC2 answers at
+once (`instant`), so the start shows the agents' own time.  Two observers hold the addresses, as they have spread them.
 
     python -m bench.cost --carry eni --addresses 10 --seconds 60 --json FILE
 """
@@ -27,30 +27,30 @@ from lab.run.machine import Machine
 from lab.run.region import Region
 
 INSTANCE_TYPE = "m5.24xlarge"
-"""The most slots on one network card, 14 beside the primary one, and 50 IPv4 addresses on each."""
+"""The most ENI slots on one network card, 14 beside the primary ENI's, and 50 IPv4 addresses on each."""
 
 MARK = 0x7F
-"""Room for more than seven addresses."""
+"""The setting `mark`, with room for more than seven addresses."""
 
 SETTLES_IN = 15.0
-"""Seconds after the start that are no peace yet: announcements, the rehearsal, the first looks."""
+"""Seconds after the start that do not count as peace yet: announcements, the rehearsal, the first looks."""
 
 REHEARSALS_PER_HOUR = 6
-"""Rounds of dry runs; one round is at the start, so it is counted there."""
+"""Rounds of dry runs in an hour.  The one at the start is counted, and stands for each of them."""
 
 CONTAINER = "observer"
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process, and those children of it that have ended, used so far: seconds of CPU."""
+    """The seconds of CPU that a process has used so far, with those of its children that have ended."""
 
     at: float
     cpu: float
 
 
 def usage(process: int) -> Usage:
-    """From /proc/PID/stat (proc_pid_stat(5)): utime, stime, cutime and cstime."""
+    """The usage by /proc/PID/stat (proc_pid_stat(5)): utime, stime, cutime and cstime."""
     fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return Usage(time.monotonic(), sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK"))
 
@@ -62,12 +62,14 @@ def status(process: int) -> dict[str, str]:
 
 
 def observer(region: Region, machine: Machine) -> int:
-    """The process of the machine's observer."""
+    """The process id of the machine's observer."""
     return region.cluster.container_process(region.cluster.pod_on(machine.name).name, CONTAINER)
 
 
 def measure(carry: str, addresses: int, seconds: float, seed: int) -> dict[str, object]:
-    """Deploy, wait for peace, watch.  Raises TimeoutError when not all addresses are held in time."""
+    """Deploy, wait for peace, and measure for so many seconds.  Raises TimeoutError if an address has no holder in
+    time.
+    """
     wanted = [f"10.0.0.{100 + number}" for number in range(addresses)]
     settings = {"mark": MARK, "carry": carry}
     with (
@@ -103,7 +105,7 @@ def measure(carry: str, addresses: int, seconds: float, seed: int) -> dict[str, 
 
 
 def per_hour(calls: Sequence[Event], began: float, seconds: float) -> dict[str, float]:
-    """EC2 calls an hour by action: those in peace, extrapolated; dry runs by the first round of them."""
+    """EC2 calls per hour, by action: those in peace, extrapolated; dry runs by their first round."""
     real = Counter(str(call["action"]) for call in calls if not _is_dry(call) and call["began"] >= began)
     dry = Counter(f"{call['action']}{DRY}" for call in calls if _is_dry(call) and call["began"] < began)
     rates = {action: round(count * 3600 / seconds, 1) for action, count in real.items()}
@@ -112,7 +114,7 @@ def per_hour(calls: Sequence[Event], began: float, seconds: float) -> dict[str, 
 
 
 def starts(events: Sequence[Event], addresses: Sequence[str]) -> float | None:
-    """Seconds from the start of `attach` to plumbed: the median of the addresses."""
+    """Seconds from the start of `attach` until an address is plumbed: the median of all addresses."""
     began = {event["node"]: event["t"] for event in reversed(events) if event["event"] == "pod" and _begins(event)}
     plumbed = {
         event["fields"]["address"]: logged_at(event) - began[event["node"]]

@@ -1,12 +1,12 @@
 """
-A run of keepalived in the lab, as its users on EC2 set it up: in the product's place, in the same fabric, against the
-same EC2 endpoint, with the same clients and the same failures.
+A run of keepalived in the lab, as its users set it up on EC2: in the product's place, with the same network, EC2
+endpoint, clients and failures.
 
 Two workers, unicast VRRP between their primary addresses with an advert a second, a master and a backup; keepalived
 has the address on eth0 of the master, and the notify script (notify.py) makes it a secondary address of the master's
-primary ENI.  Without a second ENI it needs no marks and no routing of its own.
+primary ENI.  As there is no second ENI, it needs no marks and no routing of its own.
 
-In two things it is better off than most are: the script is running already (notify.py), and the address is announced
+In two ways it is better off than most users' setups: the script runs already (notify.py), and the address is announced
 every second.  By default the second announcement comes after 5 s, and the first one before EC2 has moved the address.
 
     python -m bench.keepalived power-cut --ec2 typical --seed 1 --json FILE
@@ -37,13 +37,13 @@ from lab.run.verdict import Expectation
 
 MASTER_PRIORITY = 150
 READY_WITHIN = 30.0
-"""Seconds until clients must be answered at the start, and until they must be again at the end."""
+"""Seconds within which clients must get answers at the start, and again at the end."""
 
 WATCHED_FOR = 2.5
-"""Seconds for which all is well before the failure: the backup must have heard adverts."""
+"""Seconds for which all is well before the failure, so that the backup has heard adverts."""
 
 QUIET = 2.0
-"""Seconds of answers after which a run is over."""
+"""Seconds for which clients must get answers before a run is over."""
 
 _CONFIGURATION = """
 global_defs {{
@@ -77,7 +77,7 @@ class Pair:
         self._processes: dict[str, list[subprocess.Popen[str]]] = {}
 
     def start(self) -> None:
-        """Start the scripts, which take a while, and then keepalived.  Raises TimeoutError."""
+        """Start the scripts, wait until they are ready, and start keepalived.  Raises TimeoutError."""
         master, backup = machines = tuple(self._region.machines.values())
         for machine in machines:
             subprocess.run(["mkfifo", str(self._file(machine, "fifo"))], check=True)
@@ -101,7 +101,7 @@ class Pair:
             self._run(machine, *self._keepalived(machine))
 
     def freeze(self, machine: Machine) -> None:
-        """What a hung kernel does to processes."""
+        """Stop the processes on this machine, as a hung kernel does."""
         for process in self._processes[machine.name]:
             os.killpg(process.pid, signal.SIGSTOP)
 
@@ -136,7 +136,7 @@ class Pair:
 
 
 def await_(condition: Callable[[], bool], otherwise: str) -> None:
-    """Wait until that is so.  Raises TimeoutError with these words."""
+    """Wait until the condition is true.  Raises TimeoutError with the message `otherwise`."""
     deadline = time.monotonic() + READY_WITHIN
     while not condition():
         if time.monotonic() > deadline:
@@ -145,7 +145,7 @@ def await_(condition: Callable[[], bool], otherwise: str) -> None:
 
 
 def run(failure: str, profile: Profile, seed: int, record_to: Path | None = None) -> dict[str, object]:
-    """One failure of the master; what a verdict of the lab tells of it.  Raises TimeoutError when nothing came up."""
+    """One failure of the master; returns the figures of the lab's verdict.  Raises TimeoutError if nothing comes up."""
     with (
         tempfile.TemporaryDirectory() as directory,
         History(record_to) as history,
@@ -166,7 +166,7 @@ def run(failure: str, profile: Profile, seed: int, record_to: Path | None = None
             nemesis.hang_kernel(region, master)
             pair.freeze(master)
         struck = time.time()
-        # An attempt that is under way may still be answered by the master.
+        # The old master may still answer attempts that are under way.
         await_(lambda: answered_by(region, struck + profile.assign + ADVERT) == region.clients.names, "no answer")
         time.sleep(QUIET)
         region.clients.stop()
@@ -174,7 +174,7 @@ def run(failure: str, profile: Profile, seed: int, record_to: Path | None = None
 
 
 def answered_by(region: Region, since: float) -> set[str]:
-    """The clients with an answer to what they asked after that time."""
+    """The clients that got an answer to an attempt after that time."""
     return {
         str(event["client"])
         for event in region.history.events()
@@ -183,7 +183,7 @@ def answered_by(region: Region, since: float) -> set[str]:
 
 
 def outcome(history: History, struck: float) -> dict[str, object]:
-    """The figures, by the lab's own measure."""
+    """The figures of a run, as the lab's checker measures them."""
     events = history.events()
     seen = Run(events, Expectation(KEEPALIVED, "", FLOATING_IP))
     took = [
@@ -210,7 +210,7 @@ def _says(event: Event, what: str) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run once, in a sandbox; the exit code is 1 for a fault."""
+    """Run once, in a sandbox; the exit code is 1 if there was a fault."""
     parser = argparse.ArgumentParser(prog="python -m bench.keepalived", description="keepalived in the lab.")
     parser.add_argument("failure", choices=KEEPALIVED_FAILURES)
     parser.add_argument("--ec2", choices=tuple(PROFILES), default="typical", help="how long EC2 takes")

@@ -1,10 +1,10 @@
 """
-keepalived's notify script, as its users on EC2 have it: a node that becomes master takes the address as a secondary one
-of its primary ENI.
+keepalived's notify script, as its users have it on EC2: a node that becomes master assigns the address to its primary
+ENI as a secondary one.
 
-It reads keepalived's `vrrp_notify_fifo`, a line for each change of state, instead of being started for each: so it
-needs no privilege that the lab has not, and no time to start, which flatters keepalived.  Credentials and endpoint are
-boto3's own business (IMDS, AWS_ENDPOINT_URL_EC2).  It writes logfmt lines: ready, takeover, assigned, refused.
+It reads keepalived's `vrrp_notify_fifo`, one line for each change of state, instead of being started for each change:
+so it needs no privilege that the lab lacks, and no time to start, which flatters keepalived.  boto3 itself finds
+credentials and endpoint (IMDS, AWS_ENDPOINT_URL_EC2).  It writes logfmt lines: ready, takeover, assigned, refused.
 """
 
 import argparse
@@ -21,13 +21,13 @@ RETRY = 1.0
 
 
 def say(event: str, **fields: str) -> None:
-    """One line of the log, with the time in the agents' form."""
+    """Write one line of the log, with the time as the agents write it."""
     told = "".join(f' {key}="{value}"' for key, value in fields.items())
     print(f"time={datetime.now(UTC).isoformat(timespec='milliseconds')} event={event}{told}", flush=True)
 
 
 def main() -> int:
-    """Follow the pipe until keepalived closes it."""
+    """Act on each line of the pipe until keepalived closes it."""
     parser = argparse.ArgumentParser(prog="python -m bench.notify", description="Move an address to a VRRP master.")
     parser.add_argument("fifo", help="keepalived's vrrp_notify_fifo")
     parser.add_argument("--eni", required=True, help="the id of this node's primary ENI")
@@ -36,12 +36,12 @@ def main() -> int:
     options = parser.parse_args()
     settings = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1, "mode": "standard"})
     ec2 = boto3.client("ec2", region_name=options.region, config=settings)
-    # The first call makes the credentials and the connection, which takes half a second.
+    # The first call fetches credentials and opens the connection, which takes half a second: so do it now.
     ec2.describe_network_interfaces(NetworkInterfaceIds=[options.eni])
     say("ready")
     with open(options.fifo, encoding="utf-8") as changes:  # noqa: PTH123 - a pipe, not a file at a path
         for change in changes:
-            # INSTANCE "name" STATE priority
+            # A line is: INSTANCE "name" STATE priority
             state = change.split()[2]
             say("state", state=state)
             while state == "MASTER":

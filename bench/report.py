@@ -1,7 +1,7 @@
 """
 The tables, from the files of bench/results: in the terminal, and in docs/benchmarks.md between two marks.
 
-Pure but for `rewrite`.  A percentile is by nearest rank, so it is an outage that was seen.  Runs that failed are
+Pure but for `rewrite`.  A percentile is by nearest rank, so it is an outage that was measured.  Runs that failed are
 counted and shown; what they measured, if anything, is in the percentiles like the rest.
 """
 
@@ -18,15 +18,15 @@ from bench.cells import DRY
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 Found = Mapping[str, Any]
-"""One file of the results (results.py)."""
+"""The content of one file of the results (results.py)."""
 
 MISSED = "**"
-"""What a figure that misses its goal stands between."""
+"""Markdown around a figure that misses its goal."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What a column must not exceed, in the cells with these parameters."""
+    """The largest value that a column may have, in the cells with these parameters."""
 
     column: str
     most: float
@@ -55,14 +55,14 @@ class Grid:
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The smallest value that so many percent of them do not exceed; None of none."""
+    """The smallest value that `percent` of the values do not exceed; None if there are no values."""
     if not values:
         return None
     return sorted(values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
 
 
 def failovers(found: Sequence[Found]) -> Grid:
-    """Outages, a row for each cell, in seconds."""
+    """The table of outages in seconds, a row for each cell."""
     columns = (
         "failure",
         "carried by",
@@ -109,12 +109,12 @@ def failovers(found: Sequence[Found]) -> Grid:
 
 
 def carrier(cell: Mapping[str, Any]) -> str:
-    """Who carries what: `address`, `address (Elastic IP)`, `keepalived`."""
+    """How the address is carried, and by whom: `address`, `address (Elastic IP)`, `keepalived`."""
     return f"{cell['carry']} (Elastic IP)" if cell["ip"] == "eip" else str(cell["carry"])
 
 
 def costs(found: Sequence[Found]) -> Grid:
-    """What agents cost in peace, a row for each agent."""
+    """The table of what agents cost in peace, a row for each agent."""
     columns = ("carried by", "addresses", "of these held", "CPU %", "MiB", "threads", "start s", "EC2 calls an hour")
     rows = []
     for file in found:
@@ -143,14 +143,14 @@ def costs(found: Sequence[Found]) -> Grid:
 
 
 def in_short(calls: Mapping[str, float]) -> dict[str, float]:
-    """Calls by action, with all dry runs as one."""
+    """Calls by action, with all dry runs as one action."""
     dry = sum(count for action, count in calls.items() if action.endswith(DRY))
     real = {action: count for action, count in calls.items() if not action.endswith(DRY)}
     return {**real, "dry runs": dry} if dry else real
 
 
 def shown(cell: Mapping[str, Any], column: str, value: float | None, digits: int = 2) -> str:
-    """A figure as text, marked when it misses its goal."""
+    """A figure as text, marked if it misses its goal."""
     if value is None:
         return "-"
     text = f"{value:.{digits}f}"
@@ -158,7 +158,7 @@ def shown(cell: Mapping[str, Any], column: str, value: float | None, digits: int
 
 
 def misses(cell: Mapping[str, Any], column: str, value: float) -> bool:
-    """Is it more than some goal allows?"""
+    """Whether the value is more than a goal allows."""
     return any(
         value > goal.most
         for goal in GOALS
@@ -167,7 +167,7 @@ def misses(cell: Mapping[str, Any], column: str, value: float) -> bool:
 
 
 def machines(found: Sequence[Found]) -> list[str]:
-    """On what, and of what version of the code, in words; one line for each that there is."""
+    """The machine and the version of the code, in words; one line for each pair that occurs."""
     lines = {
         "{cpu}, {cores} cores, {memory_gib:g} GiB, Linux {kernel}, Python {python}; code {version}".format(
             **file["machine"], version=file["version"]
@@ -178,7 +178,7 @@ def machines(found: Sequence[Found]) -> list[str]:
 
 
 def markdown(found: Sequence[Found]) -> str:
-    """Both tables and the machine."""
+    """Both tables and the machine, in Markdown."""
     parts = [f"- {line}" for line in machines(found)]
     for grid in (failovers(found), costs(found)):
         if grid.rows:
@@ -206,7 +206,7 @@ def _table(grid: Grid) -> Table:
 
 
 def replaced(document: str, measured: str) -> str:
-    """The document with this between the two marks.  Raises ValueError when it has not both, in order."""
+    """The document with `measured` between its two marks.  Raises ValueError if it has not both, in order."""
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -1,8 +1,8 @@
 """
-The files of bench/results: one for each cell, with every run that was made, so that a bench can be interrupted.
+The files of bench/results: one for each cell, with all its runs so far, so that a bench can be interrupted.
 
-A file is about one version of the code and one set of parameters; when either is another one, its runs count no more.
-A run that failed is kept and counted as any other: only `--again` runs it anew.
+A file is about one version of the code and one set of parameters; if either has changed, its runs no longer count.  A
+run that failed is kept and counted like any other; only `--again` repeats it.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ MEASURED_CODE = (
     *("floatingip/**/*.py", "lab/**/*.py", "bench/cells.py", "bench/cost.py", "bench/keepalived.py", "bench/notify.py"),
     *("floating-ip.yaml", "sample-service.yaml"),
 )
-"""What an outcome depends on, from the repository's root."""
+"""The files that an outcome depends on, from the repository's root."""
 
 
 def version(root: Path = ROOT) -> str:
-    """A fingerprint of the code that is measured, and of that which measures."""
+    """A fingerprint of the code that is measured and of the code that measures."""
     digest = hashlib.sha256()
     for path in sorted(path for pattern in MEASURED_CODE for path in root.glob(pattern)):
         content = path.read_bytes()
@@ -51,7 +51,7 @@ def _lines(path: str) -> list[str]:
 
 
 def missing(found: dict[str, Any] | None, cell: Cell, wanted: int, code: str) -> list[int]:
-    """The seeds that are still to be run, of 1 to `wanted`, after what a file holds."""
+    """Those of the seeds 1 to `wanted` that have no run yet in what a file holds."""
     seeds = range(1, (wanted if cell.runs is None else cell.runs) + 1)
     if found is None or not is_about(found, cell, code):
         return list(seeds)
@@ -60,12 +60,12 @@ def missing(found: dict[str, Any] | None, cell: Cell, wanted: int, code: str) ->
 
 
 def is_about(found: dict[str, Any], cell: Cell, code: str) -> bool:
-    """Was it measured with this code and these parameters?"""
+    """Whether it was measured with this code and the cell's parameters."""
     return bool(found["version"] == code and found["cell"] == cell.parameters)
 
 
 def read(cell: Cell, directory: Path = DIRECTORY) -> dict[str, Any] | None:
-    """What there is of a cell.  Raises ValueError for a file that is no JSON."""
+    """The content of a cell's file, None if there is none.  Raises ValueError if it is not JSON."""
     try:
         found: dict[str, Any] = json.loads(_path(cell, directory).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -74,7 +74,7 @@ def read(cell: Cell, directory: Path = DIRECTORY) -> dict[str, Any] | None:
 
 
 def add(cell: Cell, run: dict[str, Any], code: str, directory: Path = DIRECTORY) -> None:
-    """Add a run to a cell's file, which is never seen half written."""
+    """Add a run to a cell's file; readers never see it half written."""
     found = read(cell, directory)
     if found is None or not is_about(found, cell, code):
         found = {"cell": cell.parameters, "version": code, "machine": machine(), "runs": []}
