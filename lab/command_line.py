@@ -26,7 +26,7 @@ def end_of(name: str, main: Callable[[], int], out: TextIO) -> int:
             raise
         # What is still buffered must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-        if not isinstance(error, BrokenPipeError):  # then the reader, such as `head`, has read enough
+        if not isinstance(error, BrokenPipeError):  # a reader, such as `head`, that has read enough is no error
             print(f"{name}: {error.strerror}", file=sys.stderr)
         return UNWRITTEN
     return code
