@@ -2,11 +2,11 @@
 Whole agents in simulated time.
 
     python -m tests.sim --seeds 0..999     play these histories, on all cores; exit code 1 if any has a fault
-    python -m tests.sim --trace 7          tell one of them
-    python -m tests.sim --seeds 0..999 --nemesis     the same with one misfortune after the other, not one power cut
-    python -m tests.sim --seeds 0..99 --nemesis --rounds 9     and that again and again, minutes apart
+    python -m tests.sim --trace 7          print one of them
+    python -m tests.sim --seeds 0..999 --nemesis     the same with many misfortunes in place of one power cut
+    python -m tests.sim --seeds 0..99 --nemesis --rounds 9     and that in nine rounds, minutes apart
     python -m tests.sim --seeds 0..999999 --compiled     in a third of the time, once it is compiled (compiled.py)
-    python -m tests.sim --shrink 7         tell one with misfortunes that has a fault, without those that it can spare
+    python -m tests.sim --shrink 7         print a faulty one with only the misfortunes that it needs
 """
 
 import argparse
@@ -26,7 +26,7 @@ from tests.sim.shrink import shrink
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Play; the exit code."""
+    """Play; returns the exit code."""
     parser = Parser(prog="python -m tests.sim", description="Play histories of whole agents.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seeds", type=_seeds, metavar="A..B", help="from A to B")

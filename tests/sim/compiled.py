@@ -1,11 +1,11 @@
 """
 The simulation, compiled: the same histories in a third of the time.
 
-    python -m tests.sim --compiled --seeds 0..9999     as without it, after half a minute or so in which it is compiled
+    python -m tests.sim --compiled --seeds 0..9999     as without, after half a minute or so of compiling
 
-mypy's compiler, mypyc, makes C of the agents and of the simulation, by the types that they have, for which gcc and the
-headers of Python are needed.  That happens to a copy under build/, which is made anew when one of the sources changed:
-the product itself is never compiled.  What is told is the same, line for line (test_compiled.py).
+mypy's compiler, mypyc, turns the agents and the simulation into C, by their types; that needs gcc and Python's headers.
+It compiles a copy under build/, which is made anew when a source has changed: the product itself is never compiled.
+The histories are the same, line for line (test_compiled.py).
 """
 
 from __future__ import annotations
@@ -43,24 +43,27 @@ COMPILED = (
     "floatingip/runtime/roster.py",
     "tests/fakes/*.py", "tests/sim/*.py",
 )  # fmt: skip
-"""What takes the time of a history.  `runtime.performing` and `runtime.questions`, which take little, stay as they are,
-so that a fault can be put into them (mutations.py) to see that it is found."""
+"""The modules that take most of a history's time.  `runtime.performing` and `runtime.questions`, which take little, are
+not compiled, so that mutations.py can put a fault into them to see that it is found.
+"""
 
 LEFT_OUT = (
     "__init__.py", "__main__.py", "clocks.py", "compiled.py", "groups.py", "mutations.py", "native.py", "overview.py",
     "page.py", "plain.py", "prometheus.py", "quick.py", "report.py", "shrink.py", "status.py", "table.py", "targets.py",
     "together.py", "world.py",
 )  # fmt: skip
-"""Of these, what a history does not need, or hardly ever."""
+"""Those of them that a history does not need, or hardly ever."""
 
 COMPILE = ("gcc", "-O1", "-w", "-fPIC", "-fvisibility=hidden", "-fno-plt")
-"""More optimization takes gcc longer than it spares.  What is hidden is called directly: a tenth of a history."""
+"""More optimization costs gcc more time than it saves.  Hidden symbols are called directly, which saves a tenth of a
+history's time.
+"""
 
 UNUSED_FOR = 86400.0
-"""Seconds after which a copy of other sources is removed."""
+"""Seconds after which an unused copy, of other sources, is removed."""
 
 INTERN = "from tests.sim.quick import intern\n\nintern()\n"
-"""What the package `tests` of a copy begins with, so before there is any address."""
+"""The first lines of the package `tests` in a copy: they run before any address is made."""
 
 MYPY = """[mypy]
 explicit_package_bases = true
@@ -70,22 +73,22 @@ ignore_missing_imports = true
 
 
 class MissingError(Exception):
-    """What is not installed here, or not as it must be."""
+    """Something that compiling needs is not installed, or not as it must be; the message names it."""
 
 
 def play(arguments: Sequence[str]) -> NoReturn:
-    """Have the compiled simulation take over this process, with these arguments."""
+    """Replace this process by the compiled simulation, with these arguments."""
     os.chdir(copy())
     os.execv(sys.executable, [sys.executable, "-m", "tests.sim", *arguments])
 
 
 def is_here() -> bool:
-    """Whether it has."""
+    """Whether this process is the compiled simulation."""
     return isinstance(history.__loader__, ExtensionFileLoader)
 
 
 def copy() -> Path:
-    """The directory in which it is; it is compiled first if there is none of these sources."""
+    """The directory with the compiled copy of the present sources; if there is none, it is compiled first."""
     made = COPIES / _key()
     COPIES.mkdir(parents=True, exist_ok=True)
     with _alone():
@@ -101,7 +104,7 @@ def copy() -> Path:
 
 
 def missing() -> str:
-    """What has to be installed for it, empty where nothing has."""
+    """The Debian packages that have to be installed for compiling; empty if none."""
     names = [] if shutil.which("gcc") else ["gcc"]
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         names.append("python3-dev")
@@ -114,13 +117,13 @@ def _check() -> None:
 
 
 def _sources() -> list[Path]:
-    """Those that are copied, as they are called from the root."""
+    """The files to copy, relative to the root."""
     found = {path.relative_to(ROOT) for pattern in COPIED for path in ROOT.glob(pattern)}
     return sorted(path for path in found if not path.name.startswith("test_"))
 
 
 def _key() -> str:
-    """What a copy is called: by all that it depends on."""
+    """The name of a copy: a digest of all that it depends on."""
     digest = hashlib.sha256(f"{sys.version} {version('mypy')}".encode())
     for path in _sources():
         text = (ROOT / path).read_bytes()
@@ -130,14 +133,14 @@ def _key() -> str:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Whoever else wants a copy meanwhile waits."""
+    """A lock: other processes that want a copy wait."""
     with (COPIES / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _forget() -> None:
-    """Remove copies of other sources that nobody has used for long, and what was left half-made."""
+    """Remove copies of other sources that have not been used for long, and copies that were left half-made."""
     for each in COPIES.iterdir():
         if each.is_dir() and time.time() - each.stat().st_mtime > UNUSED_FOR:
             shutil.rmtree(each)
@@ -152,7 +155,7 @@ def _compile(directory: Path) -> None:
         Path(name).write_text(source)
     (directory / "tests/__init__.py").write_text(INTERN)
     (directory / "mypy.ini").write_text(MYPY)
-    # mypyc works where it is started; that would change this process.
+    # In a process of its own: mypyc works in the current directory.
     command = [sys.executable, "-m", "tests.sim.compiled", *(str(path.relative_to(directory)) for path in hot)]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -161,11 +164,11 @@ def _compile(directory: Path) -> None:
 
 
 def main(files: Sequence[str]) -> None:
-    """Compile these, in this directory."""
+    """Compile these files, in the current directory."""
     from mypyc.build import mypycify  # noqa: PLC0415 - it takes a while, and only here it is needed
 
     extensions = mypycify(["--config-file=mypy.ini", *files], multi_file=True)
-    # As many compilers at a time as there are cores, the longest first; setuptools starts one after the other.
+    # One compiler for each core, the largest sources first; setuptools would start one after the other.
     sources = {Path(source): extension for extension in extensions for source in extension.sources}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         by_size = sorted(sources, key=lambda source: source.stat().st_size, reverse=True)

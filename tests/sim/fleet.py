@@ -1,10 +1,10 @@
 """
-Whole agents in simulated time: the product's own, each on a worker of one VPC, over the pure EC2.
+Whole agents of the product in simulated time, each on a worker of one VPC, with the pure model of EC2.
 
-What happens next is the earliest entry of a heap, and every chance is drawn from one seed: so one seed is one history,
-however often it is told.  Real are the agents, what their effects mean (`runtime.doing`), the pace of their probes,
-what they answer each other, and what a look at EC2 asks.  The workers' kernels, the network and IMDS (worker.py) are as
-simple as can be.
+The next thing to happen is the earliest entry of a heap, and all chance comes from one seed: so one seed always gives
+the same history.  Real code are the agents, what their effects mean (`runtime.doing`), the pace of their probes, what
+they answer each other, and what a look at EC2 asks.  The workers' kernels, the network and IMDS (worker.py) are as
+simple as possible.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ NAME = "cluster"
 @dataclass(frozen=True)
 class Profile:
     """
-    How long EC2 takes, in seconds, as `lab.ec2.Profile` has it.
+    How long EC2 takes, in seconds, like `lab.ec2.Profile`.
 
-    answer: the shortest and the longest call.  device: from `attached` until the guest sees the device.
+    answer: the shortest and the longest time of a call.  device: from `attached` until the guest sees the device.
     """
 
     delays: Delays = field(default_factory=Delays)
@@ -56,16 +56,16 @@ TYPICAL = Profile(
 
 class Fleet:
     """
-    A VPC with so many ``workers``, called a, b, ...; ``settings`` are those of the agents.
+    A VPC with so many ``workers``, named a, b, ...; ``settings`` are the agents'.
 
-    ``lines`` is the history of what happens, told so far.  ``cut`` are pairs of workers' names between which nothing
-    passes; ``lost`` are probes or questions, the name of who sends them, and of whom they do not reach; ``loss`` is the
-    share of both that are lost, and ``delay`` is how many seconds longer all of them take.  ``called``, ``told`` and
-    ``dropped`` are called at each call to EC2, before it is made, at each line of a log, and when an observer takes an
-    address off its worker: (worker, address).  All of ``beginning`` are called whenever an observer has begun something
-    that takes time, and nothing of it is done yet: (worker, what).
+    ``lines`` is the history so far.  ``cut``: pairs of workers' names between which nothing passes.  ``lost``: (probes
+    or questions, sender's name, name of the worker that they do not reach).  ``loss``: the share of probes and
+    questions that are lost; ``delay``: how many seconds longer all of them take.  ``called`` is called before each call
+    to EC2, ``told`` at each line of a log, and ``dropped`` (worker, address) when an observer takes an address off its
+    worker.  Each of ``beginning`` (worker, what) is called when an observer begins something that takes time, before
+    any of it is done.
 
-    ``recorded`` are all calls to EC2, ``troubles`` what happens at some of them; ``cloud`` is EC2 as a test reaches it.
+    ``recorded``: all calls to EC2; ``troubles``: what happens at some of them; ``cloud``: EC2 for the test itself.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class Fleet:
         self._shown = self.ec2.state
 
     def join(self, gone: Worker | None = None, *, instance_id: str = "") -> Worker:
-        """One more worker, without an observer yet; in the place of one whose instance is ``gone`` it gets that one's
-        address.
+        """Add a worker, without an observer yet.  If it replaces a worker whose instance is ``gone``, it gets that
+        one's address.
         """
         name = chr(ord(self.workers[-1].name) + 1)
         address = f"10.0.0.{150 + len(self.workers)}" if gone is None else gone.source
@@ -122,14 +122,14 @@ class Fleet:
         return worker
 
     def retarget(self, *targets: Target) -> None:
-        """The observers that start from now on serve these."""
+        """Observers that start from now on serve these targets."""
         self.settings = replace(self.settings, floating_ips=targets)
 
     # Time.
 
     @property
     def wall(self) -> float:
-        """Unix time."""
+        """The present Unix time."""
         return WALL + self.now
 
     def after(self, delay: float, action: Callable[[], object]) -> None:
@@ -137,29 +137,35 @@ class Fleet:
         self.do_at(self.now + delay, action)
 
     def do_at(self, time: float, action: Callable[[], object]) -> None:
-        """Do it then."""
+        """Do this at that time of the fleet's clock."""
         heapq.heappush(self._heap, (time, next(self._number), action))
 
     def run(self, until: float) -> None:
-        """Let all happen that is due by then."""
+        """Let time pass until then."""
         while self._pass_to_next(until):
             pass
 
     def wait(self, condition: Callable[[], bool], within: float, what: str = "") -> None:
-        """Let time pass until this is so.  Raises AssertionError, with the history, when it does not come true."""
+        """Let time pass until the condition is true.  Raises AssertionError, with the history, if it is not ``within``
+        so many seconds.
+        """
         deadline = self.now + within
         while not condition():
             assert self._pass_to_next(deadline) or condition(), "\n".join([*self.lines, f"not in {within:g} s: {what}"])
 
     def holds_for(self, condition: Callable[[], bool], seconds: float, what: str = "") -> None:
-        """Let time pass, in which this must be so.  Raises AssertionError, with the history, as soon as it is not."""
+        """Let time pass; the condition must hold all the time.  Raises AssertionError, with the history, as soon as it
+        does not.
+        """
         until, going = self.now + seconds, True
         while going:
             assert condition(), "\n".join([*self.lines, f"no more: {what}"])
             going = self._pass_to_next(until)
 
     def _pass_to_next(self, until: float) -> bool:
-        """Let happen what is due next, if it is by then; else it is then, and the answer is no."""
+        """Do what is due next, if that is by ``until``, and return True; otherwise advance the clock to ``until``, and
+        return False.
+        """
         heap, ec2 = self._heap, self.ec2
         at = min(ec2.due(), heap[0][0] if heap else until + 1)
         if at > until:
@@ -182,13 +188,13 @@ class Fleet:
     # EC2.
 
     def layout(self) -> Layout:
-        """Where EC2 has what now."""
+        """What EC2 has where now."""
         if self._layout.enis is not self.ec2.state.enis:
             self._layout = Layout(self.ec2.state.enis)
         return self._layout
 
     def _follow_ec2(self) -> None:
-        """Devices come and go by what EC2 has just done."""
+        """Plug and unplug devices after what EC2 has just done."""
         before, now = self._shown.enis, self.ec2.state.enis
         if now is before:
             return
@@ -234,24 +240,26 @@ class Fleet:
         return " ".join([where, *(f"with {address}" for address in (*eni.secondary, *eni.ipv6s))])
 
     def stays(self, address: Target = ADDRESS) -> list[str]:
-        """The workers that EC2 led an address to, in order; one that lost it between is named twice."""
+        """The names of the workers that had an address by EC2, in order; one that lost it in between is named again."""
         return [name for _, name in self._stays.get(address, [])]
 
     def attachments(self, address: Target = ADDRESS) -> list[str]:
-        """By which it did so."""
+        """The attachments by which they had it."""
         return [attachment_id for attachment_id, _ in self._stays.get(address, [])]
 
     def address_of(self, target: Target) -> Address | None:
-        """What the workers carry for it: an Elastic IP's private address, None while it is associated with none."""
+        """The address that a worker has on its link for a target: for an Elastic IP its private address, None while it
+        has none.
+        """
         return self.layout().private.get(target.id) if isinstance(target, Allocation) else target
 
     def enis(self, target: Target = ADDRESS) -> list[Eni]:
-        """All ENIs with the address."""
+        """All ENIs that have the address."""
         address = self.address_of(target)
         return self.layout().having.get(address, []) if address is not None else []
 
     def eni(self, address: Address = ADDRESS) -> Eni:
-        """The only one."""
+        """The only ENI that has the address."""
         (eni,) = self.enis(address)
         return eni
 
@@ -260,7 +268,7 @@ class Fleet:
         return [eni for eni in self.ec2.state.enis.values() if eni.standing_for == worker.id]
 
     def calls(self, name: str = "", by: Worker | None = None) -> list[Call]:
-        """The observers' calls to EC2 so far, but for dry runs."""
+        """The observers' calls to EC2 so far, without dry runs."""
         return [
             call
             for call in self.recorded
@@ -268,7 +276,7 @@ class Fleet:
         ]
 
     def writes(self, by: Worker | None = None) -> list[Call]:
-        """Those that could change something."""
+        """Those of these calls that can change something."""
         return [call for call in self.calls(by=by) if call.name in WRITES]
 
     def at_calls(
@@ -280,7 +288,7 @@ class Fleet:
         spared: int = 0,
         most: float = float("inf"),
     ) -> Trouble:
-        """Have something happen at each call with one of these names, all where there are none; see `Trouble`."""
+        """Have something happen at each call with one of these names (without names: at all calls); see `Trouble`."""
         trouble = Trouble(frozenset(names), before, after, by.name if by is not None else "", spared, most)
         self.troubles.append(trouble)
         return trouble
@@ -288,7 +296,7 @@ class Fleet:
     # Observers.
 
     def observers(self) -> list[Observer]:
-        """An observer on each worker, all at peace; the first one holds the addresses."""
+        """Start an observer on each worker, and wait for peace; the first one holds the addresses."""
         first, *others = self.workers
         addresses = self._probed_addresses()
         observers = [first.start()]
@@ -298,7 +306,7 @@ class Fleet:
         return observers
 
     def wait_for_peace(self) -> None:
-        """Until all observers see each address answer or hold it, have rehearsed a takeover, and ask each other."""
+        """Wait until all observers hold or see each address, have rehearsed a takeover, and ask each other."""
         self.wait(self._is_peace, 60, "peace")
         self.run(self.now + 2.0)
 
@@ -309,7 +317,7 @@ class Fleet:
     def _is_at_peace(self, observer: Observer, all_of_them: list[Observer]) -> bool:
         others = {other.worker.id for other in all_of_them} - {observer.worker.id}
         published = observer.published
-        # Where only addresses move, room is not told.
+        # With carry: address, observers do not tell how much room they have.
         has_rehearsed = published.status.free_slots is not None or self.settings.carry is Carry.ADDRESS
         if not has_rehearsed or published.not_ready() or not observer.asks >= others:
             return False
@@ -321,18 +329,18 @@ class Fleet:
     # The network.
 
     def worker(self, instance_id: str) -> Worker:
-        """The worker by its instance's id."""
+        """The worker with this instance id."""
         return self._by_id[instance_id]
 
     def at(self, address: Target) -> Worker | None:
-        """The worker that EC2 leads an address to, whether or not anything answers there."""
+        """The worker that has the address by EC2, whether or not anything answers there."""
         for eni in self.enis(address):
             if eni.attachment is not None:
                 return self.worker(eni.attachment.instance_id)
         return None
 
     def serving(self, target: Target = ADDRESS) -> Worker | None:
-        """The worker that answers at a floating address."""
+        """The worker that answers at a floating address, None if none does."""
         worker, address = self.at(target), self.address_of(target)
         return worker if worker is not None and address is not None and worker.carries(address) else None
 
@@ -342,16 +350,16 @@ class Fleet:
         return self.serving(address) if own is None else own.at_its_address
 
     def carrying(self, address: Address = ADDRESS) -> list[Worker]:
-        """The workers with power that have it configured, whomever EC2 leads it to."""
+        """The workers with power that have the address configured, whoever has it by EC2."""
         return [worker for worker in self.workers if worker.is_on and address in worker.plumbed]
 
     def is_open(self, a: Worker, b: Worker, what: str) -> bool:
-        """Whether what the one sends reaches the other, and its answer comes back, unless chance loses it."""
+        """Whether ``what`` (probes or questions) of ``a`` is answered by ``b``, leaving random loss aside."""
         is_cut = bool(self.cut) and frozenset({a.name, b.name}) in self.cut
         return a.runs and b.runs and not is_cut and (what, a.name, b.name) not in self.lost
 
     def passes(self, a: Worker, b: Worker, what: str) -> bool:
-        """Whether this time it does."""
+        """Whether this one gets through, random loss included."""
         if not self.is_open(a, b, what):
             return False
         return not self.loss or self.chance.random() >= self.loss

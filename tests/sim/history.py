@@ -1,8 +1,9 @@
 """
-A history of whole agents by its seed: a fleet comes up, something befalls it, and in the end all is served again.
+A history of whole agents, made from a seed: a fleet comes up, misfortunes befall it, and in the end all addresses are
+served again.
 
-The seed draws how many workers and addresses there are, how the addresses are carried, how long EC2 takes, when each
-observer starts, and what happens when: a holder loses power, or one misfortune after the other (nemesis.py).
+The seed decides how many workers and addresses there are, how the addresses are carried, how long EC2 takes, when each
+observer starts, and what happens when: a holder loses power, or many misfortunes happen (nemesis.py).
 """
 
 from __future__ import annotations
@@ -26,36 +27,39 @@ ADDRESSES: tuple[Address, ...] = (
     IPv4Address("10.0.0.100"), IPv6Address("2001:db8:0:1::100"), IPv4Address("10.0.0.101"),
 )  # fmt: skip
 FREE_SLOTS = 2
-"""ENIs that a worker of a fleet has room for, beside its primary one."""
+"""How many ENIs fit on a worker of a fleet, beside its primary one."""
 
 ELASTIC, SERVICE = 0.25, 0.25
-"""The shares of histories in which the last of the addresses is an Elastic IP, and in which a NodePort is checked."""
+"""The share of histories in which the last address is an Elastic IP, and of those in which a NodePort is checked."""
 
 UP_WITHIN = 60.0
-"""Seconds for a fleet to come up, all addresses served and seen by the others."""
+"""Seconds within which a fleet must have come up: all addresses are served, and all other observers see them answer."""
 
 SETTLED_FOR = 5.0
-"""Seconds that a history goes on when all is served again."""
+"""Seconds that a history goes on once all addresses are served again."""
 
 DETECTION, MARGIN = 1.5, 5.0
-"""Seconds: what may pass until a death is known, and beyond that and what EC2 takes."""
+"""Seconds that may pass until a death is known, and seconds that a failover may take beyond that and EC2's own time."""
 
 SERVED_WITHIN = 30.0
-"""Seconds after the last misfortune within which all must be served again: EC2 may be asked again after 15 s only."""
+"""Seconds after the last misfortune within which all addresses must be served again: it may take 15 s until EC2 is
+asked again.
+"""
 
 CALM_FOR = 60.0
-"""Seconds after that in which nothing may move any more."""
+"""Seconds after that in which nothing may move."""
 
 
 GIVEN_BACK_WITHIN = 180.0
-"""Seconds after that within which an interface must be given back that became too many while another one was called
-somebody else's: looks in peace are a minute apart, and each step takes one."""
+"""Seconds after that within which a surplus interface must be given back; one was made while another's tags named a
+different owner.  Looks in peace are a minute apart, and each step takes one look.
+"""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a seed: its ``lines``, the longest ``outage`` in seconds, what should not have been, and how many
-    misfortunes befell it.
+    """The result of a seed: the history's ``lines``, the longest ``outage`` in seconds, the ``faults``, and the number
+    of misfortunes.
     """
 
     seed: int
@@ -66,7 +70,7 @@ class Outcome:
 
 
 class History:
-    """One seed's; ``strokes`` are its misfortunes, if it is to have any."""
+    """The history of one seed; ``strokes`` are its misfortunes, if it is played with a nemesis."""
 
     def __init__(self, seed: int, *, only: Collection[str] = (), rounds: int = 1, hasty: bool = False) -> None:
         self._seed = seed
@@ -94,7 +98,7 @@ class History:
         self._faults = self._invariants.faults
 
     def play(self, *, nemesis: bool = False) -> Outcome:
-        """Let it happen."""
+        """Play the history, with misfortunes if ``nemesis``, otherwise with a power cut."""
         fleet, draw = self.fleet, self._draw
         served = ", ".join(map(str, self._addresses))
         fleet.tell("", f"{len(fleet.workers)} workers, carry: {self._carry}, {served}")
@@ -109,7 +113,7 @@ class History:
         return Outcome(self._seed, tuple(fleet.lines), outage, tuple(self._faults), len(self.strokes) if nemesis else 0)
 
     def _strike(self) -> float:
-        """Misfortunes; how long after the last of them it took until all was served."""
+        """Let the misfortunes happen; return how many seconds after the last one all addresses were served."""
         fleet = self.fleet
         over_at = strike(fleet, self.strokes)
         self._watch(over_at + 0.01 - fleet.now)
@@ -132,7 +136,7 @@ class History:
         return [len(self.fleet.stays(address)) for address in self._addresses]
 
     def _cut_power(self) -> float:
-        """A holder loses power; how long it took until all was served again."""
+        """A holder loses power; return after how many seconds all addresses were served again."""
         fleet = self.fleet
         victims = sorted({holder.name for address in self._addresses if (holder := fleet.serving(address))})
         outage = 0.0
@@ -151,7 +155,7 @@ class History:
         return outage
 
     def _bound(self) -> float:
-        """Seconds until all must be served again, if there is somebody healthy and EC2 answers."""
+        """Seconds within which all addresses must be served again, if a healthy worker is left and EC2 answers."""
         delays = self._profile.delays
         if self._carry is Carry.ENI:
             ec2 = delays.detach + delays.attach + self._profile.device
@@ -163,12 +167,12 @@ class History:
         return all(self.fleet.serving(address) is not None for address in self._addresses)
 
     def _is_settled(self) -> bool:
-        """No move is on its way: a detach that hangs has to be forced."""
+        """Whether no move is under way; a detach that hangs must be forced first."""
         enis = [eni for address in self._addresses for eni in self.fleet.enis(address)]
         return all(eni.attachment is not None and eni.attachment.status == "attached" for eni in enis)
 
     def _is_at_peace(self) -> bool:
-        """All is served, and every worker that has not an address itself sees that it answers where EC2 has it now."""
+        """Whether every observer holds each address, or sees it answer where it is by EC2."""
         seen = {address: self._sighting(address) for address in self._addresses}
         for worker in self.fleet.workers:
             if worker.observer is None:
@@ -193,7 +197,7 @@ class History:
         return True
 
     def _watch(self, seconds: float) -> None:
-        """Let time pass, and see that all is as it must be at every moment."""
+        """Let time pass, and check the invariants and the liveness all the time."""
         fleet, until = self.fleet, self.fleet.now + seconds
         while fleet.now < until and not (self._hasty and self._faults):
             fleet.run(min(until, fleet.now + 0.25))
@@ -205,11 +209,11 @@ class History:
             self._faults.append(f"{self._surplus()} interfaces of ours are too many")
 
     def _may_leave_one(self) -> bool:
-        """An interface was called somebody else's for a while, in which its node made another one."""
+        """Whether an interface's tag named another owner for a while, in which its node may have made another one."""
         return any(stroke.what.leaves_one for stroke in self.strokes)
 
     def _surplus(self) -> int:
-        """How many interfaces of ours there are more than it takes."""
+        """How many more interfaces of ours there are than needed."""
         fleet = self.fleet
         ours = {eni.id for eni in fleet.ec2.state.enis.values() if eni.tags.get(OWNER_TAG) == fleet.settings.name}
         if any(stroke.what.leaves_orphans for stroke in self.strokes):
@@ -217,13 +221,13 @@ class History:
         return len(ours) - (len(self._addresses) if self._carry is Carry.ENI else len(fleet.workers))
 
     def _told_orphans(self) -> set[str]:
-        """The interfaces that observers call ours, but too many."""
+        """The interfaces that observers have reported as orphans."""
         observers = [worker.observer for worker in self.fleet.workers if worker.observer is not None]
         told = " ".join(line.message for each in observers for line in each.logged("orphans"))
         return set(re.findall(r"eni-[0-9a-f]+", told))
 
     def _look_for_room(self) -> None:
-        """Where addresses move, each worker with an observer has an interface for them."""
+        """With carry: address, check that each worker with an observer has a standing interface attached."""
         if self._carry is Carry.ENI:
             return
         for worker in self.fleet.workers:
@@ -233,17 +237,17 @@ class History:
 
 
 def play(seed: int, *, hasty: bool = False) -> Outcome:
-    """One history with a power cut; ``hasty``: its first fault ends it."""
+    """Play one history with a power cut; ``hasty``: its first fault ends it."""
     return History(seed, hasty=hasty).play()
 
 
 def suffer(
     seed: int, spared: Collection[int] = (), *, only: Collection[str] = (), rounds: int = 1, hasty: bool = False
 ) -> Outcome:
-    """One history with so many ``rounds`` of misfortunes, but for those with the numbers ``spared``, and of those
-    ``only`` that are named, if any are.
+    """Play one history with so many ``rounds`` of misfortunes, without those with the numbers ``spared``; if ``only``
+    is given, with these misfortunes only.
 
-    ``hasty``: its first fault ends it, and it does not stay to see that all is calm.
+    ``hasty``: its first fault ends it, and it does not wait to see that all stays calm.
     """
     history = History(seed, only=only, rounds=rounds, hasty=hasty)
     history.strokes = tuple(stroke for number, stroke in enumerate(history.strokes) if number not in spared)

@@ -1,4 +1,4 @@
-"""Calls to EC2 in simulated time: whoever makes one is answered at once."""
+"""Calls to EC2 in simulated time: each is answered at once."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ T = TypeVar("T")
 
 
 class Inline(Calls):
-    """The calls of one look, without threads: all of them at the same moment, and each of them once."""
+    """The calls of one look, without threads: all at the same moment, and each only once."""
 
     def patiently(self, ask: Callable[[], T]) -> T:
-        """Ask."""
+        """Ask once."""
         self.made.append(None)
         return ask()
 
     def insist(self, write: Callable[[], None]) -> None:
-        """Write."""
+        """Write once."""
         self.made.append(None)
         write()
 

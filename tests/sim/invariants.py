@@ -1,12 +1,12 @@
 """
-What must be so at every moment of a history, whatever befalls the fleet.
+What must hold at every moment of a history, whatever misfortunes befall the fleet.
 
-- An address that two workers have configured, one of whom can know better, has not been for long.
-- What is taken from a worker is taken for a cause: it does not answer whoever takes it, nor does it serve the others.
-- An attachment is detached only by an observer that judged it, and nothing of another owner is touched; nor is anything
-  taken while an operator has all moves paused.
-- What is configured where EC2 has the address stays there.
-- No observer asks EC2, nor writes to it, more than so many times a minute; moves that are rationed keep their distance.
+- A worker that can know that an address is elsewhere does not have it configured for long.
+- An address is taken from a worker only for a cause: the worker answers neither the taker nor the other observers.
+- An attachment is detached only by an observer that has judged it; nothing of another owner is touched; and nothing is
+  taken while an operator has paused all moves.
+- A worker that has the address by EC2 keeps it configured.
+- No observer makes more than so many calls to EC2 a minute; and rationed moves keep their distance in time.
 """
 
 from __future__ import annotations
@@ -28,56 +28,64 @@ from tests.sim.observer import Observer
 from tests.sim.worker import Worker
 
 REMOVED_WITHIN = 8.0
-"""Seconds for which a worker that lost an address, and can know it, may still have it configured: where IMDS is silent,
-EC2 is asked after four seconds, and has to say it twice."""
+"""Seconds for which a worker that lost an address, and can know it, may still have it configured: if IMDS is silent,
+EC2 is asked after four seconds, and has to say so twice.
+"""
 
 SEEN_FOR = 5.0
-"""The same of another observer that sees the address UP, and is heard by whoever takes it."""
+"""Seconds for which another observer must have seen the address UP, and been heard by the taker, for the taking to be a
+fault.
+"""
 
 TOGETHER, ALONE_FOR, EXISTS_FOR = 0.3, 3.9, 10.0
-"""Seconds within which all that an observer reaches must fall silent for it to be cut off itself, most likely; those
-for which it must then wait, if the holder serves on; and those for which who fell silent still counts (`timing`)."""
+"""Seconds.  If all workers that an observer reaches fall silent within TOGETHER, it is most likely cut off itself; it
+must then wait for ALONE_FOR, if the holder serves on.  A worker that fell silent counts for EXISTS_FOR (`timing`).
+"""
 
 ASKED_WITHIN = 1.0
-"""Seconds within which an observer has asked all others again, so that who is reached for that long has answered."""
+"""Seconds within which an observer has asked all others again: one that has been reached for that long has answered."""
 
 HERS_FOR, HERS_FOR_IMDS = 5.0, 45.0
-"""Seconds for which EC2 must have had an address at a worker for its removal there to be a fault; and where IMDS is
-late: IMDS counts thirty seconds after the address came."""
+"""Seconds for which a worker must have had an address by EC2 for its removal there to be a fault; and the same if IMDS
+is late, which counts from thirty seconds after the address came.
+"""
 
 EC2_LAGS = 6.0
-"""Seconds for which Describes may show what was."""
+"""Seconds for which Describes may show a past state."""
 
 MORE_CALLS = 15
-"""Calls of one more question, of the writes that its answer allows, and of a rehearsal, beyond what the pace allows an
-observer within a minute, however much changes."""
+"""The calls that an observer may make in a minute beyond what its pace allows: those of one more question, of the
+writes that follow from its answer, and of a rehearsal.
+"""
 
 PAUSE_KNOWN = 8.0
-"""Seconds for which an interface must have told of a pause for it to be heeded: what was decided before may be under
-way, by an answer that was slow."""
+"""Seconds for which an interface must have been tagged with a pause before a move is a fault: a move that was decided
+before may still be under way, if an answer was slow.
+"""
 
 RATIONED_APART = 40.0
-"""Seconds between two rationed moves of one address: R12 says 60; it is recorded earlier while calls fail or hang."""
+"""Seconds between two rationed moves of one address: 60 by R12, but a move is recorded early if calls fail or hang."""
 
 TAGGED_A_MINUTE = 8
-"""Times that one observer may write the same tag within a minute, with EC2's consent."""
+"""How often within a minute an observer writes the same tag, for it to be a fault, if EC2 accepts that."""
 
 PATIENCE = 25.0
-"""Seconds for which a holder that calls itself sound keeps an address that reaches nobody (R4: 30)."""
+"""Seconds for which a holder that calls itself sound must be left an address that reaches nobody (R4: 30)."""
 
 VOUCHED_WITHIN = 2.5
-"""Seconds after which a holder has been asked about an address that answers no more: that is known within 1.45, and the
-holder is asked twice a second."""
+"""Seconds after which a holder has been asked about an address that no longer answers: observers know that within 1.45
+s, and ask the holder twice a second.
+"""
 
 RATIONED, RATIONED_WORDS = ("R4", "R6", "R7"), ("relieved: Kubernetes has written", "unsound")
-"""Rules by which a move is rationed, and what is said of moves by R5 that are."""
+"""The rules whose moves are rationed, and words in the message of those moves by R5 that are."""
 
 ORDER_KNOWN = 8.0
-"""Seconds after the end of an order, or after it was taken back, for which what was decided by it may be under way."""
+"""Seconds after an order has ended or was taken back, for which a move that it caused may still be under way."""
 
 
 class Invariants:
-    """Of a fleet with these addresses; ``faults`` are those so far."""
+    """Watches over a fleet with these addresses; ``faults`` are those so far."""
 
     def __init__(self, fleet: Fleet, addresses: Iterable[Target], bystanders: Iterable[Eni]) -> None:
         self._fleet = fleet
@@ -98,23 +106,23 @@ class Invariants:
         self.faults.append(f"{what} at {self._fleet.now:.3f}")
         self._fleet.tell("", f"FAULT: {what}")
 
-    # What is so, looked at again and again.
+    # The present state, looked at again and again.
 
     def look(self) -> None:
-        """Note what is so now, and that nobody has an address configured that another one has had for long."""
+        """Note the present state; check that no worker has an address configured that another one has had for long."""
         self._lately.note()
         for address in self._addresses:
             if not self._fleet.enis(address) or self._is_disowned(address):
-                self._rationed.pop(address, None)  # With its interface went what was recorded there.
+                self._rationed.pop(address, None)  # The records of its moves are gone with its interface.
             self._look_for_doubles(address)
 
     def _is_disowned(self, address: Target) -> bool:
-        """An interface on which moves of the address are recorded is called somebody else's."""
+        """Whether an interface on which moves of the address are recorded is tagged as another owner's."""
         key, name = self._way.of_one(ration.TAG, address), self._fleet.settings.name
         return any(key in eni.tags and eni.tags.get(OWNER_TAG) != name for eni in self._fleet.ec2.state.enis.values())
 
     def _look_for_doubles(self, target: Target) -> None:
-        """Where EC2 has it elsewhere, whoever has it configured and can know better must remove it."""
+        """A worker that has the target configured, and can know that it is elsewhere by EC2, must remove it."""
         fleet, address, at = self._fleet, self._fleet.address_of(target), self._fleet.at(target)
         carrying = fleet.carrying(address) if address and at is not None else []
         troubled = bool(carrying) and self._is_troubled()
@@ -129,7 +137,7 @@ class Invariants:
                 self._fault(f"{target} is configured on {worker.name}, though {at.name if at else 'nobody'} has it")
                 place.doubled_since = inf
 
-    # What somebody does.
+    # What observers do.
 
     def _called(self, call: Call) -> None:
         self._count(call)
@@ -137,7 +145,7 @@ class Invariants:
         match call.name, call.args:
             case "detach_eni", (str(attachment_id), *_):
                 self._detaches(call.by, attachment_id)
-            # Without reassignment, and always for IPv6, EC2 itself takes nothing from anybody.
+            # Without reassignment, and always with IPv6, an assignment takes the address from nobody.
             case "assign" | "unassign", (_, address, *_) if call.options.get("reassign", True):
                 for each in self._addresses:
                     if self._fleet.address_of(each) == address:
@@ -155,8 +163,8 @@ class Invariants:
             self._fault(f"{call.by} has called EC2 {len(calls)} times within a minute")
 
     def _r8(self, call: Call) -> None:
-        """No write is made again before EC2 was asked; a tag is not written again and again, which two addresses on one
-        interface may each do once.
+        """R8: no write is repeated before EC2 has been asked again, and no tag is written again and again.  (Two
+        addresses on one interface may each write the same tag once.)
         """
         made, worker, now = self._made[call.by], self._worker(call.by), self._fleet.now
         if call.name == "describe_enis":
@@ -176,7 +184,7 @@ class Invariants:
                 self._fault(f"{call.by} writes a tag again and again: {call.args[1]}")
 
     def _is_troubled(self) -> bool:
-        """Calls to EC2 fail, hang, or lose their answers."""
+        """Whether calls to EC2 may now fail, hang, or lose their answers."""
         return any(trouble.hits < trouble.most for trouble in self._fleet.troubles)
 
     def _detaches(self, by: str, attachment_id: str) -> None:
@@ -191,13 +199,13 @@ class Invariants:
                 self._takes(by, address)
 
     def _takes(self, by: str, address: Target) -> None:
-        """An address from whoever EC2 has it at."""
-        self.look()  # What happened since the last look counts.
+        """An observer takes an address from the worker that has it by EC2."""
+        self.look()  # Note what has happened since the last look.
         fleet, taker, holder = self._fleet, self._worker(by), self._fleet.at(address)
         if holder is None or holder is taker or self._is_late() or self._is_ordered(address):
             return
         if any(eni.attachment is not None and eni.attachment.status == "detaching" for eni in fleet.enis(address)):
-            return  # Whoever began that takes it: what is left to do is to claim it.
+            return  # The observer that began the detach has taken it; now any may claim it.
         lately, since = self._lately, self._lately.since
         if lately.is_paused(address) and since(lately.unpaused[address]) > PAUSE_KNOWN:
             self._fault(f"{by} takes {address} from {holder.name}, though all moves are paused")
@@ -220,7 +228,9 @@ class Invariants:
         return self._way.of_one(judged, address)
 
     def _takes_what_it_does_not_hear(self, taker: Worker, address: Target, holder: Worker) -> None:
-        """An address that its holder has served all the while: others may see that, or ``taker`` be cut off itself."""
+        """``taker`` takes an address that its holder serves: a fault if other observers see that, or if ``taker`` is
+        cut off itself.
+        """
         lately, since, by = self._lately, self._lately.since, taker.name
         asked = [o for o in self._fleet.workers if o not in (taker, holder) and self._knows(taker, o)]
         for other in asked:
@@ -233,8 +243,8 @@ class Invariants:
         if since(lately.disturbed) < EXISTS_FOR:
             return
         if any(since(lately.pairs[by, other.name].unheard) > ASKED_WITHIN for other in asked):
-            return  # It has been heard since.
-        # The last silence, which may have ended so recently that nobody has been heard since.
+            return  # Another worker has been heard since.
+        # The last silence; it may have ended so recently that no worker has been heard since.
         last = lately.pairs[by, holder.name]
         others = [lately.pairs[by, other.name].lost for other in asked]
         known = [at for at in others if last.lost - EXISTS_FOR < at]
@@ -243,8 +253,8 @@ class Invariants:
             self._fault(f"{by} takes {address} from {holder.name}, though all fell silent at once")
 
     def _is_vouched_for(self, holder: Worker) -> bool:
-        """Its observer has told, since pings are dropped there and not long ago, that it answers (R3, R4): otherwise
-        nobody can see that it does.
+        """Whether the holder's observer, since pings are dropped there, has recently said that the address answers (R3,
+        R4): otherwise nobody can see that it does.
         """
         last, since = self._lately.workers[holder.name], self._lately.since
         if since(last.silenced) < WELL_FOR:
@@ -252,17 +262,17 @@ class Invariants:
         return last.sound - last.answering > VOUCHED_WITHIN and since(last.sound) <= PATIENCE
 
     def _is_ordered(self, address: Target) -> bool:
-        """Somebody has asked for a handover from where the address is, and its time is not over, or was not just now;
-        whatever the time is, by a wall clock that jumps.
+        """Whether a handover of the address from its present place is ordered, or was until a moment ago, by any
+        worker's clock.
         """
         return self._lately.since(self._lately.ordered[address]) <= ORDER_KNOWN
 
     def _is_late(self) -> bool:
-        """EC2 shows what was, or did a moment ago: a verdict may be about that."""
+        """Whether EC2 shows a past state, or did a moment ago: a verdict may be about that state."""
         return self._lately.since(self._lately.lagged) < EC2_LAGS
 
     def _knows(self, taker: Worker, other: Worker) -> bool:
-        """It has been heard of as a peer lately."""
+        """Whether ``taker`` has heard of ``other`` as a peer lately."""
         heard_at = taker.observer.heard_at.get(other.id) if taker.observer is not None else None
         return heard_at is not None and self._fleet.now - heard_at < EXISTS_FOR
 
@@ -280,14 +290,14 @@ class Invariants:
             if each != address:
                 continue
             if self._lately.has_jumped():
-                self._rationed.pop(each, None)  # Recorded by a clock that was wrong.
+                self._rationed.pop(each, None)  # The last move was recorded by a clock that was wrong.
                 continue
             judged, before, on = self._rationed.get(each, ("", -inf, frozenset()))
             if judged == line.fields["attachment"]:
-                continue  # The same move, by whoever else, or at last: what counts is when it was recorded.
+                continue  # The same move, by another observer, or repeated: what counts is when it was recorded first.
             now_on = frozenset(eni.id for eni in self._fleet.enis(each))
             self._rationed[each] = str(line.fields["attachment"]), self._fleet.now, now_on
-            # With its own interface went what was recorded there, if only for a moment.
+            # If its ENI was replaced, even for a moment, the record on that ENI is gone.
             is_known = self._fleet.settings.carry is Carry.ADDRESS or on & now_on
             if is_known and self._fleet.now - before < RATIONED_APART:
                 self._fault(f"{worker.name} takes {each} by {rule} {self._fleet.now - before:.1f} s after such a move")
@@ -313,8 +323,9 @@ def _keys(tags: object) -> tuple[str, ...]:
 
 
 def _can_know(worker: Worker, *, is_troubled: bool) -> bool:
-    """Somebody there could find out that the address is elsewhere now, and remove it; EC2 alone tells an observer that
-    has just begun by which interface it would have that.  ``is_troubled``: calls to EC2 fail.
+    """Whether the worker's observer can find out that the address is elsewhere now, and remove it.  An observer that
+    has just begun must first learn from EC2 by which interface it would have the address.  ``is_troubled``: calls to
+    EC2 fail.
     """
     observer = worker.observer
     if observer is None or observer.is_paused or not worker.runs or worker.problem:
@@ -326,7 +337,7 @@ def _can_know(worker: Worker, *, is_troubled: bool) -> bool:
 
 
 def foreign(fleet: Fleet) -> list[Eni]:
-    """Interfaces in the same subnet that are none of ours: a free one, and another deployment's."""
+    """Make two interfaces in the same subnet that are not ours: one without an owner, and another deployment's."""
     made = [
         fleet.ec2.create(None, fleet.subnet, (), tags, f"bystander {number}")
         for number, tags in enumerate(({}, {OWNER_TAG: "another"}))

@@ -1,7 +1,7 @@
 """
-What was last so, or otherwise, and when: of each worker, of each two, of each worker with each address.
+When something was last true, or last not: for each worker, each pair of workers, and each worker with each address.
 
-Noted again and again, and whenever somebody does what has to be judged (invariants.py).
+It is noted again and again, and whenever an observer does something that has to be judged (invariants.py).
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ from tests.sim.ports import PROBES, QUESTIONS
 from tests.sim.worker import LIVING, Worker
 
 UNHEARD_FROM = 0.1
-"""Seconds by which packets must be late for probes to be lost by that."""
+"""Seconds of delay from which probes may count as lost."""
 
 WELL_FOR = 2.0
-"""Seconds for which a worker must have answered whoever takes an address from it, for that to be a fault."""
+"""Seconds for which a worker must have answered the taker of its address, for that taking to be a fault."""
 
 WRONG_FOR = 10.0
-"""Seconds after a wall clock was wrong, for which a decision may be by that."""
+"""Seconds after a wall clock was wrong, for which a decision may still be based on that."""
 
 
 @dataclass(slots=True)
 class OfWorker:
-    """When something was last so of a worker; minus infinity where it never was."""
+    """When each of these was last true of a worker; minus infinity if never."""
 
     unwell: float = -inf
     """It was not well, or was mute."""
 
     unsound: float = -inf
-    """It was not well, or its observer could not say that it is."""
+    """It was not well, or its observer could not say that it was."""
 
     sound: float = -inf
     """It had been sound for a while."""
 
     written_off: float = -inf
-    """The API server showed its pod as of a node that is written off, or otherwise not well."""
+    """The API server showed its pod as one of a node that was written off, or as not well."""
 
     silenced: float = -inf
     """Its observer was paused."""
 
     announced: float = -inf
-    """IMDS announced that it ends."""
+    """IMDS announced its end."""
 
     answering: float = -inf
-    """It answered pings; or would, if they reached it."""
+    """It answered pings, or would have if they had reached it."""
 
     reachable: float = -inf
     """It was not mute."""
@@ -61,7 +61,7 @@ class OfWorker:
 
 @dataclass(slots=True)
 class OfPair:
-    """When the first of two last heard the second, and when it did not; and when it last ceased to."""
+    """When the first worker of a pair could last hear the second, when it last could not, and when it last lost it."""
 
     heard: float = -inf
     unheard: float = -inf
@@ -70,10 +70,10 @@ class OfPair:
 
 @dataclass(slots=True)
 class OfPlace:
-    """When a worker last did not have an address, and when its observer last did not see it UP.
+    """When a worker last did not have and serve an address, and when its observer last did not see it UP.
 
-    ``doubled_since``: it has been there though EC2 has it elsewhere, None where it is not; ``doubled_by`` was its
-    observer all the while.
+    ``doubled_since``: since when the address has been configured there though it is elsewhere by EC2, None if it is
+    not; ``doubled_by``: the observer on that worker since then.
     """
 
     absent: float = -inf
@@ -83,7 +83,9 @@ class OfPlace:
 
 
 class Lately:
-    """Of a fleet with these addresses: of each one by its name, of each two by both."""
+    """These times for a fleet with these addresses: ``workers`` by name, ``pairs`` by both names, ``places`` by name
+    and address.
+    """
 
     def __init__(self, fleet: Fleet, addresses: Iterable[Target]) -> None:
         self._fleet = fleet
@@ -99,11 +101,11 @@ class Lately:
         self.lagged = self.imds_lagged = self.disturbed = self.wall_jumped = -inf
 
     def since(self, time: float) -> float:
-        """Seconds since something was last so."""
+        """Seconds since ``time``, when something was last true."""
         return self._fleet.now - time
 
     def note(self) -> None:
-        """Note what is so now."""
+        """Note the present state."""
         if len(self._fleet.workers) > self._number:
             self._meet()
         self._note_pairs()
@@ -113,7 +115,7 @@ class Lately:
             self._note_places(address)
 
     def _meet(self) -> None:
-        """Of workers that have joined since: until now there was nothing of them."""
+        """Add the workers that have joined since: until now they were not there."""
         now, known = self._fleet.now, [worker.name for worker in self._fleet.workers[: self._number]]
         for worker in self._fleet.workers[self._number :]:
             self.workers[worker.name] = OfWorker(unwell=now, unsound=now)
@@ -147,7 +149,7 @@ class Lately:
         if worker.pod not in (None, LIVING):
             last.written_off = now
         is_heard = observer is not None and not observer.is_paused
-        # What the API server said last of its pod counts on while it is silent.
+        # While the API server is silent, its last answer about the pod counts.
         is_written_off = worker.pod is None and self.since(last.written_off) <= timing.POD_FRESH
         is_announced = self.since(last.announced) <= timing.NOTICE_EVERY
         is_well = looks_well(worker) and not (is_announced or is_written_off)
@@ -185,19 +187,19 @@ class Lately:
                 place.unseen = now
 
     def sighting(self, address: Target) -> str:
-        """What those tell who see it UP where it is (`Way.of_one`)."""
+        """The sighting by which observers say that they see the address UP where it is (`Way.of_one`)."""
         for eni in self._fleet.enis(address):
             if eni.attachment is not None:
                 return self._way.of_one(eni.attachment.id, address)
         return "nobody has it"
 
     def is_paused(self, address: Target) -> bool:
-        """The interface that has it says so, and all clocks agree on when that ends."""
+        """Whether the interface that has the address is tagged with a pause, and all clocks agree on when that ends."""
         ends = (float(eni.tags.get(pause.TAG) or 0.0) for eni in self._fleet.enis(address))
         return not self.has_jumped() and any(end > self._fleet.wall for end in ends)
 
     def is_ordered(self, address: Target) -> bool:
-        """Somebody has asked for a handover from where it is, and by some clock the time of that is not over."""
+        """Whether a handover of the address from its present place is ordered, by the clock of any worker."""
         key, wall = self._way.of_one(order.TAG, address), -inf if self.has_jumped() else self._fleet.wall
         return any(
             eni.attachment is not None and order.parse(eni.tags.get(key, ""), eni.attachment.id, wall)
@@ -205,15 +207,15 @@ class Lately:
         )
 
     def has_jumped(self) -> bool:
-        """A wall clock was wrong a moment ago: what is decided now may be about a time by that one."""
+        """Whether a wall clock was wrong a moment ago: present decisions may be based on that."""
         return self.since(self.wall_jumped) < WRONG_FOR
 
 
 def looks_well(worker: Worker) -> bool:
-    """Nothing is wrong with it that it, or EC2, or Kubernetes would tell; it may be mute all the same."""
+    """Whether nothing is wrong with the worker that it, EC2 or Kubernetes would tell; it may be mute all the same."""
     is_sound = not (worker.problem or worker.notice or worker.hides_devices) and worker.serves
     if worker.pod is not None and worker.pod.deleted and worker.pod.disruption in ("", BY_SCHEDULER):
-        return worker.runs and is_sound and not worker.is_ended  # Another pod comes: that is no reason for a move.
+        return worker.runs and is_sound and not worker.is_ended  # A new pod comes: no reason for a move.
     is_written_off = worker.pod is not None and worker.pod != LIVING
     is_ending = worker.is_ended or (worker.observer is not None and worker.observer.is_stopping)
     return worker.runs and is_sound and not is_written_off and not is_ending

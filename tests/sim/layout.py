@@ -1,4 +1,4 @@
-"""Where EC2 has what, by one state of it: looked up far more often than it changes."""
+"""What EC2 has where, in one of its states; made for each state, as look-ups are far more frequent than changes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from floatingip.core.model import Address
 
 
 class Layout:
-    """Of these ``enis``: who has an address, in whatever way; what an instance has attached, by its id; the private
-    address that an Elastic IP leads to, by its allocation's id.
+    """Indexes of these ``enis``: address -> ENIs that have it; instance id -> ENIs attached to it; allocation id ->
+    private address of that Elastic IP.
     """
 
     def __init__(self, enis: Mapping[str, Eni]) -> None:

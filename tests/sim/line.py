@@ -1,4 +1,4 @@
-"""The line from an observer to EC2: each call on it is recorded, and a test may have something happen there."""
+"""The line from an observer to EC2: it records each call, and a test may have something happen to a call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WRITES = frozenset({
 
 @dataclass
 class Call:
-    """A call of `ports.Cloud`: when, by which worker's observer, and how EC2 refused it, if it did."""
+    """A call of `ports.Cloud`: when it was made, by which worker's observer, and the error, if EC2 refused it."""
 
     at: float
     by: str
@@ -32,29 +32,29 @@ class Call:
 
 
 class Killed(BaseException):
-    """Ends what an observer was doing that is no more."""
+    """Ends what an observer was doing when it was killed."""
 
 
 class Hung(BaseException):
-    """EC2 does not answer the call."""
+    """The call hangs: EC2 does not answer it."""
 
 
 def nothing(call: Call) -> None:
-    """A `Happening` that is none."""
+    """A `Happening` that does nothing."""
 
 
 def fails(call: Call) -> None:
-    """EC2 fails, or throttles; or, after the call, its answer is lost."""
+    """Before the call: EC2 fails or throttles it.  After the call: its answer is lost."""
     raise CloudUnavailable(f"{call.name}: RequestLimitExceeded")
 
 
 def is_denied(call: Call) -> None:
-    """IAM does not allow it."""
+    """IAM does not allow the call."""
     raise Denied(f"ec2:{call.name}")
 
 
 def hangs(call: Call) -> None:
-    """No answer comes, until whoever asked gives up."""
+    """No answer comes, until the caller gives up."""
     raise Hung
 
 
@@ -64,9 +64,10 @@ Happening = Callable[[Call], None]
 @dataclass
 class Trouble:
     """
-    What happens at each call with one of these names, all where there are none: ``before`` it is made, and ``after``.
+    What happens at each call with one of these ``names`` (none: at all calls), ``before`` it is made and ``after``.
 
-    Of ``by``, unless that is empty.  So many calls are spared first; after so many ``hits`` it is over.
+    Only at calls of the worker ``by``, unless that is empty.  The first ``spared`` calls are left alone; after ``most``
+    hits it is over.
     """
 
     names: frozenset[str]
@@ -78,11 +79,11 @@ class Trouble:
     hits: int = 0
 
     def end(self) -> None:
-        """From now on all is well."""
+        """End the trouble."""
         self.most = float(self.hits)
 
     def strikes(self, call: Call) -> bool:
-        """Whether it happens to this call, which counts."""
+        """Whether the trouble hits this call; if so, that counts as a hit."""
         if (self.names and call.name not in self.names) or self.by not in ("", call.by) or self.hits >= self.most:
             return False
         if self.spared:
@@ -94,9 +95,10 @@ class Trouble:
 
 class Line:
     """
-    `ports.Cloud` of an observer.
+    The `ports.Cloud` of an observer.
 
-    ``gives_up``: the name of the call that it has waited for in vain; no other is waited for any more.
+    ``gives_up``: the name of the call that it has waited for in vain.  It no longer waits for calls of that name, nor
+    for others that hang.
     """
 
     def __init__(self, observer: Observer) -> None:

@@ -1,8 +1,8 @@
 """
-Whatever befalls the others: what nobody serves is served in time, if there is a worker that nothing ails.
+An address that nobody serves is served again in time if one worker is healthy, whatever befalls the others.
 
-Misfortunes overlap, so the end of a history is not the only moment at which this must be so: a worker may be dead for a
-minute, another one mute, a third without EC2, while a fourth could serve.
+Misfortunes overlap, so this must hold not only at the end of a history: one worker may be dead for a minute, another
+one mute, a third without EC2, while a fourth could serve.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tests.sim.ports import PROBES, QUESTIONS
 from tests.sim.worker import LIVING, Worker
 
 SERVED_WITHIN = 75.0
-"""Seconds for which an address may be served by nobody, though a worker could have taken it all the while: `settle`,
-and what EC2 and the pace of questions to it add.  Each mute worker that it is moved to meanwhile gets `patience`."""
+"""Seconds for which an address may be unserved though a worker could have taken it all the time: `settle`, plus what
+EC2 and the pace of questions to it add.  Each mute worker that it moves to meanwhile gets `patience` more.
+"""
 
 
 class Liveness:
-    """Of a fleet with these addresses, whose workers have so many ``slots`` for them.
+    """Watches over a fleet with these addresses, whose workers have so many ``slots`` for them.
 
-    ``longest`` is for how many seconds an address has been served by nobody at most, though a worker could have taken
-    it all the while.
+    ``longest``: the longest time, in seconds, for which an address was unserved though a worker could have taken it.
     """
 
     def __init__(self, fleet: Fleet, addresses: Iterable[Target], slots: int) -> None:
@@ -45,7 +45,7 @@ class Liveness:
         self.longest = 0.0
 
     def look(self) -> list[str]:
-        """What is at fault now."""
+        """Look at the present state; return the faults in it."""
         fleet, now = self._fleet, self._fleet.now
         for worker in fleet.workers:
             if worker.name not in self._ailing_at or not self._could_serve(worker):
@@ -76,10 +76,10 @@ class Liveness:
         return faults
 
     def _can_tell(self, name: str, address: Target) -> bool:
-        """Whether this worker may take the address for its silence (R6).
+        """Whether this worker may take the address because of its silence (R6).
 
-        Not where it has seen it move to its holder, and has reached nobody since: it may be this one that is cut off,
-        and the other one well (docs/adr/0006-a-successor-is-given-its-time.md).
+        It may not if it has seen the address move to its holder and has reached no other worker since: then this worker
+        may be cut off, and the holder well (docs/adr/0006-a-successor-is-given-its-time.md).
         """
         holder, since = self._holders[address]
         began_at = self._observers.get(name, (None, -inf))[1]
@@ -90,7 +90,9 @@ class Liveness:
         return all(is_open(*pair, what) for pair in ((worker, other), (other, worker)) for what in (PROBES, QUESTIONS))
 
     def _is_held_back(self, address: Target) -> bool:
-        """By the ration (R12), unless nobody has it or its holder has ended; by a person, or by EC2 itself."""
+        """Whether moves of the address are held back: paused by a person, by another owner's tag, or by the ration
+        (R12), unless it has no holder or that has ended.
+        """
         fleet, wall, holder = self._fleet, self._fleet.wall, self._fleet.at(address)
         enis = fleet.enis(address)
         keys = {ration.TAG, self._way.of_one(ration.TAG, address)}
@@ -103,7 +105,7 @@ class Liveness:
         return is_paused or is_others or is_rationed
 
     def _could_serve(self, worker: Worker) -> bool:
-        """Nothing keeps it from learning that an address is served by nobody, or from taking it."""
+        """Whether nothing keeps the worker from learning that an address is unserved, or from taking it."""
         fleet, observer, cloud = self._fleet, worker.observer, worker.cloud
         if observer is None or observer.is_paused or observer.is_stopping or not worker.runs or worker.is_ended:
             return False

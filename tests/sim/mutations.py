@@ -1,10 +1,10 @@
 """
-Faults that somebody could write, each put into the product to see that a history finds it.
+Faults that somebody could make: each is put into the product, to see that a history finds it.
 
     python -m tests.sim.mutations --seeds 0..99 "no evidence is needed"     play these until one has a fault
 
-A mutation is an edit of one module's source, made when that is imported: so this module is imported before any of the
-product's, in a process of its own.  One whose text is not in the source any more is an error.
+A mutation is an edit of one module's source, made when that module is imported: so this module is imported before any
+of the product's, in a process of its own.  A mutation whose text is no longer in the source is an error.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DECISION = "floatingip.core.decision"
 
 @dataclass(frozen=True)
 class Mutation:
-    """``old`` is ``new`` in this module; it was ``caught_at`` this seed of histories with a power cut, or with the
-    ``misfortunes`` that are named.
+    """In ``module`` the text ``old`` becomes ``new``.  The history of the seed ``caught_at`` has found it: one with a
+    power cut, or, if some are named, with these ``misfortunes``.
     """
 
     name: str
@@ -38,12 +38,14 @@ class Mutation:
 
     @property
     def caught_within(self) -> tuple[int, int]:
-        """The first and the last seed of those among which it must be found: a change may have moved it a little."""
+        """The first and the last of the seeds of which one must find it: a change of the code may shift the seed a
+        little.
+        """
         return self.caught_at, self.caught_at + 20
 
     @property
     def row(self) -> str:
-        """As docs/simulation.md tells it."""
+        """Its row in the table of docs/simulation.md."""
         return f"| {self.name} | {', '.join(self.misfortunes) or 'a power cut'} | {self.caught_at} |"
 
 
@@ -257,7 +259,7 @@ MUTATIONS = (
 
 
 class _Edited(importlib.machinery.SourceFileLoader):
-    """Loads a module whose source is another one."""
+    """Loads a module with a changed source."""
 
     def __init__(self, mutation: Mutation, path: str) -> None:
         super().__init__(mutation.module, path)
@@ -289,14 +291,16 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def apply(mutation: Mutation) -> None:
-    """From now on the product has this fault, in this process."""
+    """Put this fault into the product, in this process."""
     early = sorted(name for name in sys.modules if name.split(".")[0] == "floatingip")
     assert not early, f"imported already: {early}"
     sys.meta_path.insert(0, _Finder(mutation))
 
 
 def caught(mutation: Mutation, seeds: Iterable[int]) -> tuple[int, str] | None:
-    """The first of these seeds whose history has a fault, and which; None if none has.  The mutation is applied."""
+    """The first of these seeds whose history has a fault, and that fault; None if none has.  The mutation must have
+    been applied.
+    """
     from tests.sim.history import play, suffer  # noqa: PLC0415 - the product is imported by it, with the fault put in
 
     for seed in seeds:
@@ -318,7 +322,7 @@ def look_for(mutation: Mutation, first: int, last: int) -> tuple[int, str] | Non
 
 
 def main() -> int:
-    """Play histories until one has a fault; 0 if one had."""
+    """Play histories until one has a fault; returns 0 if one has."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.mutations", description="Play with a fault put in.")
     parser.add_argument("--seeds", metavar="A..B", help="from A to B, by default those among which it must be found")
     parser.add_argument("name", choices=[mutation.name for mutation in MUTATIONS])

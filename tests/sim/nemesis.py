@@ -1,10 +1,11 @@
 """
-Misfortunes, one after the other and several at a time: whatever went before, in the end all is served again.
+Misfortunes, one after the other and several at a time: whatever has happened, in the end all addresses are served
+again.
 
     python -m tests.sim --seeds 0..999 --nemesis
 
-Each lasts for a while and is over then: what is left is a healthy network, an EC2 that answers, and at least two
-workers that were not ruined for good.
+Each lasts for a while and then is over, which leaves a healthy network, an EC2 that answers, and at least two workers
+that were not terminated.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from tests.sim.misfortunes import MISFORTUNES
 from tests.sim.misfortunes.misfortune import Misfortune
 
 MOST, WITHIN = 5, 40.0
-"""How many befall a fleet in one round at most, and the seconds within which they begin."""
+"""How many misfortunes befall a fleet in one round, at most, and the seconds within which they begin."""
 
 REST = (20.0, 900.0)
-"""Seconds from one round to the next, at least and at most: what happened before is forgotten, or not yet."""
+"""Seconds from one round to the next, at least and at most: long enough that observers forget what happened, or not."""
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """``what`` begins so many seconds after the first could, and lasts so long; whom it hits is drawn from ``seed``."""
+    """``what`` begins ``begins_in`` seconds after the nemesis does, and ``lasts`` so many; ``seed`` decides whom it
+    hits.
+    """
 
     what: Misfortune
     begins_in: float
@@ -36,8 +39,8 @@ class Stroke:
 
 
 def plan(draw: random.Random, only: Collection[str] = (), rounds: int = 1) -> tuple[Stroke, ...]:
-    """The strokes of one history, of these misfortunes ``only`` where any are named: each is its own, so that it is the
-    same without the others.
+    """The strokes of one history; if ``only`` is given, of these misfortunes only.  Each has its own seed, so that it
+    stays the same without the others.
     """
     strokes, possible = [], [each for each in MISFORTUNES if not only or each.what in only]
     begins_at = 0.0
@@ -51,7 +54,7 @@ def plan(draw: random.Random, only: Collection[str] = (), rounds: int = 1) -> tu
 
 
 def strike(fleet: Fleet, strokes: Collection[Stroke]) -> float:
-    """Let them begin; when the last one is over, and that is noticed, by the fleet's clock."""
+    """Schedule the strokes; return when the last one is over and observers have noticed that, by the fleet's clock."""
     for stroke in strokes:
         fleet.after(stroke.begins_in, partial(_befall, fleet, stroke))
     ends = (stroke.begins_in + stroke.lasts + stroke.what.noticed for stroke in strokes)

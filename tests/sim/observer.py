@@ -45,21 +45,22 @@ if TYPE_CHECKING:
     from tests.sim.worker import Worker
 
 KERNEL_TAKES = 0.02
-"""Seconds until it is seen to what is wanted of the kernel, or has changed there."""
+"""Seconds until the observer acts upon a wish or a change that concerns the kernel."""
 
 EC2_GIVEN_UP = 5.0
-"""Seconds after which an observer waits no more for a call that hangs."""
+"""Seconds after which an observer no longer waits for a call that hangs."""
 
 
 class Observer:
     """
-    An observer on a worker, or ``attach`` there; it is the crew of its doer, in simulated time.
+    An observer on a worker, or ``attach``; it is its doer's crew, in simulated time.
 
-    ``is_stopping``: SIGTERM has come.  ``lines`` is what it has logged, ``news`` what it has told Kubernetes;
-    ``probes_sent`` is when; ``heard_at`` is when an observer of ours last told it what it tells peers, by instance.
+    ``is_stopping``: it has got SIGTERM.  ``lines``: what it has logged; ``news``: what it has told Kubernetes;
+    ``probes_sent``: when it sent probes; ``heard_at``: by instance, when that one's observer last answered it as a
+    peer.
 
-    ``slowly`` is what it does just now, where EC2 takes its time for each call; ``waiting`` is when all of that began
-    which has not ended, and ``ec2_paces`` how many seconds the last answer of each kind took.
+    ``slowly``: the job that it is doing just now, if EC2 is slow to answer each call; ``waiting``: when each such job
+    began that has not ended; ``ec2_paces``: by call, how many seconds EC2's last answer took.
     """
 
     def __init__(self, worker: Worker, *, observes: bool) -> None:
@@ -115,22 +116,22 @@ class Observer:
         )
 
     def start(self) -> None:
-        """Begin."""
+        """Start the observer."""
         self.later(0.0, self._turn)
         self._ask_metadata()
 
     @property
     def end(self) -> End | None:
-        """How it ended, None unless it did by itself."""
+        """How it ended; None if it runs, or did not end by itself."""
         return self._doer.end
 
     @property
     def asks(self) -> frozenset[str]:
-        """The instances whose observers it asks."""
+        """The instances whose observers it asks as peers."""
         return frozenset(self._asked)
 
     def logged(self, event: str = "", **fields: str) -> list[Tell]:
-        """The lines so far of this event that have these fields."""
+        """Its log lines so far, of this event and with these fields."""
         wanted = fields.items()
         return [
             line
@@ -139,11 +140,11 @@ class Observer:
         ]
 
     def reason(self, address: Target) -> str:
-        """Of its last decision about an address."""
+        """The reason of its last decision about an address."""
         return self._last_decision(address).get("reason", "")
 
     def judged(self, address: Target) -> str:
-        """The attachment that its last decision about an address was about."""
+        """The attachment that it judged in its last decision about an address."""
         return self._last_decision(address).get("attachment", "")
 
     def _last_decision(self, address: Target) -> Mapping[str, str]:
@@ -151,7 +152,7 @@ class Observer:
         return {key: str(value) for key, value in decisions[-1].fields.items()} if decisions else {}
 
     def resume(self) -> None:
-        """Do what was missed, and go on."""
+        """Go on after a pause, first with what came meanwhile."""
         self.is_paused = False
         missed, self._missed = self._missed, []
         for action in missed:
@@ -159,16 +160,16 @@ class Observer:
 
     @property
     def published(self) -> Snapshot:
-        """What others may know."""
+        """What it has published for others to read."""
         return self._doer.published
 
     def stop(self) -> None:
-        """SIGTERM."""
+        """Send it SIGTERM."""
         self.is_stopping = True
         self.post(Terminated())
 
     def later(self, delay: float, action: Callable[[], None]) -> None:
-        """Do this then, if this observer still lives."""
+        """Do this ``delay`` seconds later, if this observer still lives."""
         self._at(self._fleet.now + delay, action)
 
     def _at(self, time: float, action: Callable[[], None]) -> None:
@@ -183,7 +184,7 @@ class Observer:
     # The agent's turns.
 
     def _alarm(self, at: float) -> None:
-        """The agent wanted a turn by now; it may want one later only, since."""
+        """The agent wanted a turn at this time; by now it may want it only later."""
         if at == self._alarm_at:
             self._alarm_at = float("inf")
             if self.agent.due() <= self._fleet.now:
@@ -198,7 +199,7 @@ class Observer:
             self._at(due, partial(self._alarm, due))
 
     def _turn(self) -> None:
-        """Let the agent take what came, and do what it asks for; what that brings at once, it takes next."""
+        """Let the agent handle the events that came, and do what it asks for, until that brings no new one at once."""
         fleet, self._is_acting = self._fleet, True
         is_first = True
         while is_first or (self._inbox and self._doer.end is None):
@@ -223,7 +224,7 @@ class Observer:
         return self._calls
 
     def post(self, event: Event) -> None:
-        """See `Crew`; what a job under way finds comes when its answer would."""
+        """See `Crew`.  What a job under way finds is posted when EC2's answer would come."""
         if self.slowly is not None:
             self.slowly.posted.append(event)
         elif self._delay:
@@ -237,7 +238,7 @@ class Observer:
             self._do_if_alive(self._turn)
 
     def begin(self, name: str, job: Callable[[], None]) -> None:
-        """See `Crew`: EC2 does it half-way through the time that it takes."""
+        """See `Crew`.  EC2 acts half-way through the time that the job takes."""
         takes = self.worker.ec2_takes.get(name, self._fleet.profile.answer)
         each = self.worker.ec2_takes_for_each_call.get(name)
         if each is not None:
@@ -262,7 +263,7 @@ class Observer:
         self._delay = 0.0
 
     def _give_up(self, job: Callable[[], None], hanging: str | None) -> None:
-        """Let the job come to its end without the answer."""
+        """End the job without the answer that it has waited for."""
         self._line.gives_up = hanging
         self._do(job, 0.0)
         self._line.gives_up = None
@@ -300,10 +301,10 @@ class Observer:
         self.see_to_kernel()
 
     def announce(self, target: Target) -> None:
-        """See `Crew`: nobody here has a neighbour's cache."""
+        """See `Crew`.  There is nothing to do: simulated workers have no neighbour caches."""
 
     def see_to_kernel(self) -> None:
-        """Something is wanted, or has changed."""
+        """Have the kernel looked at soon: something is wanted of it, or has changed there."""
         if not self._is_kernel_due:
             self._is_kernel_due = True
             self.later(KERNEL_TAKES, self._keep)
@@ -347,11 +348,13 @@ class Observer:
         self.post(Heard(instance_id, answer))
 
     def answer(self, target: str, source: str) -> tuple[HTTPStatus, str]:
-        """What its port answers."""
+        """What its HTTP port answers."""
         return self._desk.answer(target, source)
 
     def word(self, asker: Worker, doubted: list[str]) -> Status | None:
-        """What another observer makes of its answer to the question for its word: mostly the same as before."""
+        """Its answer to another observer's question, parsed as that one does; parsed anew only if the answer has
+        changed.
+        """
         told = self._desk.told(asker.id, asker.source, doubted)
         before, parsed = self._words.get(asker.id, (None, None))
         if told is None or told != before:

@@ -1,11 +1,12 @@
 """
-The sources of a simulation as mypyc makes the most of them (compiled.py): they do the same.
+Rewrites the simulation's sources so that mypyc makes faster code of them (compiled.py); what they do stays the same.
 
-- `dataclass` makes its methods while the program runs, so they would be interpreted: here they are written out, and a
-  value is made and compared as quickly as a structure of C.  mypyc knows no `slots` either.
-- ``replace(value, field=...)`` calls a method that only makes the new value; `dataclasses.replace` asks for each field.
-- A constant is `Final`, so it stands where it is used, and nobody looks it up.
-- ``isinstance(value, A | B)`` makes that union each time; a pair is known beforehand.
+- `dataclass` makes its methods while the program runs, so they would be interpreted.  Here they are written out, so
+  that a value is made and compared as fast as a structure of C.  mypyc does not know `slots`, either.
+- ``replace(value, field=...)`` becomes a call of a method that only makes the new value; `dataclasses.replace` looks at
+  each field.
+- A constant becomes `Final`, so its value is compiled in where it is used.
+- ``isinstance(value, A | B)`` would make that union each time; it becomes a tuple, which is made once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 MADE = {"dict": "{}", "list": "[]"}
-"""What these factories make, written as mypyc knows best."""
+"""Factory -> the expression for what it makes, of which mypyc makes the best code."""
 
 HEAD = """
 from typing import Any as _Any, ClassVar as _ClassVar, Final as _Final
@@ -24,7 +25,7 @@ from tests.sim.native import fill as _fill, replaced as _replaced
 
 
 def plain(sources: Mapping[str, str]) -> dict[str, str]:
-    """These sources, by whatever name, each so."""
+    """Each of these sources (name -> text), rewritten."""
     trees = {name: ast.parse(source) for name, source in sources.items()}
     values = [value for tree in trees.values() for value in _values(tree)]
     fields = {tuple(field.name for field in value.fields) for value in values}
@@ -37,12 +38,12 @@ def plain(sources: Mapping[str, str]) -> dict[str, str]:
     return {name: _rewritten(source, trees[name], changes) for name, source in sources.items()}
 
 
-# What there is.
+# What is found in a source.
 
 
 @dataclass(frozen=True)
 class _Field:
-    """``default`` and ``factory`` are expressions, empty where there is none."""
+    """A field of a dataclass; ``default`` and ``factory`` are expressions, empty if it has none."""
 
     name: str
     type: str
@@ -52,21 +53,21 @@ class _Field:
 
     @property
     def parameter(self) -> str:
-        """As `__init__` takes it."""
+        """Its parameter of `__init__`."""
         if self.factory:
             return f"{self.name}: {self.type} | None = None"
         return f"{self.name}: {self.type}" + (f" = {self.default}" if self.default else "")
 
     @property
     def given(self) -> str:
-        """What `__init__` makes of it."""
+        """The expression for its value in `__init__`."""
         made = MADE.get(self.factory, f"({self.factory})()")
         return f"{made} if {self.name} is None else {self.name}" if self.factory else self.name
 
 
 @dataclass(frozen=True)
 class _Value:
-    """A dataclass, and which methods it is to have: those of `dataclass` by these options, but for its ``own``."""
+    """A dataclass: it gets the methods that `dataclass` would make with these ``options``, but for its ``own``."""
 
     name: str
     fields: tuple[_Field, ...]
@@ -91,7 +92,7 @@ def _dataclasses(tree: ast.Module) -> Iterator[tuple[ast.ClassDef, ast.expr]]:
 
 
 def _values(tree: ast.Module) -> Iterator[_Value]:
-    """The dataclasses that are written out: those that only keep what they are given."""
+    """The dataclasses whose methods are written out: those that only keep what they are given."""
     for node, decorator in _dataclasses(tree):
         own = frozenset(each.name for each in node.body if isinstance(each, ast.FunctionDef))
         lines = _lines(node)
@@ -105,7 +106,7 @@ def _lines(node: ast.ClassDef) -> list[ast.AnnAssign]:
 
 
 def _is_by_a_helper(value: ast.expr | None) -> bool:
-    """It may be a field with whatever options."""
+    """Whether a helper of ours makes this field, so that its options are unknown."""
     return isinstance(value, ast.Call) and ast.unparse(value.func).startswith("_")
 
 
@@ -126,16 +127,18 @@ def _replacements(tree: ast.Module) -> Iterator[ast.Call]:
 
 
 def _changed(call: ast.Call) -> tuple[str, ...]:
-    """The fields that a call of `replace` names, none where it does not say."""
+    """The fields that a call of `replace` names; none if some are not named."""
     names = tuple(each.arg for each in call.keywords if each.arg is not None)
     return names if len(names) == len(call.keywords) else ()
 
 
-# What is made of it.
+# What is changed in it.
 
 
 class _Edits:
-    """Of one source; places are those of `ast`: lines from 1, and bytes within them."""
+    """The edits of one source.  Places are bytes in it; nodes of `ast` give them as lines from 1 and bytes within
+    those.
+    """
 
     def __init__(self, source: str) -> None:
         self._text = source.encode()
@@ -145,26 +148,26 @@ class _Edits:
         self._edits: list[tuple[int, int, bytes]] = []
 
     def add(self, first: int, last: int, text: str) -> None:
-        """Put this between these two places."""
+        """Replace what is between these two places by ``text``."""
         self._edits.append((first, last, text.encode()))
 
     def begin(self, node: ast.expr | ast.stmt | ast.keyword) -> int:
-        """Where it begins."""
+        """Where the node begins."""
         return self._lines[node.lineno - 1] + node.col_offset
 
     def end(self, node: ast.expr | ast.stmt | ast.keyword) -> int:
-        """Where it ends."""
+        """Where the node ends."""
         assert node.end_lineno is not None, "it was parsed"
         assert node.end_col_offset is not None, "it was parsed"
         return self._lines[node.end_lineno - 1] + node.end_col_offset
 
     def after(self, node: ast.stmt) -> int:
-        """Where the line below it begins."""
+        """Where the line below the node begins."""
         assert node.end_lineno is not None, "it was parsed"
         return self._lines[node.end_lineno]
 
     def made(self) -> str:
-        """The source with all of them."""
+        """The source with all edits."""
         text = self._text
         for first, last, new in sorted(self._edits, key=lambda edit: edit[:2], reverse=True):
             text = text[:first] + new + text[last:]
@@ -193,7 +196,7 @@ def _rewritten(source: str, tree: ast.Module, changes: Iterable[tuple[str, ...]]
 
 
 def _write_head(edits: _Edits, tree: ast.Module) -> None:
-    """Behind the docstring and what is imported from the future."""
+    """Add the new imports behind the docstring and the imports from `__future__`."""
     last = None
     for statement in tree.body:
         is_docstring = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
@@ -285,7 +288,7 @@ def _write_union(edits: _Edits, types: ast.expr) -> None:
 
 
 def _write_constant(edits: _Edits, statement: ast.Assign) -> None:
-    """One in capitals is; of several in a line only numbers and texts are."""
+    """Make a name in capitals `Final`; if a line assigns several, only if all are numbers or texts."""
     target, value = statement.targets[0], statement.value
     if isinstance(target, ast.Name):
         if target.id.isupper() and not isinstance(value, ast.Call | ast.Dict | ast.Tuple | ast.List):

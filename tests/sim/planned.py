@@ -1,4 +1,4 @@
-"""What tests of planned moves have in common: a fleet, what its nodes are told, and what it does then."""
+"""What tests of planned moves have in common: a fleet, what Kubernetes and IMDS tell it, and checks of what it does."""
 
 from dataclasses import replace
 
@@ -23,34 +23,34 @@ BUSY = OwnPod(0.0, answered=True, problem="429 for default/floating-ip")
 WRITTEN_OFF = replace(LIVING, ready=False)
 GONE = OwnPod(0.0, answered=True, gone=True)
 SOON = 7.0
-"""Seconds within which what IMDS or the API server tells is known."""
+"""Seconds within which an observer knows what IMDS or the API server tells."""
 
 RELIEVED_KNOWN = 3.0
 """Seconds within which a former holder knows that it is relieved: by two answers of EC2, 2 s apart."""
 
 
 def quick(carry: Carry, workers: int = 2) -> Fleet:
-    """A fleet whose EC2 is quick, but not as quick as a call."""
+    """A fleet whose EC2 acts fast, but takes some time after each call."""
     return Fleet(1, workers=workers, profile=QUICK, carry=carry)
 
 
 def serves(fleet: Fleet, observer: Observer, within: float) -> None:
-    """Wait until that one's worker does."""
+    """Wait until the observer's worker serves the address."""
     fleet.wait(lambda: fleet.serving() is observer.worker, within, f"{observer.worker.name} serves")
 
 
 def stays(fleet: Fleet, observer: Observer, seconds: float) -> None:
-    """It serves all that time."""
+    """The observer's worker serves the address all that time."""
     fleet.holds_for(lambda: fleet.serving() is observer.worker, seconds, f"{observer.worker.name} serves")
 
 
 def ends(fleet: Fleet, observer: Observer, within: float) -> None:
-    """With 0."""
+    """The observer ends with exit code 0."""
     fleet.wait(lambda: observer.end is not None, within, "it ends")
     assert observer.end is not None
     assert (observer.end.code, observer.end.error) == (0, None)
 
 
 def moved(*observers: Observer) -> list[str]:
-    """The names of their workers."""
+    """The names of these observers' workers, as `Fleet.stays` returns them."""
     return [observer.worker.name for observer in observers]

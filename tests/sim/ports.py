@@ -21,12 +21,12 @@ ROUND_TRIP = 0.001
 """Seconds until a probe or a question is answered within a zone."""
 
 PROBES, QUESTIONS = "probes", "questions"
-"""What goes from one worker to another."""
+"""The two kinds of packets between workers."""
 
 
 class Probe:
-    """`ports.Prober`: it is answered if the worker that EC2 leads the address to carries it, and by a NodePort, there
-    or at a worker's own address, if the worker serves it.
+    """`ports.Prober`.  A ping is answered if the worker that has the address by EC2 carries it; a probe of a NodePort,
+    at a floating address or a worker's own, if that worker also serves NodePorts there.
     """
 
     def __init__(self, worker: Worker, probing: Probing, sent: list[float]) -> None:
@@ -67,12 +67,14 @@ class Probe:
         return self._under_way[0].known_at if self._under_way else float("inf")
 
     def files(self) -> list[tuple[int, int]]:
-        """See `ports.Prober`: there is nothing to wait for but time."""
+        """See `ports.Prober`.  None: in simulated time there is no file to wait for."""
         return []
 
 
 class Kernel:
-    """`ports.Host`, `ports.Metadata` and `ports.Orders` of a worker: it does as it is told, and tells what is so."""
+    """`ports.Host`, `ports.Metadata` and `ports.Orders` of a worker: it does what it is asked for, and answers
+    truthfully.
+    """
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -121,7 +123,7 @@ class Kernel:
         return self._worker.blind
 
     def watch(self, wake: Callable[[], None]) -> None:
-        """See `ports.Host`: the worker tells its observer itself."""
+        """See `ports.Host`.  Nothing to do: the worker itself tells its observer of changes."""
 
     def identity(self) -> Identity:
         """See `ports.Metadata`."""
@@ -161,5 +163,5 @@ class Kernel:
 
 
 def no_prober(address: Address) -> Probe:
-    """In place of what makes one: the crew probes."""
+    """Stands for the function that makes probers, which nobody calls here: the crew probes."""
     raise AssertionError(f"{address} is probed by the crew")

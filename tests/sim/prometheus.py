@@ -1,4 +1,4 @@
-"""Prometheus for a fleet in simulated time: it scrapes the observers; promtool judges which alerts that would raise."""
+"""Prometheus for a fleet in simulated time: it scrapes the observers, and promtool says which alerts would fire."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.sim.worker import Worker
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "docs" / "monitoring" / "alerts.yaml"
 EVERY = 15
-"""Seconds from one scrape, and one judgement, to the next."""
+"""Seconds between two scrapes, and between two evaluations of the alerts."""
 
 PROMTOOL = shutil.which("promtool", path=os.pathsep.join((str(ROOT / ".promtool"), os.environ["PATH"])))
 
 METRICS = frozenset(re.findall(r"floatingip_\w+", ALERTS.read_text(encoding="utf-8")))
-"""Those that any alert is about: the others would take most of the time."""
+"""The metrics that any alert uses: the others would take most of the time."""
 
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not here: `make test-monitoring` gets it")
 
 
 def promtool(*arguments: str | Path, text: str = "") -> None:
-    """Run it.  Raises AssertionError with what it said when it does not succeed."""
+    """Run promtool.  Raises AssertionError with its output if it fails."""
     assert PROMTOOL is not None
     command = [PROMTOOL, *map(str, arguments)]
     done = subprocess.run(command, input=text, capture_output=True, encoding="utf-8", check=False)
@@ -39,10 +39,10 @@ def promtool(*arguments: str | Path, text: str = "") -> None:
 
 class Prometheus:
     """
-    Scrapes the observers of a fleet; ``unreached`` are the workers that it does not reach, and ``others`` samples of
-    another deployment.
+    Scrapes the observers of a fleet.  ``unreached``: the workers that it does not reach; ``others``: samples of another
+    deployment.
 
-    What should fire at a moment is noted by ``expect``, and judged at the end by ``judge``.
+    ``expect`` notes which alerts should fire at a moment; ``judge`` checks all of these at the end.
     """
 
     def __init__(self, fleet: Fleet) -> None:
@@ -54,14 +54,14 @@ class Prometheus:
         self._expected: list[tuple[int, frozenset[str]]] = []
 
     def watch(self, seconds: float) -> None:
-        """Let so much time pass, and scrape meanwhile."""
+        """Let so many seconds pass, and scrape meanwhile."""
         until = self._fleet.now + seconds
         while self._fleet.now < until:
             self._scrape()
             self._fleet.run(self._fleet.now + EVERY)
 
     def expect(self, *alerts: str) -> None:
-        """With the last scrape these alerts should fire, and no others."""
+        """At the last scrape these alerts should fire, and no others."""
         self._expected.append((self._scrapes - 1, frozenset(alerts)))
 
     def _scrape(self) -> None:
@@ -89,7 +89,7 @@ class Prometheus:
         return samples
 
     def judge(self, folder: Path) -> None:
-        """Have all that was expected judged.  Raises AssertionError, with the history and what promtool said."""
+        """Check all expectations.  Raises AssertionError, with the history and promtool's output."""
         tests = [
             {
                 "expr": 'group by (alertname) (ALERTS{alertstate="firing"})',

@@ -1,8 +1,8 @@
 """
 Processes that do nothing but play histories, and what makes these faster there.
 
-A frozen dataclass guards its fields, so Python makes each by a call for every field: a fifth of what a history takes.
-That nobody writes to one mypy has shown before anything runs, and tests that play single histories keep the guard.
+A frozen dataclass guards its fields, so Python makes each value by a call for every field: a fifth of a history's time.
+That nobody writes to one, mypy has shown before anything runs; and tests that play single histories keep the guard.
 """
 
 from __future__ import annotations
@@ -19,32 +19,36 @@ from types import ModuleType
 from typing import Any
 
 MADE_QUICK = ("floatingip.", "tests.")
-"""Whose modules' values are."""
+"""Only dataclasses of modules with these prefixes are made faster."""
 
 
 def begin() -> None:
-    """A process that plays for another one: Ctrl-C is told to the one that waits for it, and that ends it."""
+    """Prepare a process that plays for another one: it ignores Ctrl-C, as the one that waits for it handles that and
+    ends it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     quicken()
 
 
 def begin_anew() -> None:
-    """The same where nothing of ours has been loaded yet, as in a process that was spawned."""
+    """As `begin`, for a process in which nothing of ours has been loaded yet, such as a spawned one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     load()
 
 
 def load() -> None:
-    """Load the simulation, where nothing of ours has been loaded yet; then all can be done that makes it faster."""
+    """Load the simulation and make it faster in every way; before that, nothing of ours may have been loaded."""
     intern()
     importlib.import_module("tests.sim.history")
     quicken()
 
 
 def quicken() -> None:
-    """Make the values of all modules that are loaded by now three times as fast, while this process lives.
+    """Make values of the dataclasses in all loaded modules three times as fast to create, as long as this process
+    lives.
 
-    A history makes many small things, hardly any of which are garbage in circles: these are collected less often.
+    Also run the garbage collector less often: a history makes many small objects, and hardly any are in reference
+    cycles.
     """
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)
@@ -69,9 +73,9 @@ def quicken() -> None:
 
 
 def intern() -> None:
-    """Have each address only once, so that it is compared and hashed by what it is: of those made from now on."""
+    """From now on, let there be one object for each address, so that addresses are compared and hashed by identity."""
     if ipaddress.IPv4Address.__hash__ is object.__hash__:
-        return  # It was done already.
+        return  # That was done already.
     for kind in (ipaddress.IPv4Address, ipaddress.IPv6Address):
         _intern(kind)
     enum.Enum.__hash__ = object.__hash__  # type: ignore[method-assign]  # each member is there only once, too
@@ -98,7 +102,7 @@ def _intern(kind: Any) -> None:
 
 
 def _values(module: ModuleType) -> Iterator[type]:
-    """The frozen dataclasses that a module knows, but for those that do more than keep what they are given."""
+    """The frozen dataclasses in a module, without those that do more than keep what they are given."""
     for each in vars(module).values():
         if isinstance(each, type) and dataclasses.is_dataclass(each) and "__setattr__" in vars(each):
             is_plain = all(field.init and not field.kw_only for field in dataclasses.fields(each))
@@ -107,7 +111,9 @@ def _values(module: ModuleType) -> Iterator[type]:
 
 
 def _thaw(value: type) -> Callable[[Any], Any]:
-    """Take off the guard, and have the fields written to directly; return what makes a copy."""
+    """Remove the guard of a frozen dataclass, so that fields are written directly; return a function that copies a
+    value.
+    """
     scope: dict[str, Any] = {"value": value, "LACKS": dataclasses.MISSING}
     parameters, lines = ["self"], ["pass"]
     fields = dataclasses.fields(value)

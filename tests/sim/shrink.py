@@ -1,4 +1,4 @@
-"""A history that has a fault, with as few misfortunes as it takes."""
+"""Reduce a history that has a fault to few misfortunes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from tests.sim.history import Outcome, suffer
 
 
 def shrink(seed: int, rounds: int = 1) -> Outcome:
-    """What is left of a seed's history.
+    """The reduced history of a seed.
 
-    One after the other is left out, and stays out while there is a fault; it need not be the same one.
+    Each misfortune in turn is left out, and stays out if the history still has a fault, be it another one.
     """
     outcome, spared = suffer(seed, rounds=rounds), frozenset[int]()
     if not outcome.faults:

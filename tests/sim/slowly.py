@@ -1,10 +1,10 @@
 """
-An EC2 that takes its time for each single call: a job (a look, a write) waits for one answer after the other.
+An EC2 that is slow to answer each single call: a job (a look, a write) waits for one answer after the other.
 
-A job is played from its beginning each time that an answer has come: the answers to the calls before are known by then,
-and the first call without one is made.  How long an answer is waited for, and when a question is asked anew beside the
-first, is as `floatingip.edges.ec2.asking` has it: so an answer may be overtaken by the one to a later attempt, and come
-when its question was given up long ago.
+Each time that an answer has come, the job is run again from its beginning: the calls that have answers get them at
+once, and the first call without one is made.  How long a call waits, and when a question is asked again beside the
+first, is as in `floatingip.edges.ec2.asking`.  So the answer to a later attempt may come first, and an answer may come
+long after its question was given up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.sim.observer import Observer
 
 ACTS_WITHIN = 2.0
-"""Seconds within which EC2 does what a write asks for, however late it answers."""
+"""Seconds within which EC2 carries out a write, however late it answers."""
 
 
 class Waiting(BaseException):
@@ -33,10 +33,10 @@ class Waiting(BaseException):
 
 @dataclass
 class Slowly:
-    """One ``job`` of an observer, each of whose calls to EC2 takes between the seconds of ``takes``; ``calls`` counts
-    them.
+    """One ``job`` of an observer; each of its calls to EC2 takes a number of seconds between those of ``takes``, and
+    ``calls`` counts them.
 
-    ``began`` is when it began: as long as its call is made, no time has passed for it since.
+    ``began``: when the job began; as long as it runs, its own clock shows this time.
     """
 
     observer: Observer
@@ -49,7 +49,7 @@ class Slowly:
     _made: int = 0
 
     def go_on(self) -> None:
-        """Play the job as far as its answers are there."""
+        """Run the job as far as it has answers."""
         observer, self._made, self.posted = self.observer, 0, []
         self.calls.made.clear()
         observer.slowly = self
@@ -64,7 +64,7 @@ class Slowly:
             observer.post(event)
 
     def answer(self, name: str, make: Callable[[], Any]) -> Any:
-        """The answer to the job's next call, or what was raised instead of one."""
+        """The answer to the job's next call; raises the error that came instead, or Waiting."""
         self._made += 1
         if self._made > len(self._outcomes):
             self._ask(name, make)
@@ -88,7 +88,7 @@ class Slowly:
         self.observer.later(patience, give_up)
 
     def _attempt(self, name: str, make: Callable[[], Any], number: int) -> None:
-        """EC2 gets the question, whatever has become of who asked, and whether or not it was answered before."""
+        """EC2 gets the call, unless that was answered before; even if the observer has ended meanwhile."""
         if len(self._outcomes) > number:
             return
         fleet = self.observer.worker.fleet
@@ -107,7 +107,7 @@ class Slowly:
         fleet.after(acts_in, act)
 
     def _comes(self, outcome: Any, number: int, name: str = "", takes: float = 0.0) -> None:
-        """An answer has come, or nobody waits for it any more."""
+        """An answer has come, or the call is given up."""
         if name:
             self.observer.ec2_paces[name] = takes
         if len(self._outcomes) == number:

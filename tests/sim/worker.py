@@ -1,4 +1,4 @@
-"""One worker of a fleet: an instance, its devices, and what befalls it."""
+"""One worker of a fleet: an instance, its devices, and what can happen to it."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ LIVING = OwnPod(0.0, answered=True, ready=True, containers_ready=True)
 """A pod that is well."""
 
 UNKNOWN = OwnPod(0.0, answered=True, problem="500 for default/floating-ip: etcdserver: request timed out")
-"""What an API server tells that cannot."""
+"""The answer of an API server that fails."""
 
 
 class Worker:
     """
-    An instance; its devices by MAC, and which of them carries each address.
+    An instance; ``devices`` by MAC; ``plumbed``: which of them carries each address.
 
     ``is_on``: it has power; ``is_hung``: nothing runs, for now.  ``is_mute``: its floating addresses reach nobody, and
-    nobody reaches them; ``drops_pings``: but for pings all is well.
+    nobody reaches them; ``drops_pings``: it does not answer pings, and all else is well.
 
-    ``problem`` is why the kernel does not do as it is told, and ``answers_unsound`` whether floating addresses answer
-    nevertheless; ``blind`` is why no probe would leave.
+    ``problem``: why the kernel does not do as it is told; ``answers_unsound``: whether floating addresses answer
+    nevertheless; ``blind``: why no probe would leave.  Both texts are empty if all is well.
 
-    ``hides_devices``: those that come are not seen for now; otherwise they are after ``device_takes`` seconds, None:
-    after those of the fleet's profile.  ``serves``: NodePorts answer there; at a floating address that has come they do
-    ``syncs_after`` seconds later.
+    ``hides_devices``: new devices do not appear, for now; otherwise they do after ``device_takes`` seconds (None: as in
+    the fleet's profile).  ``serves``: NodePorts answer there; at a floating address, from ``syncs_after`` seconds after
+    it has come.
 
-    ``pod`` is what the API server says of its observer's pod, None where it does not answer at all;
-    ``api_server_fails``: it answers with an error; ``pod_before`` is what it tells of that pod instead, as was so some
-    time ago.  ``notice`` is what IMDS announces, ``imds_lacks`` what it never
-    shows, ``is_imds_silent``: it answers nothing; what it shows of addresses is ``imds_lag`` seconds old. Its wall
-    clock is ``wall_ahead`` seconds fast. ``cloud`` is EC2 as it is reached from here, and ``ec2_takes`` are the
-    shortest and the longest call, by what it is for, where that is not as the fleet's profile has it;
-    ``ec2_takes_for_each_call`` is the same where each call is waited for by itself.
+    ``pod``: what the API server says of its observer's pod, None if the API server does not answer;
+    ``api_server_fails``: it answers with an error; ``pod_before``: the past state of the pod that it shows instead.
+    ``notice``: what IMDS announces; ``imds_lacks``: the addresses that IMDS never shows; ``is_imds_silent``: IMDS does
+    not answer; ``imds_lag``: how many seconds old the addresses are that it shows.  ``wall_ahead``: how many seconds
+    its wall clock is fast.  ``cloud``: EC2 as reached from here; ``ec2_takes``: by the name of a job, the shortest and
+    the longest time that EC2 takes for it, if not as in the fleet's profile; ``ec2_takes_for_each_call``: the same for
+    each single call of a job.
 
-    ``heir`` has its address, since its instance is gone.
+    ``heir``: the worker that has got its address, since its instance is gone.
     """
 
     def __init__(self, fleet: Fleet, name: str, address: str, instance_type: str, instance_id: str = "") -> None:
@@ -87,47 +87,47 @@ class Worker:
 
     @property
     def told_pod(self) -> OwnPod | None:
-        """What the API server answers here."""
+        """What the API server answers this worker's observer; None for no answer."""
         if self.pod is None or self.api_server_fails:
             return None if self.pod is None else UNKNOWN
         return self.pod if self.pod_before is None else self.pod_before
 
     @property
     def at_its_address(self) -> Worker:
-        """Whoever answers at its primary address."""
+        """The worker that answers at its primary address."""
         return self if self.heir is None else self.heir.at_its_address
 
     def enis(self, lag: float = 0.0) -> list[Eni]:
-        """What EC2 has attached here, or had so many seconds ago."""
+        """The ENIs that EC2 has attached here, or had ``lag`` seconds ago."""
         fleet = self.fleet
         layout = Layout(fleet.ec2.as_of(fleet.now - lag).enis) if lag else fleet.layout()
         return layout.attached.get(self.id, [])
 
     def identity(self) -> Identity:
-        """As IMDS tells it."""
+        """Its identity, as IMDS tells it."""
         (primary,) = (eni for eni in self.enis() if eni.address == self.address)
         subnet = self.fleet.subnet.id
         return Identity(self.id, REGION, ZONE, "vpc-1", subnet, primary.mac, self.address, (GROUP,))
 
     def carries(self, address: Address) -> bool:
-        """What EC2 leads here for this address is answered."""
+        """Whether it answers at this address, which it must have by EC2."""
         macs = {eni.mac for eni in self.enis() if eni.occupies(address)}
         answers = self.plumbed.get(address) in macs or (self.answers_unsound and bool(self.problem and macs))
         return self.runs and not self.is_mute and answers
 
     def serves_at(self, address: Address) -> bool:
-        """NodePorts answer at this address, its own or a floating one."""
+        """Whether NodePorts answer at this address, its own or a floating one."""
         is_synced = address == self.address or self.fleet.now - self.came_at.get(address, -inf) >= self.syncs_after
         return self.serves and is_synced
 
     @property
     def waits_long(self) -> bool:
-        """EC2 takes its time for it, or does still for what was asked before."""
+        """Whether EC2 is slow to answer its calls, or has still to answer earlier ones."""
         return bool(self.ec2_takes_for_each_call) or (self.observer is not None and bool(self.observer.waiting))
 
     @property
     def runs(self) -> bool:
-        """Its kernel does anything at all."""
+        """Whether its kernel runs."""
         return self.is_on and not self.is_hung
 
     def plug(self, mac: str) -> None:
@@ -137,14 +137,14 @@ class Worker:
             self._changed()
 
     def show_devices(self) -> None:
-        """Those are seen now that came meanwhile."""
+        """Let the devices appear that were hidden so far."""
         self.hides_devices = False
         for eni in self.enis():
             if eni.attachment is not None and eni.attachment.status != "attaching":
                 self.plug(eni.mac)
 
     def unplug(self, mac: str) -> None:
-        """A device goes, and what was configured on it."""
+        """A device vanishes, with all that was configured on it."""
         self.devices.discard(mac)
         self.plumbed = {address: on for address, on in self.plumbed.items() if on != mac}
         self._changed()
@@ -153,10 +153,10 @@ class Worker:
         if self.observer is not None:
             self.observer.see_to_kernel()
 
-    # What befalls it.
+    # What can happen to it.
 
     def start(self, *, observes: bool = True) -> Observer:
-        """Start an observer, in a new pod; or ``attach``, where it does not observe."""
+        """Start an observer in a new pod; or ``attach``, if it is not to observe."""
         self.pod, self.pod_before = LIVING, None
         self.observer = Observer(self, observes=observes)
         self.fleet.tell(self.name, "an observer starts" if observes else "attach starts")
@@ -168,7 +168,7 @@ class Worker:
         return self.start(observes=False)
 
     def delete(self, disruption: str = "") -> None:
-        """Somebody deletes the pod, maybe since its node is to be emptied: SIGTERM follows."""
+        """Somebody deletes the pod, or evicts it (``disruption`` says why): SIGTERM follows."""
         self.pod = replace(LIVING, deleted=True, disruption=disruption)
         if self.observer is not None:
             self.observer.stop()
@@ -179,19 +179,19 @@ class Worker:
             self.observer.is_paused = True
 
     def resume(self) -> None:
-        """SIGCONT: what it has missed comes now."""
+        """SIGCONT: the observer goes on, first with what came meanwhile."""
         if self.observer is not None and not self.is_hung:
             self.observer.resume()
 
     def hang(self) -> None:
-        """The machine stands still, and lets go of no device."""
+        """The machine stands still, and gives up no device."""
         self.fleet.tell(self.name, "hangs")
         self.is_hung = True
         self.fleet.ec2.hang(self.id)
         self.pause()
 
     def thaw(self) -> None:
-        """It goes on."""
+        """The machine goes on."""
         self.fleet.tell(self.name, "goes on")
         self.is_hung = False
         self.fleet.ec2.thaw(self.id)
@@ -199,42 +199,44 @@ class Worker:
         self._changed()
 
     def cut_off(self) -> None:
-        """Neither EC2 nor another worker is reached any more, nor reaches it; IMDS is."""
+        """The worker reaches neither EC2 nor other workers, and they do not reach it; it still reaches IMDS."""
         self.fleet.tell(self.name, "is cut off")
         self.cloud.reachable = False
         self.fleet.cut |= {frozenset({self.name, other.name}) for other in self.fleet.workers if other is not self}
 
     def break_kernel(self, problem: str, *, answers: bool) -> None:
-        """Nothing is configured any more, nor what was, unless floating addresses are to answer all the same."""
+        """Nothing can be configured any more, and what was configured is gone, unless floating addresses answer all the
+        same.
+        """
         self.problem, self.answers_unsound = problem, answers
         if not answers:
             self.plumbed = {}
         self._changed()
 
     def mend_kernel(self) -> None:
-        """It does as it is told again."""
+        """The kernel does as it is told again."""
         self.problem, self.answers_unsound = "", False
         self._changed()
 
     def turn_blind(self, why: str) -> None:
-        """Probes of floating addresses would not leave any more."""
+        """From now on no probe of a floating address would leave; an empty ``why`` ends that."""
         self.blind = why
         self._changed()
 
     def kill(self) -> None:
-        """SIGKILL: the observer is no more; what it configured stays."""
+        """SIGKILL: the observer ends; what it has configured stays."""
         if self.observer is not None:
             self.fleet.tell(self.name, "the observer is killed")
             self._end_observer()
 
     def cut_power(self) -> None:
-        """The machine is off; EC2 calls the instance running."""
+        """The machine is off, though EC2 calls the instance running."""
         self.fleet.tell(self.name, "loses power")
         self.is_on = False
         self._end_observer()
 
     def boot(self) -> None:
-        """It has power again, with the devices that EC2 has attached, bare, and without an observer yet."""
+        """The machine has power again, with the devices that EC2 has attached, nothing configured, and no observer."""
         self.fleet.tell(self.name, "boots")
         self.is_on, self.is_hung = True, False
         self.fleet.ec2.thaw(self.id)
@@ -242,17 +244,19 @@ class Worker:
 
     @property
     def is_ended(self) -> bool:
-        """EC2 has ended the instance or stopped it, or is about to."""
+        """Whether EC2 has terminated or stopped the instance, or is about to."""
         return self.fleet.ec2.state.instances[self.id].state.announces_death
 
     def terminate(self, grace: float) -> None:
-        """EC2 ends the instance; its kubelet shuts down in so many seconds, unless that is none."""
+        """EC2 terminates the instance.  With ``grace``, its observer gets SIGTERM, and the machine is off that many
+        seconds later.
+        """
         self.fleet.tell(self.name, f"is terminated, with {grace:g} s for its end")
         self.fleet.ec2.terminate(self.id)
         self._shut_down(grace)
 
     def stop(self, grace: float) -> None:
-        """The same, but its interfaces stay attached, and it may be started again."""
+        """EC2 stops the instance, as in `terminate`; its interfaces stay attached, and it may be started again."""
         self.fleet.tell(self.name, f"is stopped, with {grace:g} s for its end")
         self.fleet.ec2.stop(self.id)
         self._shut_down(grace)

@@ -1,12 +1,12 @@
 """
-A standby's detection in simulated time: its probes, its questions to the holder and to EC2, and what becomes of them.
+A standby's detection in simulated time: its probes, its questions to the holder and to EC2, and their answers.
 
-Probes, questions and looks are timed as `threads.ProbeLoop`, `peers.Asker` and `runner.Runner` time them; what they
-find goes through the real `health.observe` and `decide.decide`.  Nothing is ever done about a decision: a run ends with
-the first takeover.  The world is the least helpful one that a stall or a death leaves: there is no other observer, and
-EC2 calls the holder's instance running, whatever became of it.
+Probes, questions and looks are timed as `threads.ProbeLoop`, `peers.Asker` and `runner.Runner` time them; their results
+go through the real `health.observe` and `decide.decide`.  Decisions are not carried out: a run ends with the first
+takeover.  The world helps as little as possible after a stall or a death: there is no other observer, and EC2 calls the
+holder's instance running in any case.
 
-Time goes from event to event.  What happens in peace again and again without any effect is counted, not simulated.
+Time goes from event to event.  What is repeated in peace without any effect is counted, not simulated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from floatingip.runtime.probing import next_in_peace
 from tests.core.deciders import ADDRESS, NAME, WALL, eni, instance
 
 SETTINGS = Settings((ADDRESS,))
-"""What users get who set nothing."""
+"""The default settings."""
 
 HOUR = 3600.0
 
@@ -51,24 +51,24 @@ ATTACHMENT = Attachment("a1", HOLDER, 1, AttachmentStatus.ATTACHED)
 
 
 class Stalled(Enum):
-    """What stands still, and so what is lost of all that is sent meanwhile."""
+    """What stands still, and therefore which packets are lost meanwhile."""
 
     PATH = auto()
-    """The probes; the holder's primary address is reached."""
+    """Lost: probes.  The holder's primary address can be reached."""
 
     HOLDER = auto()
-    """The probes and the questions to the holder."""
+    """Lost: probes, and questions to the holder."""
 
     NETWORK = auto()
-    """These two; what EC2 was asked is answered at the stall's end.  It is this node's own network."""
+    """This node's own network.  Lost: probes, and questions to the holder; EC2 answers at the stall's end."""
 
     OBSERVER = auto()
-    """Nothing: the observing process does not run, and sends and reads nothing."""
+    """The observing process does not run: it sends and reads nothing, so nothing is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Something stands still from `began_at` on, for so many `seconds`."""
+    """``what`` stands still from `began_at` on, for so many `seconds`."""
 
     what: Stalled
     began_at: float
@@ -76,22 +76,22 @@ class Stall:
 
     @property
     def ends_at(self) -> float:
-        """From here on all goes well again."""
+        """The time from which all goes well again."""
         return self.began_at + self.seconds
 
 
 def one_each_hour(what: Stalled, hours: int, seed: int) -> tuple[Stall, ...]:
-    """A stall in each hour, some time between its second and its last minute."""
+    """One stall in each hour, at a random time between its second and its last minute."""
     chance = random.Random(seed)
     return tuple(Stall(what, hour * HOUR + chance.uniform(60, HOUR - 60)) for hour in range(hours))
 
 
 class World:
-    """A holder that serves until `dies_at`, and a standby that watches it, each of whose probes is lost by the chance
-    of `loss`.
+    """A holder that serves until `dies_at`, and a standby that watches it; each probe is lost with the probability
+    `loss`.
 
-    `takeovers` are the times at which the standby decided to take over (one at most), `verdicts` those
-    at which the probes alone called the address down.
+    `takeovers`: when the standby decided to take over (once at most); `verdicts`: when probes alone found the address
+    DOWN.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class World:
         self._decide()
 
     def run(self, seconds: float) -> None:
-        """Let that much time pass, or less if there is a takeover."""
+        """Let so many seconds pass, or fewer if there is a takeover."""
         self._end = self.now + seconds
         while self._events and self._events[0][0] < self._end and not self.takeovers:
             at, _, event = heapq.heappop(self._events)
@@ -150,12 +150,12 @@ class World:
     # The network.
 
     def _stall(self, at: float) -> Stall | None:
-        """The one at that time."""
+        """The stall at that time, None if there is none."""
         index = bisect_right(self._stalls_begin, at) - 1
         return self._stalls[index] if index >= 0 and at < self._stalls[index].ends_at else None
 
     def _is_lost(self, at: float, *what: Stalled) -> bool:
-        """Whether what is sent then never comes back, because the holder is dead or one of these is stalled."""
+        """Whether a packet sent at that time gets no answer: the holder is dead, or one of ``what`` is stalled."""
         stall = self._stall(at)
         return at >= self._dies_at or (stall is not None and stall.what in what)
 
@@ -175,13 +175,13 @@ class World:
         heapq.heappush(self._events, (at, next(self._number), event))
 
     def _wake(self, sleeper: Callable[[], None], at: float) -> None:
-        """Let it run then, instead of at the time that was wanted before."""
+        """Let ``sleeper`` run at that time, instead of at the time that was set before."""
         self._wakes[sleeper] += 1
         wake = self._wakes[sleeper]
         self._at(at, lambda: sleeper() if wake == self._wakes[sleeper] else None)
 
     def _in_peace(self) -> bool:
-        """One more answer, by whomever, would change nothing."""
+        """Whether one more answer to anything would change nothing."""
         nothing_under_way = not self._under_way and not self._asking and self._stall(self.now) is None
         return nothing_under_way and self._decision.reason is Reason.ANSWERS and self._word.state is WordState.SOUND
 
@@ -193,7 +193,9 @@ class World:
         return next_in_peace(self._sent_at, self._settings.probe_interval)
 
     def _probe(self) -> None:
-        """What is known first, in the order of sending; then the next probe, if it is due."""
+        """First handle the probes whose results are known, in the order of sending; then send the next one, if it is
+        due.
+        """
         while self._under_way and self._under_way[0].known_at <= self.now:
             self._probed(self._under_way.popleft())
         if self.now >= self._due_at():
@@ -270,13 +272,13 @@ class World:
         self._decide()
 
     def _shown(self) -> Owner:
-        """EC2's answer to a question that is asked now."""
+        """What EC2 answers if it is asked now."""
         return Owner(self.now, eni(ATTACHMENT), {HOLDER: instance(HOLDER)})
 
     # The decision: watch.Watch.
 
     def _decide_in_doubt(self) -> None:
-        """In peace only EC2's answers, one a minute, lead to a decision."""
+        """Decide, if there is doubt: in peace only EC2's answers, one a minute, lead to a decision."""
         doubtful = self._health.in_doubt or self._word.state is not WordState.SOUND
         if doubtful or self._decision.reason is not Reason.ANSWERS:
             self._decide()
@@ -302,6 +304,8 @@ class World:
         )
 
     def _witnessed_at(self) -> float:
-        """The API server is asked again and again, and answers unless this node's own network stands still."""
+        """When the API server answered last: it is asked again and again, and answers unless this node's network stands
+        still.
+        """
         stall = self._stall(self.now)
         return stall.began_at if stall is not None and stall.what is Stalled.NETWORK else self.now

@@ -1,4 +1,4 @@
-"""What can befall a fleet: each misfortune lasts for a while and is over then, but for a machine that is terminated."""
+"""What can befall a fleet.  Each misfortune ends after a while; only a machine that is terminated stays away."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.sim.misfortunes import configuration, ec2, imds_and_kubernetes, machi
 from tests.sim.misfortunes.misfortune import Misfortune
 
 NOTICED_IN_PEACE = LOOK_IN_PEACE + PEACE_JITTER
-"""Seconds until EC2 is asked again where nothing else tells of a change."""
+"""Seconds until EC2 is asked again if nothing else shows a change."""
 
 MISFORTUNES = (
     Misfortune("two workers are parted", network.partition),

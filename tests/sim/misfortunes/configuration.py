@@ -1,4 +1,4 @@
-"""What is written to the ConfigMap, and reaches one observer after the other."""
+"""Changes of the ConfigMap, which observers learn of one after the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ ONE_MORE = IPv4Address("10.0.0.102")
 
 
 def other_paces(fleet: Fleet, draw: random.Random) -> End:
-    """What may change while observers run: each notices it at another time, or begins with it."""
+    """Other values for the settings that may change while observers run: each observer notices them at another time, or
+    starts with them.
+    """
     before = settings = fleet.settings
     while settings is before or any(contradictions(settings)):
         interval = draw.choice((0.1, 0.25, 1.0))
@@ -48,19 +50,19 @@ def other_paces(fleet: Fleet, draw: random.Random) -> End:
 
 
 def _notice(fleet: Fleet, worker: Worker) -> None:
-    """The observer there notices what the ConfigMap has by now."""
+    """The observer of this worker notices what the ConfigMap says now."""
     if worker.observer is not None:
         worker.observer.post(SettingsFound(fleet.settings))
 
 
 def one_more(fleet: Fleet, draw: random.Random) -> End:
-    """Observers are made anew, one after the other, or some of them; then that is taken back, and somebody releases
-    what is left.
+    """One more floating address: all observers or some of them restart with it, one after the other.  In the end all
+    restart without it, and somebody releases what is left of it.
     """
     before = fleet.settings.floating_ips
     is_moved = fleet.settings.carry is Carry.ENI
     if ONE_MORE in before or (is_moved and len(before) >= 2 * (len(fleet.workers) - 1)):
-        return lambda: None  # There would be no room for it.
+        return lambda: None  # There would be no room for another ENI.
     first = draw.random() < 0.5
     fleet.retarget(*((ONE_MORE, *before) if first else (*before, ONE_MORE)))
     ends_at = 0.0

@@ -1,4 +1,4 @@
-"""What befalls calls to EC2, and its answers."""
+"""What goes wrong with calls to EC2, and with its answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACTIONS = (
     "DetachNetworkInterface", "AssignPrivateIpAddresses", "AssignIpv6Addresses", "UnassignIpv6Addresses",
     "AssociateAddress", "CreateTags", "DeleteNetworkInterface",
 )  # fmt: skip
-"""What IAM may deny."""
+"""The actions that IAM may deny."""
 
 
 def without_ec2(fleet: Fleet, draw: random.Random) -> End:
@@ -54,7 +54,7 @@ def lost_answers(fleet: Fleet, draw: random.Random) -> End:
 
 
 def late_writes(fleet: Fleet, draw: random.Random) -> End:
-    """EC2 takes calls that move something, answers nobody, and does so seconds later, in whatever order."""
+    """EC2 accepts calls that move something, but gives no answer, and carries them out seconds later, in any order."""
     share, latest = draw.choice((0.3, 1.0)), draw.choice((5.0, 20.0))
     waiting: dict[int, Call] = {}
 
@@ -84,7 +84,7 @@ def hanging_calls(fleet: Fleet, draw: random.Random) -> End:
 
 
 def denied(fleet: Fleet, draw: random.Random) -> End:
-    """One action, to one observer or to all."""
+    """IAM denies one action, to one observer or to all."""
     action, workers = draw.choice(ACTIONS), some_or_all(fleet, draw)
     fleet.tell("", f"IAM denies {action} to {', '.join(worker.name for worker in workers)}")
     for worker in workers:
@@ -110,7 +110,7 @@ def late_describes(fleet: Fleet, draw: random.Random) -> End:
 
 
 def omitted_interface(fleet: Fleet, draw: random.Random) -> End:
-    """Lists of interfaces lack one of ours, for one observer or for all."""
+    """For one observer or all, EC2's lists of interfaces lack one of ours."""
     ours = sorted(eni.id for eni in fleet.ec2.state.enis.values() if eni.tags.get(OWNER_TAG) == fleet.settings.name)
     omitted, workers = draw.choice(ours) if ours else "", some_or_all(fleet, draw)
     fleet.tell("", f"Describes omit {omitted} for {', '.join(worker.name for worker in workers)}")
@@ -125,13 +125,15 @@ def omitted_interface(fleet: Fleet, draw: random.Random) -> End:
 
 
 def slow_answers(fleet: Fleet, draw: random.Random) -> End:
-    """For one observer or for all; to questions, to writes, or to all."""
+    """For one observer or all, EC2 is slow to answer questions, writes, or everything."""
     spans, names = ((0.3, 1.0), (0.5, 4.0)), (("look",), ("write",), ("look", "write", "rehearsal", "peers"))
     return _slow(fleet, draw, spans, names, lambda worker: worker.ec2_takes, "s")
 
 
 def very_slow_answers(fleet: Fleet, draw: random.Random) -> End:
-    """Each call, longer than an answer is waited for at first; of one observer or all: questions, writes or both."""
+    """For one observer or all, each single call (questions, writes or both) takes longer than its first attempt is
+    waited for.
+    """
     spans, names = ((4.0, 8.0), (8.0, 12.0), (1.0, 25.0)), (("look",), ("write",), ("look", "write"))
     return _slow(fleet, draw, spans, names, lambda worker: worker.ec2_takes_for_each_call, "s a call")
 
@@ -144,7 +146,7 @@ def _slow(
     takes_of: Callable[[Worker], dict[str, tuple[float, float]]],
     unit: str,
 ) -> End:
-    """What has one of these lists of names takes one of these spans, for one observer or for all."""
+    """For one observer or all, the calls in one of the lists ``names`` take a time from one of the ``spans``."""
     workers, takes, slow = some_or_all(fleet, draw), draw.choice(spans), draw.choice(names)
     fleet.tell(
         "", f"for {', '.join(each.name for each in workers)}: {', '.join(slow)}, {takes[0]} to {takes[1]} {unit}"
@@ -161,8 +163,8 @@ def _slow(
 
 
 def lost_at_a_write(fleet: Fleet, draw: random.Random) -> End:
-    """EC2 takes the next call that moves something, or just not any more; from then on it answers nothing to whoever
-    made it, or to nobody: an outage, or credentials that are accepted no longer.
+    """At the next call that moves something, EC2 stops answering: its caller, or everybody.  That call may still take
+    effect.  This is an outage, or credentials that are no longer accepted.
     """
     is_taken, is_for_all = draw.random() < 0.5, draw.random() < 0.5
     lost: list[Worker] = []

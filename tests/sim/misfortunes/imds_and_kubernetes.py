@@ -1,4 +1,4 @@
-"""What befalls IMDS and the API server."""
+"""What goes wrong with IMDS and the API server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.sim.misfortunes.misfortune import End, some, some_or_all
 from tests.sim.worker import LIVING, Worker
 
 KUBELETS_TELL_EVERY = 10.0
-"""Seconds after which a kubelet tells of itself again."""
+"""Seconds between two reports of a kubelet."""
 
 
 def silent_imds(fleet: Fleet, draw: random.Random) -> End:
@@ -37,7 +37,7 @@ def late_imds(fleet: Fleet, draw: random.Random) -> End:
 
 
 def silent_api_server(fleet: Fleet, draw: random.Random) -> End:
-    """To one worker, or to all."""
+    """The API server does not answer one worker, or all."""
     workers = some_or_all(fleet, draw)
     for worker in workers:
         worker.pod = None
@@ -50,7 +50,7 @@ def silent_api_server(fleet: Fleet, draw: random.Random) -> End:
 
 
 def failing_api_server(fleet: Fleet, draw: random.Random) -> End:
-    """It answers, but tells nothing: its store is gone, or it denies the question."""
+    """The API server answers one worker or all with an error: its store is gone, or it denies the question."""
     workers = some_or_all(fleet, draw)
     for worker in workers:
         worker.api_server_fails = True
@@ -76,7 +76,9 @@ def written_off(fleet: Fleet, draw: random.Random) -> End:
 
 
 def kubelets_unheard(fleet: Fleet, draw: random.Random) -> End:
-    """The control plane hears of no kubelet: it writes all nodes off within ten seconds, and takes them back so."""
+    """The control plane hears of no kubelet: within ten seconds it writes all nodes off, one by one, and afterwards
+    takes them back in the same way.
+    """
     ended: list[bool] = []
 
     def write_off(worker: Worker) -> None:
@@ -99,7 +101,9 @@ def kubelets_unheard(fleet: Fleet, draw: random.Random) -> End:
 
 
 def stale_api_server(fleet: Fleet, draw: random.Random) -> End:
-    """It tells one observer or all what was so when this began, whatever has become of their pods."""
+    """The API server shows one observer or all their pods as they were when this began, whatever has happened to them
+    since.
+    """
     workers = some_or_all(fleet, draw)
     for worker in workers:
         worker.pod_before = worker.pod
@@ -112,7 +116,9 @@ def stale_api_server(fleet: Fleet, draw: random.Random) -> End:
 
 
 def holder_written_off(fleet: Fleet, draw: random.Random) -> End:
-    """Whoever holds an address is, while the others are not: so moving helps nobody."""
+    """Any worker that holds an address is written off as long as it does, and the others are not: so a move does not
+    help.
+    """
     ended: list[bool] = []
 
     def write_off() -> None:

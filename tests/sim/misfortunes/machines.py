@@ -1,4 +1,4 @@
-"""What befalls observers, and the machines that they run on."""
+"""What goes wrong with observers, and with the machines that they run on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def killed(fleet: Fleet, draw: random.Random) -> End:
 
 
 def killed_again_and_again(fleet: Fleet, draw: random.Random) -> End:
-    """By chance, every few seconds, some of them, and they start at once."""
+    """Every few seconds an observer, chosen at random, is killed; it starts again within a second."""
     ended: list[bool] = []
 
     def kill() -> None:
@@ -42,7 +42,7 @@ def killed_again_and_again(fleet: Fleet, draw: random.Random) -> End:
 
 
 def _kill(fleet: Fleet, call: Call) -> None:
-    """Whoever makes the call; it starts anew a second later."""
+    """Kill the observer that makes the call; it starts again a second later."""
     worker = next(worker for worker in fleet.workers if worker.name == call.by)
     worker.kill()
     fleet.after(1.0, lambda: revive(worker))
@@ -50,12 +50,14 @@ def _kill(fleet: Fleet, call: Call) -> None:
 
 
 def killed_at_a_write(fleet: Fleet, draw: random.Random) -> End:
-    """As EC2 takes a call that moves something; the answer is for nobody."""
+    """An observer is killed when EC2 has accepted its call that moves something, before it gets the answer."""
     return fleet.at_calls(*MOVING, after=partial(_kill, fleet), most=draw.choice((1, 3))).end
 
 
 def killed_during_a_move(fleet: Fleet, draw: random.Random) -> End:
-    """Between any two of its calls to EC2, of whatever kind: before one is made, or as its answer comes."""
+    """During a move an observer is killed at any of its calls to EC2: before the call is made, or when its answer
+    comes.
+    """
     when, kill = draw.choice(("before", "after")), partial(_kill, fleet)
     before, after = (kill, nothing) if when == "before" else (nothing, kill)
     ends: list[End] = []
@@ -81,7 +83,9 @@ def paused(fleet: Fleet, draw: random.Random) -> End:
 
 
 def stands_still_during_a_move(fleet: Fleet, draw: random.Random) -> End:
-    """Between two steps: when it has decided to ask EC2 or to write, and has not yet; or the whole machine does."""
+    """During a move an observer, or its whole machine, stands still between two steps: it has decided to ask EC2 or to
+    write, and has not done so yet.
+    """
     spared, stand = draw.randint(0, 9), draw.choice((Worker.pause, Worker.hang))
     ends: list[End] = []
 
@@ -105,7 +109,7 @@ def stands_still_during_a_move(fleet: Fleet, draw: random.Random) -> End:
 
 
 def stalls(fleet: Fleet, draw: random.Random) -> End:
-    """Pauses of less than a second, one after the other."""
+    """An observer is paused again and again, each time for less than a second."""
     worker, ended = some(fleet, draw), list[bool]()
 
     def stall() -> None:
@@ -125,7 +129,7 @@ def hung(fleet: Fleet, draw: random.Random) -> End:
 
 
 def boot(worker: Worker) -> None:
-    """It has power again, if it lacks it; unless EC2 has ended it."""
+    """Give a worker its power back if it has none, and start its observer; not if EC2 has ended its instance."""
     if not worker.is_on and not worker.is_ended:
         worker.boot()
         worker.start()
@@ -138,9 +142,7 @@ def powerless(fleet: Fleet, draw: random.Random) -> End:
 
 
 def powerless_and_denied(fleet: Fleet, draw: random.Random) -> End:
-    """The holder of an address loses power, and then IAM denies an action to one of the others or all; that is mended
-    first.
-    """
+    """The holder of an address loses power, then IAM denies an action to one worker or all.  The denial ends first."""
     holder, ends = fleet.at(draw.choice(fleet.settings.floating_ips)), list[End]()
     if holder is not None and holder.is_on and not holder.is_ended:
         holder.cut_power()
@@ -159,7 +161,7 @@ def powerless_and_denied(fleet: Fleet, draw: random.Random) -> End:
 
 
 def terminated(fleet: Fleet, draw: random.Random) -> End:
-    """For good, unless it is the last but one; its node's end is graceful, or is not."""
+    """EC2 terminates a worker for good, if at least two others are left; its node shuts down gracefully or not."""
     living = [worker for worker in fleet.workers if not worker.is_ended]
     grace = draw.choice((0.0, draw.uniform(0.0, 20.0)))
     if len(living) > 2:
@@ -168,7 +170,9 @@ def terminated(fleet: Fleet, draw: random.Random) -> End:
 
 
 def stopped(fleet: Fleet, draw: random.Random) -> End:
-    """By EC2, unless it is the last; it is started again, with the interfaces that it has then."""
+    """EC2 stops a worker, unless it is the last one.  Later it is started again, with the interfaces that are attached
+    to it then.
+    """
     living = [worker for worker in fleet.workers if not worker.is_ended]
     if len(living) < 2:
         return lambda: None
@@ -184,7 +188,9 @@ def stopped(fleet: Fleet, draw: random.Random) -> End:
 
 
 def rebooted(fleet: Fleet, draw: random.Random) -> End:
-    """Gracefully: the observer gets SIGTERM some time before all ends; it comes back with its interfaces."""
+    """A graceful reboot: the observer gets SIGTERM some time before the machine is off; the machine comes back with its
+    interfaces.
+    """
     worker = some(fleet, draw)
     fleet.tell(worker.name, "is rebooted")
     if worker.observer is not None:
@@ -194,7 +200,7 @@ def rebooted(fleet: Fleet, draw: random.Random) -> End:
 
 
 def all_powerless(fleet: Fleet, draw: random.Random) -> End:
-    """All at once; they come back one after the other, and find what they had."""
+    """All workers lose power at once; they come back one after the other, with what is attached to them."""
     for worker in fleet.workers:
         if worker.is_on:
             worker.cut_power()
@@ -209,12 +215,12 @@ def all_powerless(fleet: Fleet, draw: random.Random) -> End:
 
 
 def two_in_a_row(fleet: Fleet, draw: random.Random) -> End:
-    """The holder of an address loses power; and whoever gets it next, within two seconds."""
+    """The holder of an address loses power, and within two seconds so does the next holder."""
     return _in_a_row(fleet, draw, 2, 2.0)
 
 
 def one_after_the_other(fleet: Fleet, draw: random.Random) -> End:
-    """So do all but one, each before it has the address, or some time after."""
+    """As `two_in_a_row`, until one worker is left: each dies before it serves the address, or some time after."""
     return _in_a_row(fleet, draw, len(fleet.workers) - 1, draw.choice((2.0, 25.0)))
 
 
@@ -239,7 +245,7 @@ def _in_a_row(fleet: Fleet, draw: random.Random, most: int, apart: float) -> End
 
 
 def announced(fleet: Fleet, draw: random.Random) -> End:
-    """By IMDS; but nothing comes of it."""
+    """IMDS announces a worker's end, but it does not end."""
     worker = some(fleet, draw)
     worker.notice = Notice("spot", "terminate")
 
@@ -279,7 +285,7 @@ def without_devices(fleet: Fleet, draw: random.Random) -> End:
 
 
 def one_endpoint(fleet: Fleet, draw: random.Random) -> End:
-    """NodePorts answer on one worker only, and now and then on another one instead, as their only pod moves."""
+    """NodePorts answer on one worker only; now and then their only pod moves to another worker."""
     ended = list[bool]()
 
     def move() -> None:
@@ -300,10 +306,12 @@ def one_endpoint(fleet: Fleet, draw: random.Random) -> End:
 
 
 def late_node_ports(fleet: Fleet, draw: random.Random) -> End:
-    """At an address that has just come, as where kube-proxy learns of it by its next sync; not at the workers' own."""
+    """NodePorts answer late at an address that has just come, as if kube-proxy learned of it by its next sync; at
+    workers' own addresses they answer as ever.
+    """
     workers, lag = some_or_all(fleet, draw), draw.uniform(3.0, 35.0)
     for worker in workers:
-        worker.syncs_after, worker.came_at = lag, {}  # what was there before is known
+        worker.syncs_after, worker.came_at = lag, {}  # the addresses that are there already answer at once
 
     def end() -> None:
         for worker in workers:
@@ -313,7 +321,7 @@ def late_node_ports(fleet: Fleet, draw: random.Random) -> End:
 
 
 def late_devices(fleet: Fleet, draw: random.Random) -> End:
-    """They are seen about when they are given up, or after that."""
+    """On one worker or all, hot-plugged devices appear at about the time when they are given up, or later."""
     workers, takes = some_or_all(fleet, draw), draw.uniform(5.0, 30.0)
     fleet.tell("", f"for {', '.join(worker.name for worker in workers)}: after {takes:.1f} s")
     for worker in workers:
@@ -328,7 +336,7 @@ def late_devices(fleet: Fleet, draw: random.Random) -> End:
 
 
 def devices_come_and_go(fleet: Fleet, draw: random.Random) -> End:
-    """Those of our interfaces at one worker, every few seconds."""
+    """On one worker, the devices of our interfaces vanish and come back, every few seconds."""
     worker, ended = some(fleet, draw), list[bool]()
 
     def go() -> None:
@@ -349,7 +357,9 @@ def devices_come_and_go(fleet: Fleet, draw: random.Random) -> End:
 
 
 def blind(fleet: Fleet, draw: random.Random) -> End:
-    """Probes would not leave: the address is on another link, as on a Service's, or a route leads it elsewhere."""
+    """Probes would not leave the worker: the address is on another link too, such as kube-proxy's, or a route leads
+    elsewhere.
+    """
     workers = some_or_all(fleet, draw)
     for worker in workers:
         worker.turn_blind("the address is on kube-ipvs0, too")
@@ -357,7 +367,7 @@ def blind(fleet: Fleet, draw: random.Random) -> End:
 
 
 def interrupted(fleet: Fleet, draw: random.Random) -> End:
-    """The end of one machine or of all is announced; then one is terminated, and the others are not after all."""
+    """IMDS announces the end of one machine or all; then one of them is terminated, and the others are not."""
     workers = some_or_all(fleet, draw)
     for worker in workers:
         worker.notice = Notice("spot", "terminate")
@@ -387,8 +397,8 @@ def mute(fleet: Fleet, draw: random.Random) -> End:
 
 
 def mute_in_a_row(fleet: Fleet, draw: random.Random) -> End:
-    """Whoever has an address reaches nobody from there; nor does whoever gets it next.  Meanwhile observers may be
-    restarted, all at once.
+    """The holder of an address reaches nobody by its floating addresses, and neither may the next holder.  Meanwhile
+    all observers may be restarted at once.
     """
     target, left, ended = draw.choice(fleet.settings.floating_ips), [draw.randint(1, 2)], list[bool]()
 
@@ -427,7 +437,9 @@ def broken_kernel(fleet: Fleet, draw: random.Random) -> End:
 
 
 def wall_clock_jumps(fleet: Fleet, draw: random.Random) -> End:
-    """Once, or again and again, of one worker or of all; to the years before it was set, or to those to come."""
+    """The wall clock of one worker or all jumps, once or again and again: back to 1970, by a minute or a day, or ten
+    years ahead.
+    """
     workers, ended = some_or_all(fleet, draw), list[bool]()
     jumps = (-fleet.wall, -86_400.0, -60.0, 60.0, 86_400.0, 10 * 365 * 86_400.0)
     apart = draw.choice((3600.0, draw.uniform(0.5, 5.0)))

@@ -10,14 +10,15 @@ from tests.sim.fleet import Fleet
 from tests.sim.worker import Worker
 
 End = Callable[[], object]
-"""Ends a misfortune."""
+"""A function that ends a misfortune."""
 
 
 @dataclass(frozen=True)
 class Misfortune:
-    """``begin`` lets it begin; it lasts for so many seconds at least and at most, and is told as ``what``; ``noticed``
-    is how many seconds later its end is noticed, at most; ``leaves_one``: for a while after it an interface may be too
-    many.  ``leaves_orphans``: an interface that has lost its address may stay, if observers tell of it.
+    """``begin`` begins it, and returns what ends it; ``what`` names it in a history; it lasts from ``shortest`` to
+    ``longest`` seconds.  ``noticed``: seconds, at most, until observers notice its end.  ``leaves_one``: for a while
+    after it there may be one interface too many.  ``leaves_orphans``: an interface that has lost its address may stay,
+    if observers report it.
     """
 
     what: str
@@ -30,17 +31,17 @@ class Misfortune:
 
 
 def some(fleet: Fleet, draw: random.Random) -> Worker:
-    """One that EC2 has not ended."""
+    """A worker that EC2 has not ended, chosen by ``draw``."""
     return draw.choice([worker for worker in fleet.workers if not worker.is_ended])
 
 
 def some_or_all(fleet: Fleet, draw: random.Random) -> list[Worker]:
-    """One such, or all there are."""
+    """One such worker, or all workers."""
     return draw.choice(([some(fleet, draw)], fleet.workers))
 
 
 def over(*ends: End) -> End:
-    """All of these."""
+    """One end for all of these."""
 
     def end() -> None:
         for each in ends:

@@ -1,4 +1,4 @@
-"""What befalls packets between workers."""
+"""What goes wrong with packets between workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def partition(fleet: Fleet, draw: random.Random) -> End:
 
 
 def split(fleet: Fleet, draw: random.Random) -> End:
-    """Into two halves, each of which reaches EC2: as where two buildings are a zone."""
+    """The workers are split into two groups, each of which reaches EC2: as in a zone of two buildings."""
     some_of_them = set(draw.sample(fleet.workers, draw.randint(1, max(1, len(fleet.workers) // 2))))
     pairs = {
         frozenset({a.name, b.name})
@@ -37,7 +37,7 @@ def split(fleet: Fleet, draw: random.Random) -> End:
 
 
 def on_and_off(fleet: Fleet, draw: random.Random) -> End:
-    """Two workers are parted again and again, for less than it takes to be noticed, or for longer."""
+    """Two workers cannot reach each other, again and again, for too short to be noticed, or for longer."""
     pair, ended = frozenset(worker.name for worker in draw.sample(fleet.workers, 2)), list[bool]()
     fleet.tell("", f"now something passes between {' and '.join(sorted(pair))}, now nothing")
 
@@ -56,7 +56,7 @@ def on_and_off(fleet: Fleet, draw: random.Random) -> End:
 
 
 def parted_and_dead(fleet: Fleet, draw: random.Random) -> End:
-    """Two workers are parted, and whichever of them has an address after a while loses power."""
+    """Two workers cannot reach each other; after a while, if one of them has the address, that one loses power."""
     target, pair = draw.choice(fleet.settings.floating_ips), draw.sample(fleet.workers, 2)
     holder, ended = fleet.at(target), list[bool]()
     if holder is not None and holder not in pair:
@@ -81,7 +81,7 @@ def parted_and_dead(fleet: Fleet, draw: random.Random) -> End:
 
 
 def part_of_it_lost(fleet: Fleet, draw: random.Random) -> End:
-    """Probes, questions or all, in one direction or both."""
+    """Between two workers probes, questions or both are lost, in one direction or both."""
     a, b = (worker.name for worker in draw.sample(fleet.workers, 2))
     kinds, is_mutual = draw.choice(((PROBES,), (QUESTIONS,), (PROBES, QUESTIONS))), draw.random() < 0.5
     lost = {(what, *ends) for what in kinds for ends in ([(a, b), (b, a)] if is_mutual else [(a, b)])}
@@ -108,7 +108,7 @@ def closed_group(fleet: Fleet, draw: random.Random) -> End:
 
 
 def cut_off(fleet: Fleet, draw: random.Random) -> End:
-    """From the other workers, and mostly from EC2 too."""
+    """A worker is cut off from the other workers, and mostly from EC2 too."""
     worker = some(fleet, draw)
     worker.cut_off()
     worker.cloud.reachable = draw.random() < 0.4

@@ -1,4 +1,4 @@
-"""What changes which workers there are: an autoscaler, a rotation of nodes, whoever deletes Node objects."""
+"""Workers come and go: by an autoscaler, a rotation of nodes, or somebody who deletes Node objects."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from tests.sim.misfortunes.misfortune import End, some, some_or_all
 from tests.sim.worker import LIVING, Worker
 
 MOST_WORKERS = 9
-"""So many in one history, with those that are gone."""
+"""The most workers in one history, with those that are gone."""
 
 BOOTS = (1.0, 15.0)
-"""Seconds from when a worker joins until its observer starts."""
+"""Seconds, at least and at most, from when a worker joins until its observer starts."""
 
 GONE_WITHIN = 20.0
-"""Seconds within which whoever is terminated is known to be."""
+"""Seconds within which observers know that a worker has been terminated."""
 
 SMALLEST = ("i-00000000000000000", "i-00000000000000001")
-"""Ids of instances that come before those of all that are there from the beginning."""
+"""Ids of instances that sort before the ids of all workers that are there from the beginning."""
 
 
 def _join(fleet: Fleet, draw: random.Random, gone: Worker | None = None) -> None:
-    """Its id is the smallest of all, or the greatest."""
+    """A worker joins, with an id that is the smallest of all, or the greatest."""
     if len(fleet.workers) < MOST_WORKERS:
         smallest = [each for each in SMALLEST if all(worker.id != each for worker in fleet.workers)]
         worker = fleet.join(gone, instance_id=draw.choice(["", *smallest[:1]]))
@@ -33,15 +33,15 @@ def _join(fleet: Fleet, draw: random.Random, gone: Worker | None = None) -> None
 
 
 def joined(fleet: Fleet, draw: random.Random) -> End:
-    """One or two, and they stay."""
+    """One or two workers join, and stay."""
     for _ in range(draw.randint(1, 2)):
         fleet.after(draw.uniform(0.0, 10.0), partial(_join, fleet, draw))
     return lambda: None
 
 
 def replaced(fleet: Fleet, draw: random.Random) -> End:
-    """One after the other, up to three: each is terminated once another one has joined, or before, and then the new one
-    may get its address; but for the last two.
+    """Up to three workers are replaced, one after the other: each is terminated after another one has joined; or
+    before, and then the new one gets its address.  Two workers are always left.
     """
     apart, grace, inherits = draw.uniform(3.0, 30.0), draw.choice((0.0, draw.uniform(0.0, 15.0))), draw.random() < 0.5
     ended, release = list[bool](), fleet.profile.delays.release
@@ -68,8 +68,8 @@ def replaced(fleet: Fleet, draw: random.Random) -> End:
 
 
 def registered_anew(fleet: Fleet, draw: random.Random) -> End:
-    """Node objects are deleted, and with them the observers' pods; each node registers under the same name again, its
-    kubelet ends the pod that is no more, and the next one comes.
+    """Node objects are deleted, and with them the observers' pods.  Each node registers under the same name again, its
+    kubelet ends the pod that the API server no longer has, and a new one comes.
     """
     ended, apart, awaited = list[bool](), draw.choice((0.0, draw.uniform(0.0, 20.0))), set[str]()
 

@@ -1,4 +1,4 @@
-"""What people do to interfaces of ours, and ask for."""
+"""What people do to our interfaces, and what they order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.sim.worker import Worker
 
 
 def _operated(fleet: Fleet, draw: random.Random, act: Callable[[Eni], object]) -> End:
-    """Somebody does this to an interface of ours, as far as EC2 lets them."""
+    """Somebody does ``act`` to one of our interfaces, if EC2 allows it."""
     ours = [eni for eni in fleet.ec2.state.enis.values() if eni.tags.get(OWNER_TAG) == fleet.settings.name]
     if ours:
         eni = draw.choice(ours)
@@ -67,7 +67,7 @@ def moved_by_hand(fleet: Fleet, draw: random.Random) -> End:
 
 
 def handed_over(fleet: Fleet, draw: random.Random) -> End:
-    """Somebody orders it, to one node or to any, and takes the order back."""
+    """Somebody orders a handover, to one node or to any, and later takes the order back."""
     key, there = (
         way_to(fleet.settings.carry).of_one(order.TAG, draw.choice(fleet.settings.floating_ips)),
         some(fleet, draw),
@@ -90,8 +90,8 @@ def handed_over(fleet: Fleet, draw: random.Random) -> End:
 
 
 def handed_over_twice(fleet: Fleet, draw: random.Random) -> End:
-    """Somebody orders a handover of an address, and somebody else another one, or the same; and in the middle of that
-    its holder may lose power, or the node that the last one names.
+    """Two people order a handover of the same address, to the same node or not.  Meanwhile the holder, or the node
+    named in an order, may lose power.
     """
     target, ended = draw.choice(fleet.settings.floating_ips), list[bool]()
     key, there = way_to(fleet.settings.carry).of_one(order.TAG, target), some(fleet, draw)
@@ -126,8 +126,8 @@ def handed_over_twice(fleet: Fleet, draw: random.Random) -> End:
 
 
 def moves_paused(fleet: Fleet, draw: random.Random) -> End:
-    """For longer than this lasts, when somebody resumes them, or for a few seconds; where an address has no interface
-    then, nothing is paused.
+    """Somebody pauses all moves: for longer than this lasts, and resumes them at its end; or for a few seconds.  If an
+    address has no interface, nothing is paused.
     """
     settings, seconds = fleet.settings, draw.choice((600.0, draw.uniform(5.0, 20.0)))
     with suppress(ConfigurationError):
@@ -142,7 +142,9 @@ def moves_paused(fleet: Fleet, draw: random.Random) -> End:
 
 
 def paused_during_a_move(fleet: Fleet, draw: random.Random) -> End:
-    """As EC2 takes a call that moves something, or seconds later; and somebody resumes them, in the middle or after."""
+    """Somebody pauses all moves when EC2 accepts a call that moves something, or seconds later; and resumes them during
+    the move or after it.
+    """
     ends, ended = list[End](), list[bool]()
 
     def pause_them() -> None:
@@ -168,7 +170,7 @@ def disassociated_by_hand(fleet: Fleet, draw: random.Random) -> End:
 
 
 def unassigned_by_hand(fleet: Fleet, draw: random.Random) -> End:
-    """All that can be taken off an interface is, and given to nobody."""
+    """Somebody takes all addresses but the primary one off one of our interfaces, and gives them to nobody."""
 
     def unassign(eni: Eni) -> None:
         addresses: tuple[Address, ...] = (*eni.secondary, *eni.ipv6s)
@@ -179,8 +181,8 @@ def unassigned_by_hand(fleet: Fleet, draw: random.Random) -> End:
 
 
 def taken_unseen(fleet: Fleet, draw: random.Random) -> End:
-    """What is taken off an interface of ours, or is on none for another cause, is in use by whom EC2 does not show:
-    another account's interface, a delegated prefix.
+    """An address is taken off one of our interfaces; any address that no interface has is now in use where EC2 does not
+    show it: by another account's interface, or in a delegated prefix.
     """
     draw.choice((deleted_by_hand, unassigned_by_hand))(fleet, draw)
 
@@ -193,7 +195,7 @@ def taken_unseen(fleet: Fleet, draw: random.Random) -> End:
 
 
 def elastic_elsewhere(fleet: Fleet, draw: random.Random) -> End:
-    """Somebody uses an Elastic IP for an interface that is not ours, and gives it back."""
+    """Somebody associates our Elastic IPs with an interface that is not ours, and later gives them back."""
     used: list[tuple[str, str]] = []
     for target in fleet.settings.floating_ips:
         if isinstance(target, Allocation) and fleet.address_of(target) is not None:

@@ -1,4 +1,4 @@
-"""What befalls the observers' pods in Kubernetes."""
+"""What happens to the observers' pods in Kubernetes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ DRAINED = "EvictionByEvictionAPI"
 
 
 def deleted_pod(fleet: Fleet, draw: random.Random) -> End:
-    """Somebody deletes an observer's pod, or its node is drained; the next one comes when that has ended."""
+    """Somebody deletes an observer's pod, or drains its node; a new pod comes when this misfortune ends."""
     worker, disruption = some(fleet, draw), draw.choice(("", BY_SCHEDULER, DRAINED))
     worker.delete(disruption)
     return over(worker.kill, lambda: revive(worker))
 
 
 class _Ends:
-    """Pods that end one after the other, and those that come in their places."""
+    """Pods that end one after the other, and the new ones in their places."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -33,7 +33,7 @@ class _Ends:
         self._awaited: set[str] = set()
 
     def begin(self, worker: Worker, disruption: str, lasts: float, *, twice: bool) -> None:
-        """SIGTERM, and maybe once more; the next pod comes so many seconds later."""
+        """Delete the pod, which gets SIGTERM, ``twice`` if so; a new pod comes ``lasts`` seconds later."""
         if worker.observer is None or self._is_over:
             return
         worker.delete(disruption)
@@ -49,14 +49,14 @@ class _Ends:
             revive(worker)
 
     def end(self) -> None:
-        """All that were to come are there."""
+        """Let all pods come that were still to come."""
         self._is_over = True
         for worker in self._fleet.workers:
             self._replace(worker)
 
 
 def rolled_out(fleet: Fleet, draw: random.Random) -> End:
-    """All pods are made anew, one after the other or at once; and maybe again, while some have hardly begun."""
+    """All pods are replaced, one after the other or at once; and perhaps again, when some have only just begun."""
     ends, apart = _Ends(fleet), draw.choice((0.0, draw.uniform(0.5, 5.0)))
     for again in (0.0, draw.uniform(1.0, 8.0))[: draw.randint(1, 2)]:
         for number, worker in enumerate(fleet.workers):
@@ -66,7 +66,7 @@ def rolled_out(fleet: Fleet, draw: random.Random) -> End:
 
 
 def drained(fleet: Fleet, draw: random.Random) -> End:
-    """All nodes but one, or all, are emptied, one after the other or at once; pods come again when that is over."""
+    """All nodes, or all but one, are drained, one after the other or at once; new pods come when this is over."""
     ends, apart = _Ends(fleet), draw.choice((0.0, draw.uniform(0.5, 15.0)))
     workers = draw.sample(fleet.workers, len(fleet.workers) - draw.randint(0, 1))
     for number, worker in enumerate(workers):
@@ -75,7 +75,9 @@ def drained(fleet: Fleet, draw: random.Random) -> End:
 
 
 def told_to_end_at_a_write(fleet: Fleet, draw: random.Random) -> End:
-    """SIGTERM comes as EC2 takes a call that moves something, or seconds later; the next pod some time after that."""
+    """An observer gets SIGTERM when EC2 accepts its call that moves something, or seconds later; a new pod comes some
+    time after that.
+    """
     ends, disruption, latest = _Ends(fleet), draw.choice(("", DRAINED)), draw.choice((0.1, 5.0))
 
     def tell(call: Call) -> None:
@@ -87,7 +89,9 @@ def told_to_end_at_a_write(fleet: Fleet, draw: random.Random) -> End:
 
 
 def deleted_by_force(fleet: Fleet, draw: random.Random) -> End:
-    """The API server has the pod no more; its containers end when kubelet hears of that, if it does."""
+    """A pod is deleted with --force: the API server no longer has it, and its containers end when kubelet hears of
+    that, if ever.
+    """
     worker, hears = some(fleet, draw), draw.choice((0.1, draw.uniform(0.1, 20.0), 3600.0))
     worker.pod = replace(LIVING, gone=True)
     observer = worker.observer
