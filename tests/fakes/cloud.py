@@ -1,4 +1,4 @@
-"""`ports.Cloud` by the model of EC2."""
+"""`ports.Cloud` upon the model of EC2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FakeCloud:
     """
     EC2 as one observer reaches it: floatingip.core.ports.Cloud.
 
-    lag: how many seconds old the Describes are.  omitted: the ENIs that they lack, by id.
+    lag: how many seconds old the answers of Describes are.  omitted: ids of ENIs that are missing in them.
     denied: actions that IAM refuses this observer, such as AttachNetworkInterface.
     reachable: while false, no call comes through.
     calls: the actions that were called, oldest first.
@@ -90,7 +90,7 @@ class FakeCloud:
 
     def attach_eni(self, eni_id: str, instance_id: str, taken: frozenset[int]) -> str:
         self._call("AttachNetworkInterface")
-        # EC2 says itself which indexes are taken, whatever the caller knows; it asks for one after the other.
+        # Whatever the caller knows, EC2 itself says which indexes are taken: it refuses those, one after the other.
         known = self._ec2.state.instances.get(instance_id)
         really = self._ec2.state.instance(instance_id).device_indexes if known else frozenset[int]()
         for index in range(1, HIGHEST_DEVICE_INDEX + 1):

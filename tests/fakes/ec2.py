@@ -1,8 +1,8 @@
 """
-A small pure model of EC2: no threads, no sleeping, no clock but the time that `advance` is told.
+A small pure model of EC2: no threads, no sleeping, and no clock but the time that `advance` gets.
 
-tests/contract runs the same cases against this and against the lab's endpoint, so that it is a verified fake.  Its
-state is made of the product's own frozen values, so a past state is a shallow copy, and a Describe can lag.
+tests/contract runs the same cases against it and against the lab's endpoint, so it is a verified fake.  Its state
+consists of the product's own frozen values: so a shallow copy keeps a past state, for Describes that lag.
 
     ec2 = FakeEc2(Delays(attach=3.0, detach=2.5))
     subnet = ec2.add_subnet("10.0.0.0/24")
@@ -11,7 +11,7 @@ state is made of the product's own frozen values, so a past state is a shallow c
     ...
     ec2.advance(10.0)
 
-Errors are those that floatingip.edges.ec2.cloud.Ec2Cloud makes of EC2's codes, and name the same codes.
+It raises the errors that floatingip.edges.ec2.cloud.Ec2Cloud makes of EC2's codes, with the same codes in them.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from tests.fakes.state import State, joined, parted, require_usable, without
 REGION, ZONE = "us-west-2", "us-west-2-lax-1a"
 INSTANCE_TYPE = "m5.large"
 SLOTS = {"m5.large": 3, "t3.medium": 3, "t3.small": 3, "t3.nano": 2, "m5.24xlarge": 15}
-"""ENIs on the first network card, by instance type (DescribeInstanceTypes)."""
+"""How many ENIs fit on the first network card, by instance type (DescribeInstanceTypes)."""
 
 ADDRESSES = {"m5.large": 10, "t3.medium": 6, "t3.small": 4, "t3.nano": 2, "m5.24xlarge": 50}
-"""Addresses of each family that one ENI may have, by instance type (DescribeInstanceTypes)."""
+"""How many addresses of each family one ENI may have, by instance type (DescribeInstanceTypes)."""
 
 WALL = 1_764_000_000.0
 """Unix time when the fake's clock shows 0."""
@@ -46,7 +46,7 @@ MEMORY = 60.0
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds from a call until it has its effect, as in lab.ec2.Profile."""
+    """Seconds from a call until it takes effect, as in lab.ec2.Profile."""
 
     attach: float = 0.0
     detach: float = 0.0
@@ -59,14 +59,14 @@ class Delays:
 
 @dataclass(frozen=True, eq=False)
 class _Move:
-    """What an accepted call will do: give the address to the ENI, or take it away from whoever has it."""
+    """What an accepted call will do: give the address to an ENI, or take it off the ENI that has it."""
 
     address: Address
     eni_id: str = ""
 
 
 class FakeEc2:
-    """One VPC.  Calls that change something come from any number of FakeClouds; `now` is in seconds."""
+    """One VPC, used by any number of FakeClouds; `now` is its clock, in seconds."""
 
     def __init__(self, delays: Delays | None = None) -> None:
         self.delays = delays or Delays()
@@ -83,10 +83,10 @@ class FakeEc2:
         self._created: dict[str, tuple[object, Eni]] = {}
 
     def _wall(self) -> float:
-        """What EC2's clock shows, in the whole seconds in which it tells when it attached something."""
+        """EC2's clock, in Unix time; in whole seconds, as attach times are."""
         return float(int(WALL + self.now))
 
-    # The world as a test builds and ruins it.
+    # How a test builds the world, and breaks it.
 
     def add_subnet(self, *networks: str, zone: str = ZONE, outpost: str = "") -> Subnet:
         """A subnet with these CIDR blocks."""
@@ -105,7 +105,7 @@ class FakeEc2:
         tags: Mapping[str, str] | None = None,
         instance_id: str = "",
     ) -> str:
-        """Run an instance with its primary ENI; the answer is its id, which is the next one unless it is given."""
+        """Run an instance with its primary ENI; return its id (without ``instance_id``, the next one)."""
         instance_id = instance_id or self._id("i")
         instance = Instance(
             id=instance_id,
@@ -129,17 +129,17 @@ class FakeEc2:
         return instance_id
 
     def allocate(self, public: str, border_group: str = ZONE[:-1]) -> str:
-        """Allocate an Elastic IP; the answer is its allocation id."""
+        """Allocate an Elastic IP; return its allocation id."""
         allocation_id = self._id("eipalloc")
         self._put_allocation(AllocationFacts(allocation_id, public, border_group))
         return allocation_id
 
     def hang(self, instance_id: str) -> None:
-        """Let the guest hang: it lets go of no device until Force."""
+        """Let the guest hang: it gives up no device before a detach with Force."""
         self._hung.add(instance_id)
 
     def thaw(self, instance_id: str) -> None:
-        """It goes on; what was asked of it meanwhile it has missed."""
+        """The guest goes on; it has missed what it was asked for meanwhile."""
         self._hung.discard(instance_id)
 
     def terminate(self, instance_id: str) -> None:
@@ -149,7 +149,7 @@ class FakeEc2:
         self._after(self.delays.shutdown, lambda: self._turn(instance_id, InstanceState.TERMINATED))
 
     def stop(self, instance_id: str) -> None:
-        """Begin to stop the instance: what is attached stays so."""
+        """Begin to stop the instance; its ENIs stay attached."""
         self._turn(instance_id, InstanceState.STOPPING)
         self._after(self.delays.shutdown, lambda: self._stopped(instance_id))
 
@@ -157,26 +157,26 @@ class FakeEc2:
         self._turn(instance_id, InstanceState.RUNNING)
 
     def advance(self, until: float) -> None:
-        """Let time pass, and everything happen that is due until then."""
+        """Let time pass until then, with everything that is due."""
         while self._due and self._due[0][0] <= until:
             self.now, _, action = heapq.heappop(self._due)
             action()
         self.now = max(self.now, until)
 
     def due(self) -> float:
-        """When something happens next, infinite if nothing will."""
+        """When something happens next; infinite if nothing will."""
         return self._due[0][0] if self._due else float("inf")
 
     def as_of(self, time: float) -> State:
         """What EC2 knew at that time, at most MEMORY ago."""
         return [state for since, state in self._past if since <= time or since == self._past[0][0]][-1]
 
-    # EC2's calls, after permissions and network.
+    # EC2's calls, once permissions and network are passed.
 
     def create(
         self, target: Target | None, subnet: Subnet, groups: tuple[str, ...], tags: Mapping[str, str], token: str
     ) -> Eni:
-        """CreateNetworkInterface: a token's answer stays the same, also when its ENI is gone."""
+        """CreateNetworkInterface.  The same token always gets the same ENI, even one that is gone."""
         asked = (target, subnet.id, groups, tuple(sorted(tags.items())))
         if token and token in self._created:
             before, eni = self._created[token]
@@ -196,7 +196,7 @@ class FakeEc2:
         return eni
 
     def attach(self, eni_id: str, instance_id: str, index: int) -> str:
-        """AttachNetworkInterface at one device index, which the caller knows to be free."""
+        """AttachNetworkInterface at this device index, which the caller has found free."""
         eni, instance = self.state.eni(eni_id), self.state.instance(instance_id)
         if instance.state is not InstanceState.RUNNING:
             raise LookAgain(f"IncorrectState: {instance_id} is {instance.state}")
@@ -233,12 +233,14 @@ class FakeEc2:
         self._put(change(self.state.eni(eni_id)))
 
     def assign(self, eni_id: str, address: Address, *, reassign: bool) -> None:
-        """AssignPrivateIpAddresses of one address, or AssignIpv6Addresses; the former owner has it until it happens."""
+        """AssignPrivateIpAddresses of one address, or AssignIpv6Addresses; the former owner has it until that takes
+        effect.
+        """
         eni = self.state.eni(eni_id)
         try:
             require_usable(address, self.subnets[eni.subnet_id])
         except CloudError as error:
-            # EC2 has one code for this and for an IPv6 address that was moved meanwhile.
+            # EC2 has the same code for this and for an IPv6 address that was moved meanwhile.
             raise LookAgain(str(error)) if isinstance(address, IPv6Address) else error from error
         owner = self.state.owner(address)
         rivals = {owner.id if owner is not None else "", self._heir(address)} - {"", eni_id}
@@ -291,7 +293,7 @@ class FakeEc2:
 
     def _finish(self, move: _Move) -> None:
         if self._moves.get(move.address) is not move:
-            return  # a later call counts
+            return  # a later call about this address has replaced this one
         del self._moves[move.address]
         address, owner = move.address, self.state.owner(move.address)
         allocation_id = ""
@@ -350,7 +352,7 @@ class FakeEc2:
         return f"{kind}-{next(self._ids):017x}"
 
     def _heir(self, address: Address) -> str:
-        """The ENI that will have the address when everything that was accepted has happened, empty for none."""
+        """The ENI that will have the address once all accepted calls have taken effect; empty if none will."""
         if address in self._moves:
             return self._moves[address].eni_id
         owner = self.state.owner(address)
@@ -387,9 +389,9 @@ class FakeEc2:
     def _delete(self, eni_id: str) -> None:
         for address, move in list(self._moves.items()):
             if move.eni_id == eni_id:
-                del self._moves[address]  # nothing is to come to it any more
+                del self._moves[address]  # a move to the deleted ENI is dropped
             elif self.state.enis[eni_id].occupies(address):
-                self._finish(move)  # what was to leave it has left
+                self._finish(move)  # a move away from the deleted ENI is finished now
         for allocation in tuple(self.state.allocations.values()):
             if allocation.eni_id == eni_id:
                 self._put_allocation(replace(allocation, eni_id=""))

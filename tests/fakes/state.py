@@ -40,7 +40,7 @@ class State:
         return replace(self.instances[instance_id], device_indexes=indexes)
 
     def occupants(self, addresses: frozenset[Address]) -> tuple[Eni, ...]:
-        """The ENIs that have one of the addresses, as a secondary one too."""
+        """The ENIs that have one of the addresses, be it as a secondary one."""
         return tuple(eni for eni in self.enis.values() if any(map(eni.occupies, addresses)))
 
     def owner(self, address: Address) -> Eni | None:
@@ -49,14 +49,14 @@ class State:
 
 
 def require_usable(address: Address, subnet: Subnet) -> None:
-    """Raise ``CloudError`` unless EC2 would give the address to somebody in this subnet."""
+    """Raise ``CloudError`` unless an ENI in this subnet could get the address."""
     network = subnet.network_of(address)
     if network is None or int(address) - int(network.network_address) < 4 or address == network[-1]:
         raise CloudError(f"InvalidParameterValue: invalid value for parameter address: {address}")
 
 
 def joined(eni: Eni, address: Address, allocation_id: str) -> Eni:
-    """The ENI with one more address, and the Elastic IP that came along."""
+    """The ENI with one more address, and with the Elastic IP that came along, if any."""
     if isinstance(address, IPv6Address):
         return replace(eni, ipv6s=(*eni.ipv6s, address))
     elastic = {**eni.elastic, **({address: allocation_id} if allocation_id else {})}
@@ -74,5 +74,5 @@ def parted(eni: Eni, address: Address) -> Eni:
 
 
 def without(elastic: Mapping[IPv4Address, str], allocation_id: str) -> dict[IPv4Address, str]:
-    """What is associated, but for this Elastic IP."""
+    """The associations of an ENI, without this Elastic IP's."""
     return {address: other for address, other in elastic.items() if other != allocation_id}
