@@ -8,8 +8,8 @@ Run by node.py as a script (no package, no site): `python -I -S boot.py SPEC`, S
     cgroup    where the machine is to see control groups: mount point -> (type, options)
     netns     the file of its network namespace
     name      its host name
-    bind directory or file on the machine -> where it is on this host, read-only
-    files file on the machine -> text
+    bind      directory or file on the machine -> where it is on this host, read-only
+    files     file on the machine -> text
     init      the command that is its PID 1
 
 Prints the process id of PID 1, as seen from outside, and ends with it.  When PID 1 is killed, or this process, the
