@@ -192,7 +192,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def tables(found: Sequence[Found]) -> list[Table]:
-    """The same for the terminal."""
+    """Both tables, for the terminal."""
     return [_table(grid) for grid in (failovers(found), costs(found)) if grid.rows]
 
 

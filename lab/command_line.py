@@ -24,7 +24,7 @@ def end_of(name: str, main: Callable[[], int], out: TextIO) -> int:
     except OSError as error:
         if error.errno != errno.ENOSPC and not isinstance(error, BrokenPipeError):
             raise
-        # What is still buffered must not fail once more at exit.
+        # What is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         if not isinstance(error, BrokenPipeError):  # a reader, such as `head`, that has read enough is no error
             print(f"{name}: {error.strerror}", file=sys.stderr)

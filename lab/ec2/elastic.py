@@ -1,5 +1,5 @@
 """
-What EC2 enforces about Elastic IPs, and moto does not; Outposts' customer-owned IPs are the same with another pool.
+EC2's rules about Elastic IPs that moto lacks; Outposts' customer-owned IPs are the same, with another pool.
 
 An allocation is associated with one private address of one ENI, and the association follows that ENI to any instance.
 EC2 shows an association as soon as it has answered the call; the traffic follows `Profile.associate` seconds later, and

@@ -27,7 +27,7 @@ def networks(subnet: Subnet, version: int) -> list[Network]:
 
 
 def place_on_outpost(thing: Subnet | NetworkInterface | Instance, arn: str | None) -> None:
-    """Let a subnet, an ENI or an instance show the Outpost that it is on, None for none."""
+    """Let a subnet, an ENI or an instance show that it is on this Outpost; None: on none."""
     thing.outpost_arn = arn  # type: ignore[union-attr]  # moto has no Outposts, but serialises what it finds
 
 

@@ -124,7 +124,7 @@ class Imds:
         return good and token is not None and self._tokens.get(token, float("-inf")) > time.monotonic()
 
     def get(self, path: str) -> str | None:
-        """The body at this path below /latest, None where there is nothing."""
+        """The body at this path below /latest, None if there is none."""
         tree: Mapping[str, Any] = {
             "meta-data": {
                 **self._instance(),

@@ -31,8 +31,8 @@ class Profile:
     force_detach: the same from the call with Force.
     assign: from the call until the ENI has the address, in Describe and in the data path; the former ENI has it until
     then.
-    unassign: from the call until the ENI has it no more.
-    associate: from the call until traffic takes the new way of an Elastic IP.
+    unassign: from the call until the ENI no longer has the address.
+    associate: from the call until an Elastic IP's traffic goes to its new ENI.
     release: from the termination until EC2 lets go of the instance's ENIs (fck-nat#43: it takes a while).
     shutdown: from the termination until the instance is `terminated`; it is `shutting-down` meanwhile.  The same from
         a stop until it is `stopped`.  Both are longer by the seconds for which the guest delays its end

@@ -1,5 +1,5 @@
 """
-What EC2 enforces and moto does not: the rules of one account together, and the state that moto has no place for.
+The rules that EC2 enforces and moto does not, all those of one account, and the state that moto has no place for.
 
 moto's handlers are routed to a World by routing.py.  Unpatched, moto lets two instances win the same ENI.
 

@@ -1,5 +1,5 @@
 """
-What a cluster is to the lab, whichever Kubernetes runs it: what `kubectl` does, and what befalls it.
+The lab's view of a cluster, whichever Kubernetes runs it: what `kubectl` can do, and what can go wrong.
 
 `small/` and `real/` implement it.  Pods are in the namespace `default`.
 """
@@ -47,7 +47,7 @@ DOCUMENTED = Setup()
 
 
 class Part(StrEnum):
-    """What a cluster consists of; the first four are on each node."""
+    """The parts of a cluster; the first four are on each node."""
 
     KUBELET = "kubelet"
     CONTAINERD = "containerd"
@@ -156,7 +156,7 @@ class Cluster(Protocol):
     def conditions(self, node: str) -> Mapping[str, str]:
         """A node's conditions: Ready -> True, False or Unknown."""
 
-    # What befalls it.
+    # What can go wrong.
 
     def kill_container(self, pod: str, container: str) -> None:
         """SIGKILL to a container's process.  Raises LookupError if it does not run."""

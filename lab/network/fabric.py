@@ -202,9 +202,9 @@ class Fabric(Resource):
 
     def assign(self, eni_id: str, address: str) -> None:
         """
-        Let `address` lead to the ENI from now on, and no longer to another one.
+        Route `address` to the ENI from now on, and no longer to another one.
 
-        An ENI that is not plugged in has no port to lead to: then the address only leaves where it was.
+        An ENI that is not plugged in has no port: then the address only leaves its former ENI.
         """
         with self._lock:
             self._lead(self._ports.get(eni_id), [address])
@@ -329,7 +329,7 @@ class Fabric(Resource):
     # -- parts
 
     def _lead(self, port: Port | None, addresses: Collection[str]) -> None:
-        """Take these addresses off whoever owns them, and lead them to `port`, or nowhere."""
+        """Take these addresses off their owners, and route them to `port`, or nowhere."""
         # One transaction, or a move of many addresses would take longer than at EC2.
         routes, elements = self._owners.lead(port, addresses)
         if routes:

@@ -203,8 +203,8 @@ class Worker:
         """
         Start an HTTP server and return its endpoint: in pod number `pod_index`, or on the host's network if None.
 
-        It listens at both families; the endpoint is IPv4's, and IPv6's has the address of the same pod (or host).  It
-        answers every request with "WORKER/pod-N CLIENT" or "WORKER/host CLIENT", CLIENT being the address it sees.
+        It listens on both families; the endpoint that is returned is IPv4's, and IPv6's is at the same pod (or host).
+        It answers every request with "WORKER/pod-N CLIENT" or "WORKER/host CLIENT", CLIENT being the address it sees.
         """
         if pod_index is None:
             address, name, namespace = self.address, "host", self.namespace

@@ -1,4 +1,6 @@
-"""The machines as EC2 sees them (lab.ec2.Devices): what it attaches appears in a worker, and its buttons have power."""
+"""The machines as EC2 sees them (lab.ec2.Devices): what EC2 attaches appears in a worker, and EC2 can press its power
+button.
+"""
 
 from collections.abc import Sequence
 

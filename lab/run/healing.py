@@ -82,7 +82,7 @@ class Watch:
         return all(self._reasons.get(name) == "ANSWERS" for name in others)
 
     def is_well(self) -> bool:
-        """Whether the same is true, and every pod is ready."""
+        """Whether clients are served, the address is watched, and every pod is ready."""
         pods = living(self._region)
         ready = sum(pod.is_ready for pod in pods)
         return ready == len(pods) == len(self._region.machines) and self.is_served() and self.is_watched()

@@ -47,7 +47,7 @@ CALLS_A_MINUTE = 62
 
 OUTLASTS_A_MOVE = NEW_OWNER + DETECTION
 """Seconds after a move within which a wrong second move would follow: a new owner is not judged before NEW_OWNER, and
-DETECTION is what it then takes to find it dead.
+DETECTION is what it then takes to find it dead by mistake.
 """
 
 OUTLASTS_PATIENCE = 45.0
@@ -205,12 +205,12 @@ def served_again(bare: Expectation, profile: Profile) -> Expectation:
 
 
 def served_again_or_refused(bare: Expectation, profile: Profile) -> Expectation:
-    """The same, unless every standby had said beforehand that it is not ready."""
+    """As `served_again`, unless every standby had said beforehand that it is not ready."""
     return replace(served_again(bare, profile), refusal_excuses=True)
 
 
 def served_again_after(lost_s: float, moves: int = 1) -> Callable[[Expectation, Profile], Expectation]:
-    """The same, where nothing can be done for some seconds, or where the address moves before it is lost."""
+    """As `served_again`, if nothing can be done for some seconds, or the address moves before it is lost."""
 
     def expect(bare: Expectation, profile: Profile) -> Expectation:
         expected = served_again(bare, profile)

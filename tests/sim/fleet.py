@@ -2,9 +2,9 @@
 Whole agents of the product in simulated time, each on a worker of one VPC, with the pure model of EC2.
 
 The next thing to happen is the earliest entry of a heap, and all chance comes from one seed: so one seed always gives
-the same history.  Real code are the agents, what their effects mean (`runtime.doing`), the pace of their probes, what
-they answer each other, and what a look at EC2 asks.  The workers' kernels, the network and IMDS (worker.py) are as
-simple as possible.
+the same history.  The product's own code decides and acts: the agents, their effects (`runtime.doing`), the pace of
+their probes, their answers to each other, and the questions of a look at EC2.  The workers' kernels, the network and
+IMDS (worker.py) are as simple as possible.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class Fleet:
     # EC2.
 
     def layout(self) -> Layout:
-        """What EC2 has where now."""
+        """Where EC2 has each address and each ENI now."""
         if self._layout.enis is not self.ec2.state.enis:
             self._layout = Layout(self.ec2.state.enis)
         return self._layout

@@ -315,7 +315,7 @@ def caught(mutation: Mutation, seeds: Iterable[int]) -> tuple[int, str] | None:
 
 
 def look_for(mutation: Mutation, first: int, last: int) -> tuple[int, str] | None:
-    """The same, in a process that has not imported the product yet."""
+    """As `caught`, in a process that has not imported the product yet."""
     apply(mutation)
     load()
     return caught(mutation, range(first, last + 1))

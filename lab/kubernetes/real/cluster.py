@@ -275,7 +275,7 @@ class Cluster(Resource):
         """A node's conditions.  Raises LookupError."""
         return {one["type"]: one["status"] for one in self.kubectl.object("node", node)["status"].get("conditions", [])}
 
-    # What befalls it.
+    # What can go wrong.
 
     def kill_container(self, pod: str, container: str) -> None:
         """SIGKILL to a container's process.  Raises LookupError if it does not run."""

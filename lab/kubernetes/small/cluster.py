@@ -283,7 +283,7 @@ class Cluster:
             pod.gone.wait()
         self.close()
 
-    # What befalls it.
+    # What can go wrong.
 
     def hang(self, part: Part, node: str | None = None) -> None:
         """A kubelet hangs: containers run on, but it starts, ends and probes nothing until `resume`."""

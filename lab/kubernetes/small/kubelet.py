@@ -105,7 +105,7 @@ class Kubelets:
         node.awake.set()
 
     def freeze_node(self, name: str) -> None:
-        """Stop every process of the node's pods where it stands (SIGSTOP), and its kubelet."""
+        """Stop every process of the node's pods (SIGSTOP), and its kubelet."""
         node = self._nodes[name]
         node.awake.clear()
         with self._books.lock:
