@@ -41,7 +41,7 @@ def leftovers(region: Region) -> Iterator[str]:
 def _traces(region: Region, machine: Machine, index: int, address: str) -> Iterator[str]:
     namespace = machine.worker.namespace
     settings = Settings(tuple(Allocation(floating.target) for floating in region.floating))
-    # Where only addresses move, a standby has all but the address and the first rule ahead of time.
+    # With carry: address, a standby has all but the address and the first rule ahead of time.
     ahead = region.carry == Carry.ADDRESS
     ours = range(settings.priority + 2 * index, settings.priority + 2 * index + (1 if ahead else 2))
     for link in namespace.show("address show"):

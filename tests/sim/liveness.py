@@ -90,8 +90,8 @@ class Liveness:
         return all(is_open(*pair, what) for pair in ((worker, other), (other, worker)) for what in (PROBES, QUESTIONS))
 
     def _is_held_back(self, address: Target) -> bool:
-        """Whether moves of the address are held back: paused by a person, by another owner's tag, or by the ration
-        (R12), unless it has no holder or that has ended.
+        """Whether moves of the address are held back: by a person's pause, by another owner's tag, or by the ration
+        (R12) as long as its holder has not ended.
         """
         fleet, wall, holder = self._fleet, self._fleet.wall, self._fleet.at(address)
         enis = fleet.enis(address)

@@ -30,7 +30,7 @@ RELIEVED_KNOWN = 3.0
 
 
 def quick(carry: Carry, workers: int = 2) -> Fleet:
-    """A fleet whose EC2 acts fast, but takes some time after each call."""
+    """A fleet whose EC2 acts fast, but only some time after it has answered a call."""
     return Fleet(1, workers=workers, profile=QUICK, carry=carry)
 
 

@@ -29,7 +29,7 @@ BUS = "unix:path=/run/dbus/system_bus_socket"
 PAUSE = f"{UPSTREAM}/pause:3.10"
 
 SHUTDOWN_TAKES, CRITICAL_PODS_TAKE = 150, 30
-"""Seconds that a shutdown waits for pods to end; the latter part of them is for critical pods."""
+"""Seconds that a shutdown waits for pods to end, and how many of these are for critical pods."""
 
 CNI_WITHIN = 60.0
 """Seconds within which the VPC CNI's ipamd must have its addresses."""

@@ -50,7 +50,7 @@ class ControlPlane:
     def start(self) -> None:
         """Start all of it; returns when the API server is ready.  Raises PartFailed, CommandFailed."""
         self.serve()
-        # Started too early, they end: the API server has not made yet the roles by which they may read.
+        # Started too early they end, since they may not read yet what the API server makes for them.
         for name in ("kube-controller-manager", "kube-scheduler"):
             self.parts[name].start()
 

@@ -37,7 +37,7 @@ def split(fleet: Fleet, draw: random.Random) -> End:
 
 
 def on_and_off(fleet: Fleet, draw: random.Random) -> End:
-    """Two workers cannot reach each other, again and again, for too short to be noticed, or for longer."""
+    """Two workers cannot reach each other, again and again, for too short a time to be noticed, or for longer."""
     pair, ended = frozenset(worker.name for worker in draw.sample(fleet.workers, 2)), list[bool]()
     fleet.tell("", f"now something passes between {' and '.join(sorted(pair))}, now nothing")
 
