@@ -171,7 +171,7 @@ class Cluster(Protocol):
         """A part that was killed is started.  Raises NotModelled."""
 
     def hang(self, part: Part, node: str | None = None) -> None:
-        """A part is stopped (SIGSTOP), and stays so until `resume`.  Raises NotModelled."""
+        """A part hangs until `resume`.  Raises NotModelled."""
 
     def resume(self, part: Part, node: str | None = None) -> None:
         """A part that hung goes on.  Raises NotModelled."""

@@ -124,7 +124,7 @@ def main(spec: Mapping[str, Any]) -> int:
     if not child:
         _become(spec, writer)
     os.close(writer)
-    # Only when its file system is complete.
+    # PID 1 has written this byte once the file system is complete.
     if os.read(reader, 1):
         print(child, flush=True)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -201,7 +201,7 @@ class Cluster(Resource):
         self.kubectl("uncordon", node)
 
     def taint(self, node: str) -> None:
-        """`kubectl taint`, as Kubernetes' documents say for a node that is gone for good."""
+        """`kubectl taint`, as the documents say for a node that is gone for good."""
         self.kubectl("taint", "nodes", node, f"{OUT_OF_SERVICE}=nodeshutdown:NoExecute")
 
     def untaint(self, node: str) -> None:
@@ -223,7 +223,7 @@ class Cluster(Resource):
         self._wait_for(deployment, timeout)
 
     def wait_ready(self, timeout: float) -> None:
-        """Until every replica that was asked for is ready.  Raises TimeoutError with the pods' phases."""
+        """Wait until every wanted replica is ready.  Raises TimeoutError with the pods' phases."""
         deadline = time.monotonic() + timeout
         for deployment in sorted(self._deployments):
             self._wait_for(deployment, max(1.0, deadline - time.monotonic()))

@@ -206,7 +206,7 @@ def _hand_on(group: Path) -> None:
     """
     Version 2: give this group's controllers to the groups below it.
 
-    A group that does so can have no process itself: a machine's moves its processes into a leaf before (boot.py).
+    Such a group can have no process itself: a machine's own group first moves its processes into a leaf (boot.py).
     Raises SystemExit if processes of others are in it, as in a container.
     """
     handed_on = group / "cgroup.subtree_control"
