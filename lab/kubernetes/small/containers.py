@@ -59,7 +59,7 @@ class Containers:
     """
     Runs the containers of all nodes.
 
-    api: the API server whose address containers get that start from now on.
+    api: the API server whose address and tokens containers get when they start.
     """
 
     def __init__(

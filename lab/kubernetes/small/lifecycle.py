@@ -47,8 +47,8 @@ class Lifecycle(Generic[N]):
 
     nodes: gives all nodes.  reaches: whether a node reaches the API server; it may take seconds.  serves: whether the
     API server serves.  judged: called when a node is no longer ready, or is again.
-    overdue: called again and again for each node that is not ready, with the seconds since when it is not, to evict the
-    pods whose toleration is used up.
+    overdue: called again and again for each node that is not ready, with the seconds since it ceased to be, to evict
+    the pods whose toleration is used up.
     pace: divides all times.
     """
 

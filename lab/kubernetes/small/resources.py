@@ -31,7 +31,7 @@ Query = Mapping[str, Sequence[str]]
 
 
 class Asked(Protocol):
-    """What the server asks the cluster; lab.kubernetes.small.kubelet.Cluster has it."""
+    """What the server asks the cluster; lab.kubernetes.small.cluster.Cluster has it."""
 
     @property
     def books(self) -> Books:
