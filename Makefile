@@ -106,10 +106,10 @@ test-long: system $(STAMP) ## Run all other scenarios, both ways to carry
 	@echo "All other scenarios, $(WORKERS) at a time, and then those that need the machine for themselves: hours."
 	code=0
 	# The longest come first, and are given out one at a time, so that the last one does not keep the others waiting.
-	($(call tests,--dist load --maxschedchunk 1 -m 'long and not alone' $(ARGS) tests/lab/test_scenarios.py tests/lab/test_torture.py \
+	($(call tests,--dist load --maxschedchunk 1 --timeout 7200 -m 'long and not alone' $(ARGS) tests/lab/test_scenarios.py tests/lab/test_torture.py \
 		tests/lab/test_asking.py tests/lab/test_planted.py)) || code=$$?
 	# pytest's 5: there is none such.
-	$(END_WITH_SHELL) $(SANDBOX) .venv/bin/python -m pytest $(WRITE) -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
+	$(END_WITH_SHELL) $(SANDBOX) .venv/bin/python -m pytest $(WRITE) --timeout 7200 -m 'long and alone' $(ARGS) tests/lab/test_scenarios.py \
 		|| (( $$? == 5 )) || code=1
 	exit "$$code"
 

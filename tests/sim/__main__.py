@@ -13,7 +13,9 @@ import argparse
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from floatingip.cli import Parser
@@ -67,17 +69,34 @@ def _tell(outcome: Outcome) -> int:
 
 def _play(one: Callable[[int], Outcome], seeds: range, jobs: int | None) -> int:
     began, faulty, longest = time.monotonic(), 0, 0.0
-    with multiprocessing.Pool(jobs, initializer=begin) as pool:
-        for outcome in pool.imap_unordered(one, seeds, chunksize=8):
+    try:
+        for outcome in _played(one, seeds, jobs):
             longest = max(longest, outcome.outage)
             for fault in outcome.faults:
                 print(f"seed {outcome.seed}: {fault}")
             faulty += bool(outcome.faults)
+    except BrokenProcessPool:
+        print("tests.sim: a process that played was ended, perhaps for want of memory; try --jobs 1", file=sys.stderr)
+        return 1
     seconds = time.monotonic() - began
     print(f"{len(seeds)} histories in {seconds:.0f} s: {faulty} with faults; the longest outage was {longest:.2f} s")
     if faulty:
         print("tell one: python -m tests.sim --trace SEED [--nemesis] [--rounds N], or --shrink SEED [--rounds N]")
     return 1 if faulty else 0
+
+
+def _played(one: Callable[[int], Outcome], seeds: range, jobs: int | None) -> Iterator[Outcome]:
+    """All outcomes, in the order of the seeds.  Raises BrokenProcessPool if one of the processes is ended."""
+    pool = ProcessPoolExecutor(jobs, initializer=begin)
+    try:
+        yield from pool.map(one, seeds, chunksize=8 + len(seeds) // 10_000)
+    except BaseException:
+        # Nobody waits for what they still play.
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":

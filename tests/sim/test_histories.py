@@ -4,10 +4,14 @@ import multiprocessing
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -52,8 +56,8 @@ keep from acting; R6 and R14 act where several befall a fleet at once.
 
 def played(one: Callable[[int], Outcome], first: int) -> Iterator[Outcome]:
     """What came of so many histories, from this seed on, in a process that does nothing else."""
-    with multiprocessing.get_context("spawn").Pool(1, initializer=begin_anew) as pool:
-        yield from pool.imap(one, range(first, first + AT_A_TIME))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin_anew) as pool:
+        yield from pool.map(one, range(first, first + AT_A_TIME))
 
 
 @pytest.mark.parametrize("first", PLAYED[::AT_A_TIME])
@@ -100,6 +104,18 @@ def test_a_seed_is_one_history(tell: Callable[[int], Outcome], options: list[str
     )
     assert tuple(other.stdout.splitlines()) == lines
     assert tell(8).lines != lines
+
+
+def test_it_ends_if_a_process_that_plays_is_ended() -> None:
+    """As by a kernel without memory: its histories are lost, and nobody waits for them."""
+    command = [sys.executable, "-m", "tests.sim", "--seeds", "0..999999", "--jobs", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as plays:
+        children = Path(f"/proc/{plays.pid}/task/{plays.pid}/children")
+        while not (found := children.read_text().split()):
+            time.sleep(0.05)
+        os.kill(int(found[0]), signal.SIGKILL)
+        assert "a process that played was ended" in plays.communicate()[1]
+    assert plays.returncode == 1
 
 
 def test_an_agent_that_finds_no_death_would_be_found() -> None:
