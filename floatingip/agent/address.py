@@ -20,7 +20,6 @@ from floatingip.agent.whereabouts import Whereabouts
 from floatingip.agent.writing import Writing
 from floatingip.core import timing
 from floatingip.core.decision import served
-from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.view import Memory, View
@@ -31,7 +30,6 @@ from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.node import Interface
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
-from floatingip.core.settings import Settings
 from floatingip.core.word import Answer, Held
 from floatingip.core.writes import Assign, Associate, Attach, Detach, Unassign, Write, is_upkeep
 
@@ -53,7 +51,6 @@ class FloatingAddress:
         self,
         target: Target,
         index: int,
-        settings: Settings,
         shared: Shared,
         out: Outbox,
         *,
@@ -61,11 +58,10 @@ class FloatingAddress:
         chance: Chance,
     ) -> None:
         self.target, self.text = target, str(target)
-        self._settings = settings
         self._shared = shared
-        self._way = way_to(shared.carry)
-        self.where = Whereabouts(target, index, settings, shared)
-        self.seeing = Seeing(target, settings, shared, now)
+        self._way = shared.way
+        self.where = Whereabouts(target, index, shared)
+        self.seeing = Seeing(target, shared, now)
         self._writing, self._tending = (Writing(self.text, out, shared.is_full, chance) for _ in range(2))
         self._claims = Claims()
         self._unasked: CloudError | None = None
@@ -77,21 +73,10 @@ class FloatingAddress:
         self.view: View | None = None
         self.report: PlumbingReport | None = None
         self._telling = Telling(self.text, out)
-        self.moves = Moves(
-            self.text,
-            shared.me.instance_id,
-            out,
-            lambda attachment_id: self._way.of_one(attachment_id, target),
-            shared.node_of,
-        )
+        self.moves = Moves(target, shared, out)
         self._imds = ShownByImds()
         self._jitter = 0.0
         self.unready_since: float | None = None
-
-    def configure(self, settings: Settings) -> None:
-        """Decide by these settings from now on; they differ from the last only in what may change at any time."""
-        self._settings = settings
-        self.seeing.answers.configure(settings)
 
     @property
     def final(self) -> CloudError | None:
@@ -249,7 +234,7 @@ class FloatingAddress:
         self._look()
         before, obstacle = self.decision, self.where.obstacle(now)
         view = self.view = self._view(peers, burden, wall, obstacle.words)
-        self.memory, self.decision = decide(self.memory, view, self._settings)
+        self.memory, self.decision = decide(self.memory, view, self._shared.settings)
         if self.decision.state is State.HOLDER and self.is_here():
             # This node no longer probes the address: probes that were lost before it came say nothing of now.
             self.seeing.answers.begin_anew()
@@ -348,7 +333,7 @@ class FloatingAddress:
         # An ENI that is created with its address needs no token: EC2 lets only one ENI have the address.
         is_allocation = isinstance(self.target, Allocation)
         token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
-        making = Making(self.target, self.where.subnet(), self._tags(), token, self._shared.taken(self._settings))
+        making = Making(self.target, self.where.subnet(), self._tags(), token, self._shared.taken())
         about = {"failover": self.moves.failover} if takes else {}
         self._writer_of(write).begin(write, making, self.now, **about)
 

@@ -71,7 +71,6 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.standings import Standings
 from floatingip.core import timing
 from floatingip.core.decision import ration
-from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import State
 from floatingip.core.decision.evidence import reached_by_tag
 from floatingip.core.ec2 import Owner
@@ -95,36 +94,33 @@ class Agent:
     """
 
     def __init__(self, settings: Settings, me: Identity, *, observes: bool, started_at: float, chance: Chance) -> None:
-        self._settings = settings
         self._observes = observes
         self._out = Outbox()
-        self._configured = Configured(settings, self._out)
+        self._shared = Shared(me, settings)
+        self._configured = Configured(self._shared, self._out)
         self._now, self._wall = started_at, 0.0
-        groups = settings.security_groups
-        self._shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
         self._addresses = {
             target: FloatingAddress(
-                target, index, settings, self._shared, self._out.about(address=target), now=started_at, chance=chance
+                target, index, self._shared, self._out.about(address=target), now=started_at, chance=chance
             )
             for index, target in enumerate(settings.floating_ips)
         }
         self._by_text = {address.text: address for address in self._addresses.values()}
         addresses = tuple(self._addresses.values())
-        self._standings = Standings(addresses, settings, self._shared, self._out, chance)
+        self._standings = Standings(addresses, self._shared, self._out, chance)
         self._looking = Looking(addresses, self._shared, self._out, chance)
         self._rehearsal = Rehearsal(addresses, self._shared, self._out)
         self._attaching = Attaching(addresses, self._standings.by_subnet, self._shared, self._out, started_at)
         self._serving = Serving(settings.service_interval, settings.service_timeout)
-        self._node_ports = NodePorts(settings, self._shared, self._serving, self._out)
+        self._node_ports = NodePorts(self._shared, self._serving, self._out)
         self._bulletin = Bulletin(self._out, shows_role=observes)
         self._peers = Peers()
-        self._company = Company(addresses, self._peers, settings.port, self._shared, self._out)
+        self._company = Company(addresses, self._peers, self._shared, self._out)
         self._leaving = Leaving(self._shared, self._out, observes=observes)
         self._metadata = Metadata(self._out)
         self._journal = Journal(self._out)
         self._publishing = Publishing(
             addresses,
-            settings,
             self._shared,
             self._peers,
             company=self._company,
@@ -218,8 +214,6 @@ class Agent:
                     self._judge_all()
             case SettingsFound():
                 self._configured.found(event)
-                for address in self._addresses.values():
-                    address.configure(self._configured.settings)
                 self._judge_all()
             case Terminated():
                 self._leaving.terminated(now)
@@ -281,7 +275,7 @@ class Agent:
         shared.neighbours = frozenset(attachment.instance_id for attachment in attachments) - {me}
         shared.reached_by_tags = max((reached_by_tag(eni) for eni in seen.standing), default=float("-inf"))
         shared.informed_at = now if shared.informed_at == float("-inf") else shared.informed_at
-        way = way_to(self._settings.carry)
+        way = shared.way
         for target, address in self._addresses.items():
             if target in seen.unknown:
                 address.asked_in_vain()

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from floatingip.agent.effects import Probing
 from floatingip.agent.recent import RecentProbes
+from floatingip.agent.shared import Shared
 from floatingip.core import health as probing_health
 from floatingip.core import timing
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Address
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
-from floatingip.core.settings import Settings
 
 
 class Answers:
@@ -23,9 +23,9 @@ class Answers:
     at.  For ``health`` and ``services`` only probes count that were sent under the address' present attachment.
     """
 
-    def __init__(self, whose: str, settings: Settings, now: float) -> None:
+    def __init__(self, whose: str, shared: Shared, now: float) -> None:
         self._whose = whose
-        self._settings = settings
+        self._shared = shared
         self.address: Address | None = None
         self.on = False
         self.health = Health()
@@ -64,7 +64,7 @@ class Answers:
 
     def probings(self) -> frozenset[Probing]:
         """What is to be probed now."""
-        address, settings, whose = self.address, self._settings, self._whose
+        address, settings, whose = self.address, self._shared.settings, self._whose
         if address is None or not self.on:
             return frozenset()
         pings = Probing(whose, address, settings.probe_interval, settings.probe_fast_interval)
@@ -77,10 +77,6 @@ class Answers:
         if not on:
             self._unsent_since = None
 
-    def configure(self, settings: Settings) -> None:
-        """Go by these settings from now on."""
-        self._settings = settings
-
     # What came of it.
 
     def probed(self, probing: Probing, result: ProbeResult) -> bool:
@@ -92,7 +88,7 @@ class Answers:
         return probing.node_port in self._node_ports and self._checked(probing.node_port.port, result)
 
     def _pinged(self, result: ProbeResult) -> bool:
-        settings, before = self._settings, self.health
+        settings, before = self._shared.settings, self.health
         self._told_at = max(self._told_at, result.known_at)
         result = probing_health.counted(before, result)
         if result.outcome is not ProbeOutcome.FAILED_HERE:
@@ -106,7 +102,7 @@ class Answers:
         return probing_health.is_news(before, self.health)
 
     def _checked(self, port: int, result: ProbeResult) -> bool:
-        settings, before = self._settings, self.services.get(port)
+        settings, before = self._shared.settings, self.services.get(port)
         if before is None or result.sent_at < self._since:
             return False
         if result.outcome is ProbeOutcome.ANSWERED:
@@ -125,7 +121,8 @@ class Answers:
 
     def unsent(self, now: float) -> str:
         """Why this node could not send any probe for a while, or heard nothing of any; empty if it did."""
-        if now - self._told_at > timing.UNSENT_FOR + self._settings.probe_interval + self._settings.probe_timeout:
+        settings = self._shared.settings
+        if now - self._told_at > timing.UNSENT_FOR + settings.probe_interval + settings.probe_timeout:
             return self._unseen("the thread that probes tells nothing", "restart this observer")
         if self._unsent_since is None or now - self._unsent_since < timing.UNSENT_FOR:
             return ""
@@ -144,7 +141,8 @@ class Answers:
 
     def served(self, now: float) -> Mapping[int, bool]:
         """The NodePorts that have just answered at the address, each with True: the form in which peers are told."""
-        since = now - 2 * self._settings.service_interval - self._settings.service_timeout
+        settings = self._shared.settings
+        since = now - 2 * settings.service_interval - settings.service_timeout
         return {port: True for port, at in self._answered_at.items() if at >= since}
 
     # What is no evidence any more.

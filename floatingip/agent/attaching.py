@@ -9,7 +9,6 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing_eni import StandingEni
 from floatingip.core import timing
-from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.ec2 import AttachmentStatus
 from floatingip.core.errors import AddressTaken, ConfigurationError, Exhausted, FloatingIPError
@@ -100,7 +99,7 @@ class Attaching:
 
     def _is_ready_ahead(self, address: FloatingAddress, now: float) -> bool:
         """Whether all that a later takeover needs on this node is there, or has been waited for long enough."""
-        if not way_to(self._shared.carry).has_standing_enis:
+        if not self._shared.way.has_standing_enis:
             return True
         lacks = address.obstacle() or ("" if address.is_plumbed_ahead() else "it is not plumbed yet")
         if lacks and now - self._started_at > timing.AHEAD_GIVES_UP:

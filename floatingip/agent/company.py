@@ -25,15 +25,13 @@ LONELY = (
 class Company:
     """The other observers, as a node with these ``addresses`` needs them.
 
-    ``peers`` is what they said, asked on TCP ``port``.  ``is_short``: if this node were lost, they would lack room for
-    an address that it holds.
+    ``peers`` is what they said.  ``is_short``: if this node were lost, they would lack room for an address that it
+    holds.
     """
 
-    def __init__(
-        self, addresses: Collection[FloatingAddress], peers: Peers, port: int, shared: Shared, out: Outbox
-    ) -> None:
+    def __init__(self, addresses: Collection[FloatingAddress], peers: Peers, shared: Shared, out: Outbox) -> None:
         self.is_short = False
-        self._lonely_words = LONELY.format(port=port)
+        self._lonely_words = LONELY.format(port=shared.settings.port)
         self._addresses = addresses
         self._peers = peers
         self._shared = shared

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from floatingip.agent.events import SettingsFound
 from floatingip.agent.outbox import Outbox
+from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core.settings import LIVE, Settings, contradictions, differences
 
@@ -13,11 +14,11 @@ RESTART = "`kubectl rollout restart deployment floating-ip`"
 
 
 class Configured:
-    """The settings in use (``settings``); ``note`` says how the ConfigMap's differ from them, empty if they do not."""
+    """Keeps the settings in use up to date; ``note`` says how the ConfigMap's differ from them, empty if not."""
 
-    def __init__(self, settings: Settings, out: Outbox) -> None:
-        self.settings = settings
+    def __init__(self, shared: Shared, out: Outbox) -> None:
         self.note = ""
+        self._shared = shared
         self._out = out
         self._trouble = Trouble()
 
@@ -28,7 +29,7 @@ class Configured:
             self.note = f"the ConfigMap's new settings are refused, those in use stay: {problem}"
             return
         self._take_up(found.settings)
-        left = differences(self.settings, found.settings)
+        left = differences(self._shared.settings, found.settings)
         told = ", ".join(f"{name} ({new}, in use is {old})" for name, (old, new) in left.items())
         self.note = f"the ConfigMap has other settings than are in use: {told}; {RESTART} takes them up" if left else ""
 
@@ -42,10 +43,11 @@ class Configured:
 
     def _take_up(self, found: Settings) -> None:
         """Take up the settings that may change at any time, unless they contradict those that stay."""
-        taken = replace(self.settings, **{name: getattr(found, name) for name in LIVE})
-        changed = differences(self.settings, taken)
+        before = self._shared.settings
+        taken = replace(before, **{name: getattr(found, name) for name in LIVE})
+        changed = differences(before, taken)
         if changed and not any(contradictions(taken)):
-            self.settings = taken
+            self._shared.settings = taken
             self._out.info(
                 "settings", "taken up from the ConfigMap", **{name: new for name, (_, new) in changed.items()}
             )

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from floatingip.agent.effects import Moved
 from floatingip.agent.outbox import Outbox
+from floatingip.agent.shared import Shared
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.ec2 import Attachment
+from floatingip.core.model import Target
 from floatingip.core.move import NOBODY, PHASES, SHOWN_AT_MOST, Move, Result
 from floatingip.core.news import Remark
 
@@ -57,23 +58,18 @@ class _UnderWay:
 
 
 class Moves:
-    """The moves of one ``address``, as the instance ``me`` makes or sees them.
-
-    ``one`` makes an attachment's id specific to this address, since several addresses may share an attachment
-    (`Way.of_one`).  ``node`` gives the name of an instance's node, empty while it is not known.
+    """The moves of one address, as this node makes or sees them.
 
     ``last`` are the last moves.  ``since`` is when this node first saw the present holder, None while there is none.
     ``was_first``: the present holder is the first that this node saw, so it may have had the address for longer.
     """
 
-    def __init__(
-        self, address: str, me: str, out: Outbox, one: Callable[[str], str], node: Callable[[str], str]
-    ) -> None:
-        self._address = address
-        self._me = me
+    def __init__(self, target: Target, shared: Shared, out: Outbox) -> None:
+        self._target = target
+        self._address = str(target)
+        self._me = shared.me.instance_id
+        self._shared = shared
         self._out = out
-        self._one = one
-        self._node = node
         self._move: _UnderWay | None = None
         self._left = self._own = NOBODY
         self._holder = self._holder_before = ""
@@ -101,7 +97,7 @@ class Moves:
         if attachment is None:
             self._detached(now)
             return
-        self._left = self._one(attachment.id)
+        self._left = self._shared.way.of_one(attachment.id, self._target)
         if attachment.instance_id == self._me:
             self._own = self._left
 
@@ -209,5 +205,5 @@ class Moves:
 
     def _named(self, field_name: str, instance_id: str) -> dict[str, str]:
         """Fields of the log: the instance's id as ``FIELD_NAME``, its node's name as ``FIELD_NAME_node``, if known."""
-        node = self._node(instance_id)
+        node = self._shared.node_of(instance_id)
         return {field_name: instance_id, **({f"{field_name}_node": node} if node else {})}

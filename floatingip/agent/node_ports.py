@@ -9,7 +9,7 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
 from floatingip.core.probe import NodePort
-from floatingip.core.settings import AUTO, Settings
+from floatingip.core.settings import AUTO
 
 
 class NodePorts:
@@ -18,7 +18,8 @@ class NodePorts:
     ``problem`` is why it is not known which NodePorts there are; empty if it is known.
     """
 
-    def __init__(self, settings: Settings, shared: Shared, serving: Serving, out: Outbox) -> None:
+    def __init__(self, shared: Shared, serving: Serving, out: Outbox) -> None:
+        settings = shared.settings
         self._is_auto = settings.service == AUTO
         self._shared = shared
         self._serving = serving

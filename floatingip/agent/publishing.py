@@ -17,7 +17,6 @@ from floatingip.agent.rehearsal import Rehearsal
 from floatingip.agent.shared import Shared
 from floatingip.agent.showing import shown
 from floatingip.core.decision import pause
-from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
 
@@ -28,7 +27,6 @@ class Publishing:
     def __init__(
         self,
         addresses: Collection[FloatingAddress],
-        settings: Settings,
         shared: Shared,
         peers: Peers,
         *,
@@ -43,7 +41,6 @@ class Publishing:
         began_at: float,
     ) -> None:
         self._addresses = addresses
-        self._settings = settings
         self._shared = shared
         self._peers = peers
         self._company = company
@@ -76,14 +73,14 @@ class Publishing:
         return Snapshot(
             now,
             self._status(now),
-            tuple(shown(each, self._settings, now, wall) for each in self._addresses),
+            tuple(shown(each, shared.settings, now, wall) for each in self._addresses),
             note="; ".join(filter(None, notes)),
             are_others_short=self._company.is_short,
             is_imds_well=self._metadata.is_well,
             denied=frozenset(filter(None, (*shared.denied, self._looking.denied))),
             wall=wall,
             began_at=self._began_at,
-            carry=self._settings.carry,
+            carry=shared.settings.carry,
             node=me.node,
             address=me.address,
             leaving=shared.leaving,

@@ -17,7 +17,6 @@ from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
-from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.room import lacks_slot
 from floatingip.core.ec2 import OWNER_TAG, Eni, Subnet
 from floatingip.core.errors import CloudError, Denied
@@ -59,7 +58,7 @@ class Rehearsal:
         self._addresses = addresses
         self._shared = shared
         self._out = out
-        self._way = way_to(shared.carry)
+        self._way = shared.way
         parts = tuple(Part) if self._way.has_standing_enis else (Part.PERMISSIONS, Part.SLOTS)
         self._due = dict.fromkeys(parts, float("-inf"))
         self._unknown: dict[Part, _Unknown] = {}

@@ -12,7 +12,6 @@ from floatingip.core.health import Health
 from floatingip.core.model import Target
 from floatingip.core.peer import Word, WordState
 from floatingip.core.plumbing import PlumbingReport
-from floatingip.core.settings import Settings
 from floatingip.core.word import Answer, word_on
 
 
@@ -23,8 +22,8 @@ class Seeing:
     its attachment.  ``blind`` is why this node, which should probe the address, cannot; empty if it can.
     """
 
-    def __init__(self, target: Target, settings: Settings, shared: Shared, now: float) -> None:
-        self.answers = Answers(str(target), settings, now)
+    def __init__(self, target: Target, shared: Shared, now: float) -> None:
+        self.answers = Answers(str(target), shared, now)
         self.word = Word()
         self.blind = ""
         self._target = str(target)

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
-from floatingip.core.decision.carry import way_to
+from floatingip.core.decision.carry import Way, way_to
 from floatingip.core.ec2 import NAME_BEGINS, NO_MANAGE_TAG, OWNER_TAG, Eni, Instance, InstanceState, Subnet
 from floatingip.core.errors import Denied
-from floatingip.core.model import Carry
 from floatingip.core.node import Identity
 from floatingip.core.probe import NodePort, Served
 from floatingip.core.settings import Settings
@@ -23,16 +22,11 @@ class Shared:
 
     me: Identity
 
-    name: str
+    settings: Settings
+    """The settings in use.  Those that may change while the agent runs (`settings.LIVE`) are read anew each time."""
+
+    name: str = field(init=False)
     """The deployment's name, by which our ENIs are tagged; empty while it is unknown."""
-
-    groups: tuple[str, ...]
-    """The security groups of ENIs that this node makes."""
-
-    carry: Carry
-
-    groups_are_set: bool = False
-    """The settings name ``groups``; otherwise they are those of this node's primary interface."""
 
     # What EC2 says.
 
@@ -114,6 +108,14 @@ class Shared:
     served: Served = field(default_factory=dict)
     """On which nodes which NodePorts answered this node's last checks."""
 
+    def __post_init__(self) -> None:
+        self.name = self.settings.name
+
+    @property
+    def way(self) -> Way:
+        """The way in which addresses are carried."""
+        return way_to(self.settings.carry)
+
     def free_slots(self) -> int | None:
         """How many more ENIs this instance has room for, None while that is unknown.
 
@@ -122,7 +124,7 @@ class Shared:
         """
         mine = self.instances.get(self.me.instance_id)
         slots = None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
-        return way_to(self.carry).room(slots, (standing.problem for standing in self.standings.values()))
+        return self.way.room(slots, (standing.problem for standing in self.standings.values()))
 
     def slots_change(self, now: float) -> None:
         """An ENI comes to this instance, or leaves it."""
@@ -171,17 +173,20 @@ class Shared:
         """EC2 has just said that this instance has no room: nothing is attached to it for a while."""
         self.full_until = now + timing.FULL_FOR
 
-    def taken(self, settings: Settings) -> frozenset[int]:
+    def taken(self) -> frozenset[int]:
         """Device indexes of this instance that a new attachment must not use."""
         mine = self.instances.get(self.me.instance_id)
-        return frozenset(range(settings.device_index)) | (mine.device_indexes if mine is not None else frozenset())
+        return frozenset(range(self.settings.device_index)) | (mine.device_indexes if mine is not None else frozenset())
 
     def groups_of(self, eni: Eni | None) -> tuple[str, ...]:
         """The security groups that the ENI should have; empty if it keeps those that it has.
 
         An adopted ENI keeps those that its maker chose, unless the settings name others.
         """
-        return () if eni is not None and eni.is_adopted and not self.groups_are_set else self.groups
+        named = self.settings.security_groups
+        if named or eni is None or not eni.is_adopted:
+            return named or self.me.security_groups
+        return ()
 
     def tags(self, what: str) -> dict[str, str]:
         """The tags with which every ENI of ours is created; ``what`` it is for becomes part of its name."""

@@ -16,7 +16,6 @@ from floatingip.core.decision.room import lacks_slot
 from floatingip.core.ec2 import STANDING_TAG, Eni, Instance, Subnet
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.plumbing import Plumbing
-from floatingip.core.settings import Settings
 from floatingip.core.writes import Unassign
 
 
@@ -29,7 +28,6 @@ class StandingEni:
     def __init__(
         self,
         subnet: Subnet,
-        settings: Settings,
         shared: Shared,
         out: Outbox,
         *,
@@ -37,7 +35,6 @@ class StandingEni:
         chance: Chance,
     ) -> None:
         self.subnet = subnet
-        self._settings = settings
         self._shared = shared
         self._out = out
         self.writing = Writing(subnet.id, out, shared.is_full, chance)
@@ -115,7 +112,7 @@ class StandingEni:
             what = f"standing {me} {self.subnet.id}"
             tags = shared.tags(f"standing {me}") | {STANDING_TAG: me}
             token = shared.token(what, self._memory.token.generation)
-            making = Making(None, self.subnet, tags, token, shared.taken(self._settings))
+            making = Making(None, self.subnet, tags, token, shared.taken())
             self.writing.begin(self.now.write, making, now)
 
     def _clear(self, address: Address) -> None:
@@ -126,7 +123,7 @@ class StandingEni:
         eni, network = self.now.eni, self.subnet.network_of(address)
         if eni is None or network is None:
             return
-        settings, count = self._settings, len(self._settings.floating_ips)
+        settings, count = self._shared.settings, len(self._shared.settings.floating_ips)
         plumbing = Plumbing(
             address=address,
             mac=eni.mac,
@@ -145,20 +142,20 @@ class StandingEni:
 
     def _is_used(self, eni: Eni) -> bool:
         """The ENI has a floating address."""
-        return any(eni.carries(target) for target in self._settings.floating_ips)
+        return any(eni.carries(target) for target in self._shared.settings.floating_ips)
 
     def _withholds(self, eni: Eni) -> bool:
         """The ENI has no floating address, and keeps one from being assigned."""
-        return not self._is_used(eni) and any(eni.withholds(target) for target in self._settings.floating_ips)
+        return not self._is_used(eni) and any(eni.withholds(target) for target in self._shared.settings.floating_ips)
 
     def _spares(self) -> tuple[Unassign, ...]:
         """The writes that remove addresses from this node's ENI which were made for Elastic IPs, once every Elastic IP
         has an ENI.
         """
-        missing = {target for target in self._settings.floating_ips if _is_elastic(target)} - self._served
+        missing = {target for target in self._shared.settings.floating_ips if _is_elastic(target)} - self._served
         mine = self.now.eni
         return (
-            tuple(Unassign(mine.id, address) for address in spares(mine, self._settings))
+            tuple(Unassign(mine.id, address) for address in spares(mine, self._shared.settings))
             if mine and not missing
             else ()
         )

@@ -11,24 +11,14 @@ from floatingip.agent.looks import Seen
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing_eni import StandingEni
-from floatingip.core.decision.carry import way_to
-from floatingip.core.settings import Settings
 
 
 class Standings:
     """The standing ENIs of this node; ``by_subnet`` has them by the subnet's id."""
 
-    def __init__(
-        self,
-        addresses: Collection[FloatingAddress],
-        settings: Settings,
-        shared: Shared,
-        out: Outbox,
-        chance: Chance,
-    ) -> None:
+    def __init__(self, addresses: Collection[FloatingAddress], shared: Shared, out: Outbox, chance: Chance) -> None:
         self.by_subnet: dict[str, StandingEni] = {}
         self._addresses = addresses
-        self._settings = settings
         self._shared = shared
         self._out = out
         self._chance = chance
@@ -44,14 +34,12 @@ class Standings:
 
     def looked(self, seen: Seen, now: float) -> None:
         """EC2 answered."""
-        if not way_to(self._shared.carry).has_standing_enis:
+        if not self._shared.way.has_standing_enis:
             return
         self._forget_subnets_that_are_gone()
         for subnet in filter(None, (address.where.subnet() for address in self._addresses)):
             if subnet.id not in self.by_subnet:
-                self.by_subnet[subnet.id] = StandingEni(
-                    subnet, self._settings, self._shared, self._out, now=now, chance=self._chance
-                )
+                self.by_subnet[subnet.id] = StandingEni(subnet, self._shared, self._out, now=now, chance=self._chance)
             self.by_subnet[subnet.id].subnet = subnet  # It may have other networks by now.
         # An ENI that could not be read may be this node's own: without it, its ENI would be taken for gone.
         if any(eni.standing_for in ("", self._shared.me.instance_id) for eni in seen.unread):

@@ -10,14 +10,13 @@ from floatingip.agent.shared import Shared
 from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
-from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import attachment_of
 from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Attachment, Eni, Owner, Subnet
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.node import Interface
 from floatingip.core.plumbing import Plumbing
-from floatingip.core.settings import Settings, mark_values
+from floatingip.core.settings import mark_values
 from floatingip.core.snapshot import Lack
 
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
@@ -32,13 +31,12 @@ class Whereabouts:
     Once ``allocation_known``, None means that there is no such Elastic IP.
     """
 
-    def __init__(self, target: Target, index: int, settings: Settings, shared: Shared) -> None:
+    def __init__(self, target: Target, index: int, shared: Shared) -> None:
         self.target = target
         self._index = index
-        self._settings = settings
-        self._mark = mark_values(settings.mark)[index]
+        self._mark = mark_values(shared.settings.mark)[index]
         self._shared = shared
-        self._way = way_to(shared.carry)
+        self._way = shared.way
         self.owner: Owner | None = None
         self.records: Mapping[str, str] = {}
         self.allocation: AllocationFacts | None = None
@@ -219,7 +217,7 @@ class Whereabouts:
 
     def plumbing(self) -> Plumbing | None:
         """What this node needs in its kernel to carry the address; None while that is not known."""
-        settings, subnet, address = self._settings, self.subnet(), self.address()
+        settings, subnet, address = self._shared.settings, self.subnet(), self.address()
         if address is None:
             return None
         eni, network = self.bound_eni(), subnet.network_of(address) if subnet is not None else None

@@ -61,14 +61,18 @@ now = Clock()
 """What the nodes of a test and the test itself take for the time."""
 
 
+def sharing(*targets: Target, me: Identity = IDENTITY, **settings: Any) -> Shared:
+    """What an agent with these settings knows in the beginning."""
+    return Shared(me, Settings(targets, **{"name": NAME, **settings}))
+
+
 @dataclass
 class Node:
     """A node with one floating address, and what it was told."""
 
     target: Target = ADDRESS
     index: int = 0
-    settings: Settings = field(default_factory=lambda: Settings((ADDRESS,)))
-    shared: Shared = field(default_factory=lambda: Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI))
+    shared: Shared = field(default_factory=lambda: sharing(ADDRESS))
     cloud: FakeCloud = field(default_factory=lambda: FakeCloud(FakeEc2()))
     told: Told = field(default_factory=Told)
 
@@ -77,9 +81,7 @@ class Node:
             self.shared.subnets = (SUBNET,)
         self.shared.instances.setdefault(ME, instance(ME))
         chance = random.Random(1).uniform
-        self.address = FloatingAddress(
-            self.target, self.index, self.settings, self.shared, self.told.out, now=now(), chance=chance
-        )
+        self.address = FloatingAddress(self.target, self.index, self.shared, self.told.out, now=now(), chance=chance)
 
     def looked(self, shown: Eni | None, at: float | None = None) -> None:
         """EC2 showed this."""
@@ -144,9 +146,9 @@ def others(*addresses: IPv4Address, **changes: object) -> Eni:
 
 def mover(target: Target = ADDRESS, standing: Standing | None = None) -> Node:
     """A node whose standing ENI is there, unless it is said otherwise."""
-    shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ADDRESS)
+    shared = sharing(ADDRESS, IPV6, ELASTIC, carry=Carry.ADDRESS)
     shared.standings[SUBNET.id] = standing or Standing(0.0, eni=own(), bound=own())
-    made = Node(target, shared=shared, settings=Settings((ADDRESS, IPV6, ELASTIC), carry=Carry.ADDRESS))
+    made = Node(target, shared=shared)
     made.address.where.found_allocation(facts())
     return made
 

@@ -5,16 +5,14 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.agent.shared import Shared
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason
 from floatingip.core.ec2 import ALLOCATION_TAG, OWNER_TAG, Attachment, AttachmentStatus, Eni, Owner
 from floatingip.core.health import Health
-from floatingip.core.model import Address, Allocation, Carry, Target
+from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.peer import WordState
 from floatingip.core.plumbing import PlumbingReport, PlumbingState
 from floatingip.core.probe import ProbeOutcome, ProbeResult
-from floatingip.core.settings import Settings
 from floatingip.core.word import Answer, Held, Status
 from floatingip.core.writes import SetGroups
 from tests.core.nodes import (
@@ -33,6 +31,7 @@ from tests.core.nodes import (
     facts,
     instance,
     now,
+    sharing,
 )
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import FakeEc2
@@ -140,9 +139,9 @@ class Vpc:
     def node(self, number: int, target: Target = ADDRESS, name: str = NAME, **settings: object) -> Node:
         """A worker that knows its VPC."""
         me = replace(IDENTITY, instance_id=self.ids[number], subnet_id=self.subnet.id)
-        shared = Shared(me, name, ("sg-1",), Carry.ENI, subnets=(self.subnet,))
-        chosen = Settings((target,), **settings)  # type: ignore[arg-type]  # the test names settings
-        made = Node(target, shared=shared, settings=chosen, cloud=FakeCloud(self.ec2, ("sg-1",)))
+        shared = sharing(target, me=me, name=name, **settings)
+        shared.subnets = (self.subnet,)
+        made = Node(target, shared=shared, cloud=FakeCloud(self.ec2, ("sg-1",)))
         shared.instances.update(made.cloud.describe_instances(frozenset(self.ids)))
         made.address.where.found_allocation(facts())
         return made
@@ -302,7 +301,7 @@ def test_a_detached_attachment_is_none_wherever_it_is_asked_for() -> None:
 @pytest.mark.parametrize("name", ["", "web", f"floatingip {NAME} {ADDRESS}"], ids=["nameless", "named", "ours"])
 def test_an_adopted_eni_keeps_its_security_groups_until_the_settings_name_others(name: str, is_set: bool) -> None:
     """One of our own making has this node's at any rate."""
-    made = Node(shared=Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI, groups_are_set=is_set))
+    made = Node(shared=sharing(ADDRESS, security_groups=("sg-1",) if is_set else ()))
     shown = eni(holder=ME, security_groups=("sg-9",))
     made.looked(replace(shown, tags={**shown.tags, **({"Name": name} if name else {})}))
     assert made.found(SOUND) == "HELD_HERE"

@@ -14,7 +14,6 @@ from floatingip.core.health import HealthState
 from floatingip.core.model import Address
 from floatingip.core.node import Interface
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
-from floatingip.core.settings import Settings
 from tests.core.nodes import (
     ADDRESS,
     ELASTIC,
@@ -31,6 +30,7 @@ from tests.core.nodes import (
     now,
     others,
     own,
+    sharing,
 )
 
 
@@ -48,7 +48,7 @@ def test_each_address_has_a_table_two_priorities_and_a_mark_of_its_own(
     index: int, table: int, priority: int, mark: int
 ) -> None:
     """By its place in FLOATING_IP, so that they are the same on every node, whatever the device index."""
-    made = Node(index=index, settings=Settings((ADDRESS, IPV6, ELASTIC)))
+    made = Node(index=index, shared=sharing(ADDRESS, IPV6, ELASTIC))
     made.looked(eni(holder=ME))
     plumbing = plumbed(made)
     assert (plumbing.table, plumbing.priority, plumbing.mark, plumbing.mark_mask) == (table, priority, mark, 0x70)

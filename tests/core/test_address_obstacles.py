@@ -5,17 +5,15 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing
 from floatingip.core.ec2 import AllocationFacts, Eni, Instance, Subnet
-from floatingip.core.model import Carry, Target
+from floatingip.core.model import Target
 from tests.core.nodes import (
     ADDRESS,
     ELASTIC,
     IDENTITY,
     IPV6,
     ME,
-    NAME,
     OTHER,
     OTHER_ZONE,
     OUTPOST,
@@ -28,6 +26,7 @@ from tests.core.nodes import (
     mover,
     others,
     own,
+    sharing,
 )
 
 ELSEWHERE = replace(SUBNET, zone=OTHER_ZONE)
@@ -181,7 +180,7 @@ def test_an_allocation_that_ec2_has_not_told_of_is_waited_for() -> None:
 )
 def test_an_allocation_of_another_border_group_is_told_with_both(zone: str, group: str, fits: bool) -> None:
     """A Local Zone has its own; of a customer-owned IP none is told."""
-    made = Node(ELASTIC, shared=Shared(replace(IDENTITY, zone=zone), NAME, (), Carry.ENI))
+    made = Node(ELASTIC, shared=sharing(ELASTIC, me=replace(IDENTITY, zone=zone)))
     made.shared.subnets = (replace(SUBNET, zone=zone),)
     made.address.where.found_allocation(facts(border_group=group))
     wanted = zone.rstrip("abcdefghijklmnopqrstuvwxyz")

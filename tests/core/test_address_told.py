@@ -14,7 +14,6 @@ from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Carry
 from floatingip.core.move import Result
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
-from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Lack
 from floatingip.core.writes import Assign, Attach
 from tests.core.nodes import (
@@ -32,6 +31,7 @@ from tests.core.nodes import (
     mover,
     now,
     others,
+    sharing,
 )
 
 
@@ -184,7 +184,7 @@ def test_a_node_whose_claims_ec2_accepts_in_vain_is_not_ready(carry: Carry) -> N
 @pytest.mark.parametrize("carry", list(Carry))
 def test_a_node_that_lost_the_address_for_being_unsound_is_not_ready(carry: Carry) -> None:
     """With the cause: it would be of no use as a holder again."""
-    made = held_by(ME, WITHOUT_NFT, settings=Settings((ADDRESS,), carry=carry))
+    made = held_by(ME, WITHOUT_NFT, shared=sharing(ADDRESS, carry=carry))
     made.step()
     made.looked(eni(holder=OTHER, attachment=Attachment("a2", OTHER, 1, AttachmentStatus.ATTACHED)))
     made.found(NOTHING)

@@ -104,7 +104,7 @@ def _node() -> Node:
 def changed(node: Node, **changes: object) -> str:
     """The ConfigMap differs by these from what the node began with; what is told of it."""
     before = len(node.told.log)
-    began = node.agent._settings
+    began = node.agent._shared.settings
     node.handle(SettingsFound(replace(began, **changes)), after=1.0)  # type: ignore[arg-type]  # the test names settings
     node.handle(after=timing.CALM_TICK)
     return node.told.log[before:]
@@ -118,7 +118,7 @@ def test_what_is_safe_is_taken_up(node: Node) -> None:
     assert node.published.note == ""
     (probe,) = [effect for effect in node.told.effects if isinstance(effect, Probe)][-1].probings
     assert probe.interval == 0.5
-    assert node.agent._addresses[ADDRESS]._settings.patience == 20.0
+    assert node.agent._shared.settings.patience == 20.0
 
 
 def test_what_needs_a_restart_is_told_until_it_is_taken_back(node: Node) -> None:
@@ -143,7 +143,7 @@ def test_what_contradicts_a_setting_that_stays_is_not_taken_up(node: Node) -> No
     """Each of them alone would be fine."""
     told = changed(node, probe_timeout=3.0, fall=2)
     assert "fall (2, in use is 11)" in told
-    assert node.agent._addresses[ADDRESS]._settings.fall == 11
+    assert node.agent._shared.settings.fall == 11
 
 
 def test_refused_settings_change_nothing_and_are_told(node: Node) -> None:

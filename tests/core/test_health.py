@@ -6,10 +6,12 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.agent.answers import Answers
+from floatingip.agent.shared import Shared
 from floatingip.core import timing
 from floatingip.core.health import Health, HealthState, counted, is_news, observe, under
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 from tests.core.deciders import ADDRESS, SETTINGS
+from tests.core.nodes import IDENTITY
 
 RISE, FALL, TIMEOUT, INTERVAL = 2, 5, 0.5, 0.25
 
@@ -179,7 +181,7 @@ def test_one_more_answer_is_no_news_and_whatever_concerns_a_loss_is(
 
 def test_what_was_sent_before_the_address_came_says_nothing_of_its_new_holder() -> None:
     """The old one's answer, under way as EC2 shows the move, does not count; the new one's do."""
-    answers = Answers(str(ADDRESS), SETTINGS, 0.0)
+    answers = Answers(str(ADDRESS), Shared(IDENTITY, SETTINGS), 0.0)
     answers.probe(IPv4Address(ADDRESS))
     answers.turn(on=True)
     [probing] = answers.probings()

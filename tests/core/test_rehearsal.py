@@ -183,7 +183,7 @@ def test_a_standing_eni_that_ec2_refuses_concerns_the_addresses_of_its_subnet_on
     address.where.owner = Owner(node.now, None)
     [own] = shared.subnets or ()
     subnet = own if refused == "its own" else Subnet("subnet-other", (ip_network("10.0.1.0/24"),), own.zone)
-    standing = StandingEni(subnet, address._settings, shared, out, now=node.now, chance=random.Random(1).uniform)
+    standing = StandingEni(subnet, shared, out, now=node.now, chance=random.Random(1).uniform)
     standing.writing.final = error = CloudError("CreateNetworkInterface: OptInRequired")
     attach = Attaching([address], {subnet.id: standing}, shared, out, node.now)
     assert attach.failure() is (error if refused == "its own" else None)
@@ -194,7 +194,7 @@ def test_what_is_exhausted_is_waited_for(node: Node) -> None:
     address, shared, out = node.agent._addresses[ADDRESS], node.agent._shared, node.told.out
     address.where.owner = Owner(node.now, None)
     [subnet] = shared.subnets or ()
-    standing = StandingEni(subnet, address._settings, shared, out, now=node.now, chance=random.Random(1).uniform)
+    standing = StandingEni(subnet, shared, out, now=node.now, chance=random.Random(1).uniform)
     error = Exhausted("CreateNetworkInterface: InsufficientFreeAddressesInSubnet")
     address.fail(error)
     standing.writing.final = error

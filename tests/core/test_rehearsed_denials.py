@@ -8,8 +8,7 @@ from floatingip.agent.events import PermissionsRehearsed, RehearsalFailed
 from floatingip.agent.rehearsal import Rehearsal
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
 from floatingip.core.errors import Denied
-from floatingip.core.settings import Settings
-from tests.core.nodes import ADDRESS, ME, OTHER, Node, eni, now
+from tests.core.nodes import ME, OTHER, Node, eni, now
 
 DENIED = ("ec2:DetachNetworkInterface",)
 HELD = eni(holder=OTHER)
@@ -97,7 +96,7 @@ def test_what_cannot_be_tried_while_nobody_has_the_interface_is_tried_as_soon_as
 def test_a_denial_stands_though_another_address_comes_and_goes() -> None:
     """What it was found with is where it was."""
     first, address = Node(), IPv4Address("10.0.0.101")
-    second = Node(address, 1, Settings((ADDRESS, address)), first.shared, told=first.told)
+    second = Node(address, 1, first.shared, told=first.told)
     other = eni(address, holder=OTHER, id="eni-2")
     second.looked(other)
     rehearsing = Rehearsing(first, second)

@@ -2,11 +2,11 @@
 
 from floatingip.agent.shared import Shared
 from floatingip.core import timing
-from floatingip.core.model import Carry
+from floatingip.core.settings import Settings
 from tests.core.nodes import (
+    ADDRESS,
     IDENTITY,
     ME,
-    NAME,
     OTHER,
     instance,
     now,
@@ -15,7 +15,7 @@ from tests.core.nodes import (
 
 def test_slots_are_known_again_by_an_answer_to_a_later_question() -> None:
     """A look that overlaps a takeover shows the slots from before it."""
-    shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI, slots=3)
+    shared = Shared(IDENTITY, Settings((ADDRESS,)), slots=3)
     asked_before = now()
     shared.describe({ME: instance(ME, 0)}, asked_before)
     shared.slots_change(now())
@@ -29,7 +29,7 @@ def test_slots_are_known_again_by_an_answer_to_a_later_question() -> None:
 
 def test_an_old_answer_does_not_undo_what_a_newer_one_showed() -> None:
     """The rehearsal's, which was asked for before the takeover and came after it."""
-    shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI, slots=3)
+    shared = Shared(IDENTITY, Settings((ADDRESS,)), slots=3)
     asked_before = now()
     shared.slots_change(now())
     shared.describe({ME: instance(ME, 0, 1)}, now())
@@ -39,7 +39,7 @@ def test_an_old_answer_does_not_undo_what_a_newer_one_showed() -> None:
 
 def test_instances_that_nobody_needs_any_more_are_forgotten() -> None:
     """But for this node's, and for a former holder's for a while: what is logged of a move names its node."""
-    shared = Shared(IDENTITY, NAME, ("sg-1",), Carry.ENI)
+    shared = Shared(IDENTITY, Settings((ADDRESS,)))
     shared.describe({each: instance(each) for each in (ME, OTHER, "i-0holder")}, 0.0)
     for at in (1.0, timing.INSTANCE_KEPT - 1.0, timing.INSTANCE_KEPT + 1.0):
         shared.forget({ME, "i-0holder"}, at)

@@ -32,8 +32,8 @@ class Node:
         self.me = self.ec2.add_instance(f"10.0.0.{last}", self.subnet)
         own = IPv4Address(f"10.0.0.{last}")
         identity = Identity(self.me, "us-west-2", self.subnet.zone, "vpc-1", self.subnet.id, "02:", own, ("sg-1",))
-        self.settings = Settings((ADDRESS, ELASTIC), carry=Carry.ADDRESS)
-        self.shared = Shared(identity, NAME, ("sg-1",), Carry.ADDRESS, subnets=(self.subnet,))
+        self.settings = Settings((ADDRESS, ELASTIC), name=NAME, carry=Carry.ADDRESS)
+        self.shared = Shared(identity, self.settings, subnets=(self.subnet,))
         self.cloud = FakeCloud(self.ec2, ("sg-1",))
         self.device: bool | None = True
         self.told = Told()
@@ -43,7 +43,7 @@ class Node:
     def start(self) -> None:
         """A new process."""
         chance = random.Random(1).uniform
-        self.standing = StandingEni(self.subnet, self.settings, self.shared, self.told.out, now=self.now, chance=chance)
+        self.standing = StandingEni(self.subnet, self.shared, self.told.out, now=self.now, chance=chance)
 
     def look(self, *, holds: bool = False, served: frozenset[Target] = frozenset({ELASTIC})) -> None:
         """A second later EC2 is asked, and what was decided is done."""
@@ -174,7 +174,7 @@ def test_what_is_given_back_to_ec2_is_taken_off_the_kernel_before(node: Node) ->
 def test_a_standing_eni_that_somebody_else_made_has_the_groups_that_the_settings_name_or_its_own(is_set: bool) -> None:
     """Whoever made it chose them."""
     node = Node()
-    node.shared.groups_are_set = is_set
+    node.shared.settings = replace(node.settings, security_groups=("sg-1",) if is_set else ())
     made = FakeCloud(node.ec2, ("sg-9",)).create_eni(
         None, node.subnet, {OWNER_TAG: NAME, STANDING_TAG: node.me}, "by hand"
     )

@@ -154,9 +154,8 @@ class Facts:
     @once
     def shared(self) -> Shared:
         """What the agent would know of this node by now."""
-        settings, me, seen = self.settings, self.me, self.seen
-        groups = settings.security_groups
-        shared = Shared(me, settings.name, groups or me.security_groups, settings.carry, bool(groups))
+        me, seen = self.me, self.seen
+        shared = Shared(me, self.settings)
         shared.describe(seen.instances, seen.asked_at)
         shared.subnets, shared.ours, shared.mixed = seen.subnets, seen.ours, seen.mixed
         if not shared.name and me.instance_id in shared.instances:
@@ -176,7 +175,7 @@ class Facts:
         """The floating addresses as the agent on this node would know them by now."""
         seen, shared, made = self.seen, self.shared, list[Whereabouts]()
         for index, target in enumerate(self.targets):
-            address = Whereabouts(target, index, self.settings, shared)
+            address = Whereabouts(target, index, shared)
             if target in seen.allocations:
                 address.found_allocation(seen.allocations[target])
             owner = Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls)
