@@ -8,6 +8,7 @@ from floatingip.agent.backoff import Chance
 from floatingip.agent.claims import Claims
 from floatingip.agent.effects import Making, Wanted
 from floatingip.agent.events import Wrote
+from floatingip.agent.looks import Seen
 from floatingip.agent.moves import Moves
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.readiness import problem_here, shortcoming
@@ -23,7 +24,7 @@ from floatingip.core.decision import served
 from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision, Reason, Rule, State
 from floatingip.core.decision.view import Memory, View
-from floatingip.core.ec2 import ALLOCATION_TAG, Owner
+from floatingip.core.ec2 import ALLOCATION_TAG
 from floatingip.core.errors import CloudError
 from floatingip.core.health import HealthState
 from floatingip.core.model import Address, Allocation, Target
@@ -168,11 +169,11 @@ class FloatingAddress:
         """Upkeep has a `Writing` of its own, so that a move does not wait for EC2's answer to upkeep."""
         return self._tending if is_upkeep(write) else self._writing
 
-    def looked(self, owner: Owner, now: float, records: Mapping[str, str] | None = None) -> None:
-        """EC2 answered; ``records`` has the ration's tags for this target on the standing ENIs: values by ENI id."""
+    def looked(self, seen: Seen, now: float) -> None:
+        """EC2 answered."""
         held_by, was_foreign = self.where.holder(), self.where.is_foreign()
         self._unasked = None
-        self.where.looked(owner, records or {})
+        self.where.looked(seen)
         if was_foreign and not self.where.is_foreign():
             # While the ENI counted as somebody else's, no node carried the address: that it was silent means nothing.
             self.seeing.answers.forget(now)

@@ -59,7 +59,7 @@ from floatingip.agent.events import (
 from floatingip.agent.journal import Journal
 from floatingip.agent.leaving import Leaving
 from floatingip.agent.looking import Looking
-from floatingip.agent.looks import Seen, cluster_name
+from floatingip.agent.looks import Seen
 from floatingip.agent.metadata import Metadata
 from floatingip.agent.node_ports import NodePorts
 from floatingip.agent.outbox import Outbox
@@ -70,10 +70,7 @@ from floatingip.agent.serving import Serving
 from floatingip.agent.shared import Shared
 from floatingip.agent.standings import Standings
 from floatingip.core import timing
-from floatingip.core.decision import ration
 from floatingip.core.decision.decision import State
-from floatingip.core.decision.evidence import reached_by_tag
-from floatingip.core.ec2 import Owner
 from floatingip.core.errors import Denied, FloatingIPError
 from floatingip.core.model import Address, Target
 from floatingip.core.news import Role
@@ -257,34 +254,20 @@ class Agent:
         shared, now = self._shared, self._now
         self._looking.spend(seen.calls, now)
         self._looking.answered(seen, now)
-        self._out.add(Described(seen.asked_at, shared.describe(seen.instances, seen.asked_at)))
-        if seen.subnets is not None:
-            shared.found_subnets(seen.subnets, (*seen.enis.values(), *seen.standing))
-        me = shared.me.instance_id
-        if not shared.name and me in shared.instances:
-            shared.name = cluster_name(shared.instances[me].tags)
-        if seen.orphans - shared.orphans:
+        are_new = bool(seen.orphans - shared.orphans)
+        self._out.add(Described(seen.asked_at, shared.looked(seen, now)))
+        if are_new:
             left = ", ".join(sorted(seen.orphans))
             self._out.warning(
                 "orphans",
                 f"ours, but not in FLOATING_IP: {left}; has another deployment this `name`? give it one of its own;"
                 " else `floatingip release --unused` ends them",
             )
-        shared.orphans, shared.mixed, shared.ours = seen.orphans, seen.mixed, seen.ours
-        attachments = (eni.attachment for eni in seen.standing if eni.attachment is not None)
-        shared.neighbours = frozenset(attachment.instance_id for attachment in attachments) - {me}
-        shared.reached_by_tags = max((reached_by_tag(eni) for eni in seen.standing), default=float("-inf"))
-        shared.informed_at = now if shared.informed_at == float("-inf") else shared.informed_at
-        way = shared.way
         for target, address in self._addresses.items():
             if target in seen.unknown:
                 address.asked_in_vain()
-                continue
-            if target in seen.allocations:
-                address.where.found_allocation(seen.allocations[target], seen.asked_at)
-            key = way.of_one(ration.TAG, target)
-            records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
-            address.looked(Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls), now, records)
+            else:
+                address.looked(seen, now)
         for target, refusal in seen.refused.items():
             self._addresses[target].fail(refusal)
         shared.forget({address.where.holder() for address in self._addresses.values()}, now)

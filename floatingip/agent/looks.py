@@ -54,14 +54,14 @@ class Seen:
     """
 
     asked_at: float
-    enis: Mapping[Target, Eni]
-    standing: tuple[Eni, ...]
-    ours: frozenset[str]
-    orphans: frozenset[str]
-    mixed: str
-    instances: Mapping[str, Instance]
-    subnets: tuple[Subnet, ...] | None
-    allocations: Mapping[Target, AllocationFacts | None]
+    enis: Mapping[Target, Eni] = field(default_factory=dict)
+    standing: tuple[Eni, ...] = ()
+    ours: frozenset[str] = frozenset()
+    orphans: frozenset[str] = frozenset()
+    mixed: str = ""
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    subnets: tuple[Subnet, ...] | None = None
+    allocations: Mapping[Target, AllocationFacts | None] = field(default_factory=dict)
     unknown: Mapping[Target, str] = field(default_factory=dict)
     refused: Mapping[Target, Denied] = field(default_factory=dict)
     unread: tuple[Eni, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.company import Company
@@ -21,38 +22,23 @@ from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
 
 
+@dataclass
 class Publishing:
     """Makes the snapshot of the agent's parts, and changes none of them; ``began_at`` is when the agent began."""
 
-    def __init__(
-        self,
-        addresses: Collection[FloatingAddress],
-        shared: Shared,
-        peers: Peers,
-        *,
-        company: Company,
-        configured: Configured,
-        journal: Journal,
-        leaving: Leaving,
-        looking: Looking,
-        metadata: Metadata,
-        node_ports: NodePorts,
-        rehearsal: Rehearsal,
-        began_at: float,
-    ) -> None:
-        self._addresses = addresses
-        self._shared = shared
-        self._peers = peers
-        self._company = company
-        self._configured = configured
-        self._journal = journal
-        self._leaving = leaving
-        self._looking = looking
-        self._metadata = metadata
-        self._node_ports = node_ports
-        self._rehearsal = rehearsal
-        self._began_at = began_at
-        self._gone_by: tuple[object, ...] = ()
+    addresses: Collection[FloatingAddress]
+    shared: Shared
+    peers: Peers
+    company: Company
+    configured: Configured
+    journal: Journal
+    leaving: Leaving
+    looking: Looking
+    metadata: Metadata
+    node_ports: NodePorts
+    rehearsal: Rehearsal
+    began_at: float
+    _gone_by: tuple[object, ...] = ()
 
     def follow(self, now: float, wall: float, *, tick: bool) -> Snapshot | None:
         """A snapshot at each ``tick``, and at once when something has changed that machines go by; otherwise None.
@@ -61,38 +47,38 @@ class Publishing:
         """
         before, status = self._gone_by, self._status(now)
         # Machines go by the word, EC2's last answer, and each address' decision, readiness, and MAC to ask IMDS about.
-        decided = ((each.decision.reason, each.lack, each.mac_at_risk()) for each in self._addresses)
-        self._gone_by = status, self._looking.answered_at, self._shared.unanswered, *decided
+        decided = ((each.decision.reason, each.lack, each.mac_at_risk()) for each in self.addresses)
+        self._gone_by = status, self.looking.answered_at, self.shared.unanswered, *decided
         return self.snapshot(now, wall) if tick or self._gone_by != before else None
 
     def snapshot(self, now: float, wall: float) -> Snapshot:
         """What others may know now."""
-        shared, me = self._shared, self._shared.me
+        shared, me = self.shared, self.shared.me
         unknown = tuple(self._unknown(now))
-        notes = (self._company.loneliness, *self._remarks(wall), *unknown, self._configured.note, self._journal.note)
+        notes = (self.company.loneliness, *self._remarks(wall), *unknown, self.configured.note, self.journal.note)
         return Snapshot(
             now,
             self._status(now),
-            tuple(shown(each, shared.settings, now, wall) for each in self._addresses),
+            tuple(shown(each, shared.settings, now, wall) for each in self.addresses),
             note="; ".join(filter(None, notes)),
-            are_others_short=self._company.is_short,
-            is_imds_well=self._metadata.is_well,
-            denied=frozenset(filter(None, (*shared.denied, self._looking.denied))),
+            are_others_short=self.company.is_short,
+            is_imds_well=self.metadata.is_well,
+            denied=frozenset(filter(None, (*shared.denied, self.looking.denied))),
             wall=wall,
-            began_at=self._began_at,
+            began_at=self.began_at,
             carry=shared.settings.carry,
             node=me.node,
             address=me.address,
             leaving=shared.leaving,
-            answered_at=self._looking.answered_at,
+            answered_at=self.looking.answered_at,
             unanswered=shared.unanswered,
             unknown=unknown,
-            peers=self._peers.shown(shared.node_of, shared.name),
+            peers=self.peers.shown(shared.node_of, shared.name),
         )
 
     def _status(self, now: float) -> Status:
         """The word: what this observer tells its peers."""
-        addresses, shared = self._addresses, self._shared
+        addresses, shared = self.addresses, self.shared
         return Status(
             name=shared.name,
             instance_id=shared.me.instance_id,
@@ -105,34 +91,34 @@ class Publishing:
             },
             leaving=bool(shared.leaving),
             claiming=tuple(each.text for each in addresses if each.is_claiming()),
-            ending=self._leaving.stop_at is not None,
+            ending=self.leaving.stop_at is not None,
             unsure=tuple(filter(None, (each.unsure_of(now) for each in addresses))),
         )
 
     def _remarks(self, wall: float) -> Iterator[str]:
         """What a person should see to, though this node is ready."""
-        for each in self._addresses:
+        for each in self.addresses:
             if remark := each.remark():
                 yield f"{each.text}: {remark}"
-        if self._shared.unanswered and self._looking.answered_at is not None:
-            yield f"EC2 does not answer as it should: {self._shared.unanswered}"
+        if self.shared.unanswered and self.looking.answered_at is not None:
+            yield f"EC2 does not answer as it should: {self.shared.unanswered}"
         if (paused_until := self._paused_until(wall)) > wall:
             yield pause.told(paused_until)
 
     def _unknown(self, now: float) -> Iterator[str]:
         """Sentences on what this observer could not find out."""
-        yield from self._rehearsal.unknown(now)
-        if self._leaving.problem:
-            yield f"{UNKNOWN}: {self._leaving.problem}"
-        if self._node_ports.problem:
-            yield f"which NodePorts there are is not known: {self._node_ports.problem}"
-        if self._metadata.problem:
-            yield self._metadata.problem
+        yield from self.rehearsal.unknown(now)
+        if self.leaving.problem:
+            yield f"{UNKNOWN}: {self.leaving.problem}"
+        if self.node_ports.problem:
+            yield f"which NodePorts there are is not known: {self.node_ports.problem}"
+        if self.metadata.problem:
+            yield self.metadata.problem
 
     def _paused_until(self, wall: float) -> float:
         """The latest time, over all addresses, until which moves are paused, in Unix seconds; not later than ``wall``
         if none is paused.
         """
-        owners = (each.where.owner for each in self._addresses)
+        owners = (each.where.owner for each in self.addresses)
         enis = [owner.eni for owner in owners if owner is not None and owner.eni is not None]
         return max((pause.ends_at(eni.tags, wall) for eni in enis), default=0.0)

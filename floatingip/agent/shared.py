@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from floatingip.agent.looks import Seen, cluster_name
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.carry import Way, way_to
+from floatingip.core.decision.evidence import reached_by_tag
 from floatingip.core.ec2 import NAME_BEGINS, NO_MANAGE_TAG, OWNER_TAG, Eni, Instance, InstanceState, Subnet
 from floatingip.core.errors import Denied
 from floatingip.core.node import Identity
@@ -130,6 +132,20 @@ class Shared:
         """An ENI comes to this instance, or leaves it."""
         self.slots_changed_at = now
 
+    def looked(self, seen: Seen, now: float) -> Mapping[str, Instance]:
+        """EC2 answered; return the instances that it described, as far as they could be read."""
+        me, described = self.me.instance_id, self.describe(seen.instances, seen.asked_at)
+        if seen.subnets is not None:
+            self._found_subnets(seen.subnets, (*seen.enis.values(), *seen.standing))
+        if not self.name and me in self.instances:
+            self.name = cluster_name(self.instances[me].tags)
+        self.orphans, self.mixed, self.ours = seen.orphans, seen.mixed, seen.ours
+        attachments = (eni.attachment for eni in seen.standing if eni.attachment is not None)
+        self.neighbours = frozenset(attachment.instance_id for attachment in attachments) - {me}
+        self.reached_by_tags = max((reached_by_tag(eni) for eni in seen.standing), default=float("-inf"))
+        self.informed_at = now if self.informed_at == float("-inf") else self.informed_at
+        return described
+
     def describe(self, instances: Mapping[str, Instance], asked_at: float) -> Mapping[str, Instance]:
         """Take up EC2's description of instances, asked for at ``asked_at``; return those that could be read.
 
@@ -163,7 +179,7 @@ class Shared:
             return instance
         return replace(instance, address=before.address)
 
-    def found_subnets(self, subnets: tuple[Subnet, ...], enis: Iterable[Eni]) -> None:
+    def _found_subnets(self, subnets: tuple[Subnet, ...], enis: Iterable[Eni]) -> None:
         """EC2 showed these subnets.  A known one is kept if EC2 showed an interface in it: then it was not deleted."""
         shown, used = {subnet.id for subnet in subnets}, {eni.subnet_id for eni in enis}
         kept = (each for each in self.subnets or () if each.id in used - shown)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import isfinite
 
 from floatingip.agent.backoff import Chance
 from floatingip.agent.effects import Clear, Making
+from floatingip.agent.looks import Seen
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing, StandingMemory, StandingView, keep
 from floatingip.agent.writing import Writing
 from floatingip.core.decision.carry_address import spares
 from floatingip.core.decision.room import lacks_slot
-from floatingip.core.ec2 import STANDING_TAG, Eni, Instance, Subnet
-from floatingip.core.model import Address, Allocation, Target
+from floatingip.core.ec2 import STANDING_TAG, Eni, Subnet
+from floatingip.core.model import Address, Allocation
 from floatingip.core.plumbing import Plumbing
 from floatingip.core.writes import Unassign
 
@@ -39,32 +40,12 @@ class StandingEni:
         self._out = out
         self.writing = Writing(subnet.id, out, shared.is_full, chance)
         self._memory = StandingMemory()
-        self._asked_at = float("-inf")
-        self._standing: tuple[Eni, ...] | None = None
-        self._instances: Mapping[str, Instance] | None = {}
-        self._served: frozenset[Target] = frozenset()
-        self._calls = 1
+        self._seen = Seen(float("-inf"))
         self.now = Standing(now, problem="EC2 has not answered yet")
 
-    def looked(
-        self,
-        asked_at: float,
-        standing: Iterable[Eni],
-        instances: Mapping[str, Instance] | None,
-        served: frozenset[Target],
-        calls: int = 1,
-    ) -> None:
-        """EC2 answered.
-
-        ``asked_at`` is when it was asked.  ``standing`` are all standing ENIs of ours; ``instances`` are those that EC2
-        described, None if it described none; ``served`` are the targets that have an ENI; ``calls`` is how many calls
-        the answer took.
-        """
-        self._asked_at = asked_at
-        self._standing = tuple(eni for eni in standing if eni.subnet_id == self.subnet.id)
-        self._instances = instances
-        self._served = served
-        self._calls = calls
+    def looked(self, seen: Seen) -> None:
+        """EC2 answered."""
+        self._seen = seen
 
     def step(self, *, now: float, holds: bool, device: bool | None, serves: bool = False) -> None:
         """Decide once, log what is worth it, and ask for what follows.
@@ -72,27 +53,29 @@ class StandingEni:
         ``holds``: this node has a floating address.  ``device``: whether the ENI's device is on this node, None while
         nobody has looked.  ``serves``: a floating address is configured on that device, and IMDS shows it.
         """
-        shared, before = self._shared, self.now
-        mine = next((eni for eni in self._standing or () if eni.standing_for == shared.me.instance_id), None)
+        shared, before, seen = self._shared, self.now, self._seen
+        me = shared.me.instance_id
+        standing = tuple(eni for eni in seen.standing if eni.subnet_id == self.subnet.id)
+        is_known = isfinite(seen.asked_at) and shared.name and not shared.mixed
         view = StandingView(
             now=now,
-            me=shared.me.instance_id,
-            asked_at=self._asked_at,
-            standing=self._standing if shared.name and not shared.mixed else None,
-            instances=self._instances,
-            in_use=frozenset(eni.id for eni in self._standing or () if self._is_used(eni)),
-            withholding=frozenset(eni.id for eni in self._standing or () if self._withholds(eni)),
+            me=me,
+            asked_at=seen.asked_at,
+            standing=standing if is_known else None,
+            instances=None if seen.undescribed else seen.instances,
+            in_use=frozenset(eni.id for eni in standing if self._is_used(eni)),
+            withholding=frozenset(eni.id for eni in standing if self._withholds(eni)),
             spares=self._spares(),
             holds=holds,
             serves=serves,
-            groups=shared.groups_of(mine),
+            groups=shared.groups_of(next((eni for eni in standing if eni.standing_for == me), None)),
             barrier=self._barrier(now),
             device=device,
             writing=self.writing.writing,
             wrote_at=self.writing.wrote_at,
             accepted=self.writing.accepted,
             retry_at=self.writing.retry_at,
-            calls=self._calls,
+            calls=seen.calls,
         )
         self._memory, self.now = keep(self._memory, view)
         if self.now.eni is None and self.writing.final is not None:
@@ -108,7 +91,6 @@ class StandingEni:
         if isinstance(self.now.write, Unassign):
             self._clear(self.now.write.address)
         if self.now.write is not None:
-            me = shared.me.instance_id
             what = f"standing {me} {self.subnet.id}"
             tags = shared.tags(f"standing {me}") | {STANDING_TAG: me}
             token = shared.token(what, self._memory.token.generation)
@@ -152,13 +134,11 @@ class StandingEni:
         """The writes that remove addresses from this node's ENI which were made for Elastic IPs, once every Elastic IP
         has an ENI.
         """
-        missing = {target for target in self._shared.settings.floating_ips if _is_elastic(target)} - self._served
-        mine = self.now.eni
-        return (
-            tuple(Unassign(mine.id, address) for address in spares(mine, self._shared.settings))
-            if mine and not missing
-            else ()
-        )
+        settings, mine = self._shared.settings, self.now.eni
+        elastic = {target for target in settings.floating_ips if isinstance(target, Allocation)}
+        if mine is None or elastic - self._seen.enis.keys():
+            return ()
+        return tuple(Unassign(mine.id, address) for address in spares(mine, settings))
 
     def _barrier(self, now: float) -> str:
         """Why this node can have no ENI in this subnet; empty if it can."""
@@ -170,7 +150,3 @@ class StandingEni:
         if now < shared.full_until:
             return lacks_slot(shared.me.instance_id)
         return ""
-
-
-def _is_elastic(target: Target) -> bool:
-    return isinstance(target, Allocation)

@@ -45,8 +45,7 @@ class Standings:
         if any(eni.standing_for in ("", self._shared.me.instance_id) for eni in seen.unread):
             return
         for standing in self.by_subnet.values():
-            instances = None if seen.undescribed else seen.instances
-            standing.looked(seen.asked_at, seen.standing, instances, frozenset(seen.enis), seen.calls)
+            standing.looked(seen)
         self.step(now)
 
     def _forget_subnets_that_are_gone(self) -> None:

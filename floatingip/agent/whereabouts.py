@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.agent import obstacles
+from floatingip.agent.looks import Seen
 from floatingip.agent.shared import Shared
 from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
+from floatingip.core.decision import ration
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import attachment_of
 from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Attachment, Eni, Owner, Subnet
@@ -50,9 +52,13 @@ class Whereabouts:
 
     # What is told.
 
-    def looked(self, owner: Owner, records: Mapping[str, str]) -> None:
+    def looked(self, seen: Seen) -> None:
         """EC2 answered."""
-        self.owner, self.records = owner, records
+        target, key = self.target, self._way.of_one(ration.TAG, self.target)
+        if target in seen.allocations:
+            self.found_allocation(seen.allocations[target], seen.asked_at)
+        owner = self.owner = Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls)
+        self.records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
         if owner.eni is not None:
             if not self.is_foreign():
                 self._was_ours = owner.eni.id

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 from floatingip.agent.address import FloatingAddress
+from floatingip.agent.looks import Seen
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing import Standing
 from floatingip.core.ec2 import (
@@ -18,7 +19,6 @@ from floatingip.core.ec2 import (
     Eni,
     Instance,
     InstanceState,
-    Owner,
     Subnet,
 )
 from floatingip.core.model import Allocation, Carry, Target
@@ -85,7 +85,7 @@ class Node:
 
     def looked(self, shown: Eni | None, at: float | None = None) -> None:
         """EC2 showed this."""
-        self.address.looked(Owner(now() if at is None else at, shown), now())
+        self.address.looked(Seen(now() if at is None else at, {self.target: shown} if shown else {}), now())
 
     def step(self, burden: int = 0) -> str:
         """Decide once; the reason."""

@@ -6,6 +6,7 @@ import pytest
 
 from floatingip.agent.effects import Moved
 from floatingip.agent.events import Wrote
+from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
 from floatingip.core.ec2 import Attachment, AttachmentStatus
@@ -23,6 +24,7 @@ from tests.core.nodes import (
     NOTHING,
     OTHER,
     SOUND,
+    SUBNET,
     WALL,
     WITHOUT_NFT,
     Node,
@@ -31,6 +33,7 @@ from tests.core.nodes import (
     mover,
     now,
     others,
+    own,
     sharing,
 )
 
@@ -184,7 +187,9 @@ def test_a_node_whose_claims_ec2_accepts_in_vain_is_not_ready(carry: Carry) -> N
 @pytest.mark.parametrize("carry", list(Carry))
 def test_a_node_that_lost_the_address_for_being_unsound_is_not_ready(carry: Carry) -> None:
     """With the cause: it would be of no use as a holder again."""
-    made = held_by(ME, WITHOUT_NFT, shared=sharing(ADDRESS, carry=carry))
+    shared = sharing(ADDRESS, carry=carry)
+    shared.standings[SUBNET.id] = Standing(0.0, eni=own(), bound=own())
+    made = held_by(ME, WITHOUT_NFT, shared=shared)
     made.step()
     made.looked(eni(holder=OTHER, attachment=Attachment("a2", OTHER, 1, AttachmentStatus.ATTACHED)))
     made.found(NOTHING)

@@ -10,9 +10,10 @@ from floatingip.agent.address import FloatingAddress
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import ListNodePorts
 from floatingip.agent.events import SlotsRehearsed
+from floatingip.agent.looks import Seen
 from floatingip.agent.serving import Serving
 from floatingip.core import timing
-from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Instance, InstanceState, Owner
+from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Instance, InstanceState
 from floatingip.core.errors import ServicesUnknown
 from floatingip.core.health import Health
 from floatingip.core.model import Address
@@ -199,7 +200,7 @@ def carried(node: Node, *, here: bool, kept_off: str = "") -> None:
     ipv6s = (IPV6,) if node.watch.target == IPV6 else ()
     tags, mac = {"floatingip": "lab"}, "02:00:00:00:00:64"
     shown = Eni("eni-1", mac, address, "subnet-1", ME.zone, attachment, tags, ipv6s=ipv6s, security_groups=("sg-1",))
-    node.watch.looked(Owner(node.now, shown), node.now)
+    node.watch.looked(Seen(node.now, {node.watch.target: shown}), node.now)
     state = PlumbingState.SOUND if here else PlumbingState.NO_LINK
     node.watch.reconciled(PlumbingReport(state, kept_off=kept_off), node.now)
     node.step()

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.agent.effects import Clear, Perform
+from floatingip.agent.looks import Seen
 from floatingip.agent.shared import Shared
 from floatingip.agent.standing_eni import StandingEni
 from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Eni
@@ -16,6 +17,7 @@ from floatingip.core.settings import Settings
 from floatingip.core.writes import Unassign
 from floatingip.runtime import performing
 from floatingip.runtime.calls import Calls
+from tests.core.nodes import eni
 from tests.core.told import Told
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import FakeEc2
@@ -51,7 +53,8 @@ class Node:
         self.shared.instances.update(self.cloud.describe_instances(frozenset({self.me})))
         standing = tuple(eni for eni in self.cloud.describe_enis(NAME) if eni.standing_for)
         instances = self.cloud.describe_instances(frozenset(eni.standing_for for eni in standing))
-        self.standing.looked(self.now, standing, instances, served)
+        enis = dict.fromkeys(served, eni())
+        self.standing.looked(Seen(self.now, enis, standing, instances=instances))
         self.standing.step(now=self.now, holds=holds, device=self.device)
         for asked in self.told.performs():
             self.standing.writing.wrote(

@@ -18,7 +18,7 @@ from floatingip.agent.whereabouts import Whereabouts
 from floatingip.commands.doctor.fleet import Met, Reached
 from floatingip.commands.doctor.once import once
 from floatingip.commands.doctor.trying import begin, beside, meet, reach, tried
-from floatingip.core.ec2 import Attachment, Eni, Instance, Owner
+from floatingip.core.ec2 import Attachment, Eni, Instance
 from floatingip.core.errors import FloatingIPError, HostError
 from floatingip.core.groups import Worker
 from floatingip.core.model import Address, Allocation, Network, Target
@@ -154,12 +154,9 @@ class Facts:
     @once
     def shared(self) -> Shared:
         """What the agent would know of this node by now."""
-        me, seen = self.me, self.seen
-        shared = Shared(me, self.settings)
-        shared.describe(seen.instances, seen.asked_at)
-        shared.subnets, shared.ours, shared.mixed = seen.subnets, seen.ours, seen.mixed
-        if not shared.name and me.instance_id in shared.instances:
-            shared.name = cluster_name(shared.instances[me.instance_id].tags)
+        seen = self.seen
+        shared = Shared(self.me, self.settings)
+        shared.looked(seen, seen.asked_at)
         return shared
 
     @once
@@ -177,9 +174,9 @@ class Facts:
         for index, target in enumerate(self.targets):
             address = Whereabouts(target, index, shared)
             if target in seen.allocations:
+                # As if it had been so for long: the doctor looks only once, and an agent would wait for late tags.
                 address.found_allocation(seen.allocations[target])
-            owner = Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls)
-            address.looked(owner, {})
+            address.looked(seen)
             made.append(address)
         return tuple(made)
 
