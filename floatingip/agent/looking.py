@@ -34,10 +34,9 @@ class Looking:
         self._backoff = Backoff(timing.BACKOFF_FIRST, chance)
         self._calls = TokenBucket(pace.AT_ONCE + pace.FOR_EACH * len(addresses), pace.A_SECOND)
         self._complaint = Trouble()
-        self._looking = self._answered = False
+        self._looking = False
         self._again_at = self._again_in_peace_at = float("-inf")
         self._asked_at = self._requested_at = float("-inf")
-        self._wanted_at: float | None = None
         self._creation_refused = False
         self._known: Collection[Target] = ()
         self.denied = ""
@@ -53,8 +52,8 @@ class Looking:
         known = [each for each in self._addresses if each.target in self._known]
         others = [each for each in self._addresses if each.target not in self._known]
         dues = [*(each.look_due() for each in others), *also]
-        if self._wanted_at is not None:
-            dues.append(self._wanted_at)
+        if self._requested_at > (-inf if self.answered_at is None else self.answered_at):
+            dues.append(self._requested_at)
         changed_at = self._shared.slots_changed_at
         if changed_at is not None:
             dues.append(self._asked_at + pace.pause(now - changed_at))
@@ -73,7 +72,7 @@ class Looking:
         need, want = shared.subnets is None, self._creation_refused or self._lacks_subnet()
         self._creation_refused = False
         question = Question(now, me, shared.name, known, judged, need_subnets=need, want_subnets=want)
-        self._out.add(Look(question, metadata=not self._answered))
+        self._out.add(Look(question, metadata=self.answered_at is None))
 
     def _lacks_subnet(self) -> bool:
         """EC2 has shown no subnet for some address: perhaps its CIDR is associated with the subnet only later."""
@@ -94,7 +93,7 @@ class Looking:
         """Somebody says that EC2 has news; return whether EC2 is asked for that, which it is only now and then."""
         if now - self._requested_at <= timing.LOOKS_ON_REQUEST_EVERY:
             return False
-        self._requested_at = self._wanted_at = now
+        self._requested_at = now
         return True
 
     def answered(self, seen: Seen, now: float) -> None:
@@ -105,7 +104,7 @@ class Looking:
         denied = next(iter(seen.refused.values()), None)
         refused = (str(denial) for denial in seen.refused.values())
         problem = "; ".join(dict.fromkeys(filter(None, (*refused, *unread, seen.undescribed))))
-        self._looking, self._answered, self.answered_at = False, True, seen.asked_at
+        self._looking, self.answered_at = False, seen.asked_at
         self._known = {each.target for each in self._addresses} - seen.unknown.keys()
         self.denied = denied.action if denied is not None else ""
         if denied is not None:
@@ -120,8 +119,6 @@ class Looking:
                 self._complain(problem, now)
             else:
                 self._recovered()
-        if self._wanted_at is not None and seen.asked_at >= self._wanted_at:
-            self._wanted_at = None
 
     def failed(self, error: CloudError, now: float) -> None:
         """EC2 did not answer, or refused to."""

@@ -76,17 +76,14 @@ class StandingMemory:
     changed_at: float = float("-inf")
     """Since when ``situation`` has been the same."""
 
-    attaching_since: float | None = None
-    """Since when EC2 has shown the ENI being attached."""
+    phase: tuple[AttachmentStatus, bool | None] | None = None
+    """How EC2 last showed the ENI's attachment to this node, and whether its device is here; None if it showed none."""
 
-    missing_since: float | None = None
-    """Since when EC2 has shown the ENI attached while its device is not there."""
+    phase_since: float = float("-inf")
+    """Since when that has been so, by the times at which EC2 was asked."""
 
     vain: int = 0
     """How often in a row the ENI was detached since it did not finish attaching, or its device was missing."""
-
-    detaching_since: float | None = None
-    """Since when EC2 has shown the ENI being detached."""
 
     bound: Eni | None = None
     """The ENI that was attached here last."""
@@ -130,7 +127,7 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
     mine = _mine(memory, view)
     token = memory.token.accepted(view.accepted, view.wrote_at)
     memory = replace(memory, token=token.lacked(view.asked_at) if mine is None else token.shown(view.asked_at))
-    memory = _remember_device(_remember_unused(memory, view, mine), view, mine)
+    memory = _remember_phase(_remember_unused(memory, view, mine), view, mine)
     situation = (mine, view.barrier, view.device, view.holds)
     if situation != memory.situation:
         memory = replace(memory, situation=situation, changed_at=view.now)
@@ -180,8 +177,7 @@ def _judge(memory: StandingMemory, view: StandingView, mine: Eni | None) -> Stan
         problem = f"its standing ENI {mine.id} is attached to {attachment.instance_id}; detach it there"
         return Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem=problem)
     if attachment.status is AttachmentStatus.DETACHING:
-        since = memory.detaching_since
-        is_late = since is not None and view.asked_at - since >= timing.STANDING_FORCE_AFTER
+        is_late = view.asked_at - memory.phase_since >= timing.STANDING_FORCE_AFTER
         forced = Detach(attachment.id, force=True) if is_late else None
         return Standing(soon, problem=f"its standing ENI {mine.id} is being detached", write=forced)
     if attachment.status is AttachmentStatus.ATTACHING:
@@ -224,7 +220,7 @@ def _attaching(memory: StandingMemory, view: StandingView, mine: Eni, attachment
     ENI's device is here, since then EC2's answer may be out of date.
     """
     limit = pace.doubled(timing.STANDING_ATTACHING_FOR, memory.vain, timing.STANDING_DEVICE_FOR_AT_MOST)
-    is_late = memory.attaching_since is not None and view.asked_at - memory.attaching_since >= limit
+    is_late = view.asked_at - memory.phase_since >= limit
     is_used = mine.id in view.in_use or (view.holds and view.device)
     detach = Detach(attachment.id) if is_late and not is_used else None
     problem = f"its standing ENI {mine.id} is being attached"
@@ -237,29 +233,20 @@ def _without_device(memory: StandingMemory, view: StandingView, mine: Eni, attac
     It is not detached while it has a floating address: another node has to take that over first.
     """
     limit = pace.doubled(timing.STANDING_DEVICE_FOR, memory.vain, timing.STANDING_DEVICE_FOR_AT_MOST)
-    is_late = memory.missing_since is not None and view.asked_at - memory.missing_since >= limit
+    is_late = view.asked_at - memory.phase_since >= limit
     detach = Detach(attachment.id) if is_late and mine.id not in view.in_use else None
     problem = f"the device of its standing ENI {mine.id} is not there yet, though EC2 shows it attached"
     return Standing(view.asked_at + timing.STANDING_LOOK_SOON, eni=mine, problem=problem, write=detach)
 
 
-def _remember_device(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:
-    """Since when EC2 has shown the ENI being attached here, attached without its device, or being detached."""
-    bound = mine.attachment if mine is not None else None
-    status = bound.status if bound is not None and bound.instance_id == view.me else None
-    is_attached = status is AttachmentStatus.ATTACHED
-    if status is not AttachmentStatus.ATTACHING:
-        memory = replace(memory, attaching_since=None)
-    elif memory.attaching_since is None:
-        memory = replace(memory, attaching_since=view.asked_at)
-    if status is not AttachmentStatus.DETACHING:
-        memory = replace(memory, detaching_since=None)
-    elif memory.detaching_since is None:
-        memory = replace(memory, detaching_since=view.asked_at)
-    if is_attached and view.device is False:
-        since = view.asked_at if memory.missing_since is None else memory.missing_since
-        return replace(memory, missing_since=since)
-    return replace(memory, missing_since=None, vain=0 if is_attached and view.device else memory.vain)
+def _remember_phase(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:
+    """How far EC2 and the kernel have brought the attachment to this node, and since when."""
+    bound = mine.attachment if mine is not None and _is_here(mine, view.me) else None
+    is_attached = bound is not None and bound.status is AttachmentStatus.ATTACHED
+    phase = (bound.status, view.device if is_attached else None) if bound is not None else None
+    if phase != memory.phase:
+        memory = replace(memory, phase=phase, phase_since=view.asked_at)
+    return replace(memory, vain=0) if is_attached and view.device else memory
 
 
 def _remember_unused(memory: StandingMemory, view: StandingView, mine: Eni | None) -> StandingMemory:
