@@ -7,7 +7,7 @@ agent is told the time with each batch of events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from floatingip.agent.effects import Part, Probing
@@ -262,3 +262,6 @@ Event = (
     | SettingsFound
     | Terminated
 )
+
+Post = Callable[[Event], None]
+"""Brings an event to the agent; may be called from any thread."""

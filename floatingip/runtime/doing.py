@@ -25,12 +25,10 @@ from floatingip.agent.effects import (
     Moved,
     Perform,
     Probe,
-    Probing,
     Publish,
     Rehearse,
     Tell,
     TellKubernetes,
-    Wanted,
 )
 from floatingip.agent.events import (
     Event,
@@ -44,9 +42,8 @@ from floatingip.agent.events import (
 from floatingip.core.errors import CloudError, MetadataError
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.move import Move, Result
-from floatingip.core.news import News
 from floatingip.core.node import Identity, Interface
-from floatingip.core.plumbing import Plumbing, PlumbingReport
+from floatingip.core.plumbing import PlumbingReport
 from floatingip.core.ports import Board, Cloud, Host, Metadata, Orders, Prober, Services
 from floatingip.core.probe import NodePort, ProbeOutcome
 from floatingip.core.settings import Settings
@@ -83,6 +80,10 @@ class Edges:
     outlet: Outlet | None = None
 
 
+Errand = Probe | Keep | Clear | Announce | AskPod | AskNotice | Tell | TellKubernetes
+"""What the crew does as the agent asks for it; news for Kubernetes may get lost."""
+
+
 class Crew(Protocol):
     """Does what takes time, and posts events of what came of it; none of its methods blocks."""
 
@@ -95,32 +96,11 @@ class Crew(Protocol):
     def begin(self, name: str, job: Callable[[], None]) -> None:
         """Do the job once, beside everything else; it may block."""
 
-    def probe(self, probings: frozenset[Probing]) -> None:
-        """Probe these, and nothing else, from now on."""
-
-    def keep(self, target: Target, wanted: Wanted) -> None:
-        """Keep the kernel for the target as ``wanted`` from now on."""
-
-    def clear(self, plumbing: Plumbing) -> None:
-        """Remove this plumbing from the kernel, unless its address is being kept."""
-
-    def announce(self, target: Target) -> None:
-        """Tell the neighbours, for a while, where the target is now."""
+    def do(self, errand: Errand) -> None:
+        """Do what the agent asks for, now or from now on."""
 
     def ask_peers(self, addresses: Mapping[str, Address], doubted: frozenset[str]) -> None:
         """Ask these observers from now on, and no others; ``addresses`` has primary addresses by instance id."""
-
-    def ask_pod(self, every: float) -> None:
-        """Ask the API server about this pod every ``every`` seconds."""
-
-    def ask_notice(self) -> None:
-        """Ask IMDS for notices now."""
-
-    def tell(self, line: Tell) -> None:
-        """Write a line to the log."""
-
-    def report(self, news: News) -> None:
-        """Tell the API server the news when that is possible; they may get lost."""
 
 
 class Doer:
@@ -147,7 +127,6 @@ class Doer:
         self.published = Snapshot(crew.now(), Status(settings.name, me.instance_id), starting=True)
         self.end: End | None = None
         self.roster = Roster(me.instance_id, self._ask_about_peers)
-
         self._chosen: Mapping[str, Address] = {}
 
     def macs_at_risk(self) -> frozenset[str]:
@@ -158,26 +137,10 @@ class Doer:
         """Do what the effect asks for, or begin it."""
         crew, cloud, services = self._crew, self._edges.cloud, self._edges.services
         match effect:
-            case Tell():
-                crew.tell(effect)
-            case TellKubernetes(news):
-                crew.report(news)
             case Publish(snapshot):
                 self.published = snapshot
             case Moved():
                 self._count(effect.move)
-            case Probe(probings):
-                crew.probe(probings)
-            case Keep(target, wanted):
-                crew.keep(target, wanted)
-            case Clear(plumbing):
-                crew.clear(plumbing)
-            case Announce(target):
-                crew.announce(target)
-            case AskPod(every):
-                crew.ask_pod(every)
-            case AskNotice():
-                crew.ask_notice()
             case AskPeers():
                 self._ask_peers(effect)
             case Described(asked_at, instances):
@@ -189,10 +152,13 @@ class Doer:
                 crew.begin("write", lambda: crew.post(performing.wrote(cloud, me, effect, calls, crew.now)))
             case Rehearse():
                 crew.begin("rehearsal", lambda: self._rehearse(effect))
-            case ListNodePorts() if services is not None:
-                crew.begin("services", lambda: crew.post(performing.listed(services)))
+            case ListNodePorts():
+                if services is not None:
+                    crew.begin("services", lambda: crew.post(performing.listed(services)))
             case End():
                 self.end = effect
+            case _:
+                crew.do(effect)
 
     # What is counted on its way to the agent, or from it.
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from floatingip.agent.effects import Wanted
+from floatingip.agent.effects import Announce, Clear, Keep, Wanted
 from floatingip.core import timing
 from floatingip.core.errors import HostError
 from floatingip.core.model import Target
@@ -17,6 +17,9 @@ from floatingip.core.ports import Host
 from floatingip.core.token_bucket import TokenBucket
 from floatingip.edges import background, clock
 from floatingip.runtime.pulse import Pulse
+
+Order = Keep | Clear | Announce
+"""What the agent asks for that concerns the kernel."""
 
 
 @dataclass
@@ -56,17 +59,19 @@ class Keeper:
         self._checked: list[Target] = []
         self._check_at = self._announce_at = float("-inf")
 
-    def want(self, target: Target, wanted: Wanted) -> None:
-        """From now on keep the kernel for the target as ``wanted``."""
-        self._wanted[target] = wanted
+    def order(self, order: Order) -> None:
+        """Take up what the agent asks for; it is done in the next turns.
 
-    def clear(self, plumbing: Plumbing) -> None:
-        """Remove this plumbing from the kernel, with as many tries as it takes, unless its address is being kept."""
-        self._given_back.add(plumbing)
-
-    def announce(self, target: Target) -> None:
-        """For some seconds tell the neighbours which MAC the address has now, if it is here."""
-        self._announce_anew.add(target)
+        Plumbing is removed with as many tries as it takes, unless its address is being kept; an address is announced
+        for some seconds, if it is here.
+        """
+        match order:
+            case Keep(target, wanted):
+                self._wanted[target] = wanted
+            case Clear(plumbing):
+                self._given_back.add(plumbing)
+            case Announce(target):
+                self._announce_anew.add(target)
 
     def due(self, now: float) -> float:
         """When the next turn is to be taken if nothing changes."""
@@ -211,32 +216,22 @@ class HostKeeper:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Begin; nothing is touched before ``want``."""
+        """Begin; nothing is touched before it is ordered."""
         background.start("host", self._run)
         self._host.watch(self._wake.set)
 
-    def want(self, target: Target, wanted: Wanted) -> None:
+    def order(self, order: Order) -> None:
         """See `Keeper`."""
-        self._keeper.want(target, wanted)
-        self._order()
-
-    def clear(self, plumbing: Plumbing) -> None:
-        """See `Keeper`."""
-        self._keeper.clear(plumbing)
-        self._order()
-
-    def announce(self, target: Target) -> None:
-        """See `Keeper`."""
-        self._keeper.announce(target)
-        self._order()
+        self._keeper.order(order)
+        self._hurry()
 
     def end(self, within: float) -> None:
         """Stop keeping; wait at most ``within`` seconds until that is done."""
         self._ending = True
-        self._order()
+        self._hurry()
         self._ended.wait(within)
 
-    def _order(self) -> None:
+    def _hurry(self) -> None:
         self._wake.set()
         self._ordered.set()
 

@@ -15,32 +15,33 @@ from queue import Empty, SimpleQueue
 
 from floatingip import __version__
 from floatingip.agent.agent import Agent
-from floatingip.agent.effects import Effect, Probing, Tell, Wanted
+from floatingip.agent.effects import (
+    Announce,
+    AskNotice,
+    AskPod,
+    Clear,
+    Keep,
+    Probe,
+    Probing,
+    Tell,
+    TellKubernetes,
+)
 from floatingip.agent.events import (
-    AddressesShown,
     Event,
-    Heard,
     LogTroubled,
     LookWanted,
-    MetadataTroubled,
-    Noticed,
-    PodShown,
-    Reported,
-    SettingsFound,
     Terminated,
 )
 from floatingip.core import timing
 from floatingip.core.errors import HostError
-from floatingip.core.model import Address, Target
-from floatingip.core.news import News
+from floatingip.core.model import Address
 from floatingip.core.node import Identity
-from floatingip.core.plumbing import Plumbing
 from floatingip.core.ports import Prober
 from floatingip.core.settings import Settings
 from floatingip.edges import background, clock, straight
 from floatingip.edges.telemetry import Log
 from floatingip.runtime.desk import LOOPBACK, Desk
-from floatingip.runtime.doing import Doer, Edges
+from floatingip.runtime.doing import Doer, Edges, Errand
 from floatingip.runtime.keeping import HostKeeper
 from floatingip.runtime.peers import Askers
 from floatingip.runtime.probing import ProbeLoop
@@ -74,21 +75,9 @@ class Loop:
         self._log_trouble = ""
         self._probes = ProbeLoop(self._prober, self._doer.probed)
         self._host = HostKeeper(edges.host, self._doer.reconciled)
-        self._askers = Askers(
-            me.instance_id,
-            me.address,
-            settings.port,
-            lambda *heard: self.post(Heard(*heard)),
-            lambda *told: self.post(Reported(*told)),
-        )
-        self._imds = MetadataLoop(
-            edges.metadata,
-            self._doer.macs_at_risk,
-            lambda *shown: self.post(AddressesShown(*shown)),
-            lambda *noticed: self.post(Noticed(*noticed)),
-            lambda problem: self.post(MetadataTroubled(problem)),
-        )
-        self._pod = PodLoop(edges.orders, lambda own: self.post(PodShown(own)))
+        self._askers = Askers(me.instance_id, me.address, settings.port, self.post)
+        self._imds = MetadataLoop(edges.metadata, self._doer.macs_at_risk, self.post)
+        self._pod = PodLoop(edges.orders, self.post)
         self._reporter = Reporter(edges.board, self.post) if edges.board is not None else None
 
     def run(self) -> int:
@@ -106,14 +95,14 @@ class Loop:
                 return 0
             self._imds.start()
             if self._edges.settings is not None:
-                SettingsLoop(self._edges.settings, lambda *found: self.post(SettingsFound(*found))).start()
+                SettingsLoop(self._edges.settings, self.post).start()
         straight.prepare()
         self._probes.start()
         self._host.start()
         doer, events = self._doer, list[Event]()
         while doer.end is None:
             for effect in self.agent.handle(events, self.now(), time.time()):
-                self.do(effect)
+                doer.do(effect)
             if said := straight.obstacle():
                 self._log.warning(
                     "nat", f"connections of this observer go where NAT leads them: conntrack cannot be told ({said})"
@@ -127,10 +116,6 @@ class Loop:
         elif self._reporter is not None and doer.end.code == 0:
             self._reporter.end(timing.NEWS_END_WITHIN)
         return doer.end.code
-
-    def do(self, effect: Effect) -> None:
-        """Do what the agent asks for, or begin it."""
-        self._doer.do(effect)
 
     def stop(self) -> None:
         """Let the agent know of SIGTERM, so that it ends soon; may be called from a signal handler."""
@@ -221,39 +206,23 @@ class Loop:
         """See `Crew`."""
         self._spare.begin(name, job)
 
-    def probe(self, probings: frozenset[Probing]) -> None:
+    def do(self, errand: Errand) -> None:
         """See `Crew`."""
-        self._probes.follow(probings)
-
-    def keep(self, target: Target, wanted: Wanted) -> None:
-        """See `Crew`."""
-        self._host.want(target, wanted)
-
-    def clear(self, plumbing: Plumbing) -> None:
-        """See `Crew`."""
-        self._host.clear(plumbing)
-
-    def announce(self, target: Target) -> None:
-        """See `Crew`."""
-        self._host.announce(target)
+        match errand:
+            case Tell(level, event, message, fields):
+                self._log.write(level, event, message, fields)
+            case TellKubernetes(news):
+                if self._reporter is not None:
+                    self._reporter.tell(news)
+            case Probe(probings):
+                self._probes.follow(probings)
+            case Keep() | Clear() | Announce():
+                self._host.order(errand)
+            case AskPod(every):
+                self._pod.ask(every=every)
+            case AskNotice():
+                self._imds.hurry()
 
     def ask_peers(self, addresses: Mapping[str, Address], doubted: frozenset[str]) -> None:
         """See `Crew`."""
         self._askers.follow(addresses, doubted)
-
-    def ask_pod(self, every: float) -> None:
-        """See `Crew`."""
-        self._pod.ask(every=every)
-
-    def ask_notice(self) -> None:
-        """See `Crew`."""
-        self._imds.hurry()
-
-    def tell(self, line: Tell) -> None:
-        """See `Crew`."""
-        self._log.write(line.level, line.event, line.message, line.fields)
-
-    def report(self, news: News) -> None:
-        """See `Crew`."""
-        if self._reporter is not None:
-            self._reporter.tell(news)

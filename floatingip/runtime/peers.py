@@ -8,14 +8,14 @@ in doubt, each observer is also asked now and then for its report, for people to
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from urllib.parse import urlencode
 
+from floatingip.agent.events import Heard, Post, Reported
 from floatingip.core import status, timing
 from floatingip.core.model import Address
 from floatingip.core.report import Report
@@ -118,25 +118,17 @@ class Asker:
     """Asks one observer for its word, again and again, from a daemon thread of its own.
 
     It asks as the instance ``me`` and from that instance's primary address ``own``: peers know it by no other address,
-    which the kernel might choose.  ``heard`` is called from the thread with each answer, ``reported`` with each report.
+    which the kernel might choose.  Each answer and each report is posted as one of ``instance_id``'s.
     """
 
-    def __init__(
-        self,
-        address: Address,
-        port: int,
-        me: str,
-        own: Address,
-        heard: Callable[[Answer], None],
-        reported: Callable[[Report], None],
-    ) -> None:
+    def __init__(self, instance_id: str, address: Address, port: int, me: str, own: Address, post: Post) -> None:
+        self._instance_id = instance_id
         self._connection = Connection(
             address, port, only_others=True, seconds=timing.ASK_TIMEOUT, source=own, most_bytes=LONGEST
         )
         self._place = address, port
         self._me, self._own = me, own
-        self._heard = heard
-        self._reported = reported
+        self._post = post
         self._report_at = float("-inf")
         self._doubted: frozenset[str] = frozenset()
         self._hurry = threading.Event()
@@ -161,7 +153,7 @@ class Asker:
         while not self._stopped:
             answer = self._ask()
             if not self._stopped:
-                self._heard(answer)
+                self._post(Heard(self._instance_id, answer))
             if answer.status not in (None, RESERVED) and answer.asked_at >= self._report_at and not self._doubted:
                 self._report_at = answer.asked_at + timing.REPORT_EVERY
                 self._ask_for_report()
@@ -174,7 +166,7 @@ class Asker:
         report = report_of(address, port, me=self._me, seconds=timing.REPORT_TIMEOUT, source=self._own)
         if isinstance(report, Report) and not self._stopped:
             # Without its own peers: this node asks them itself.
-            self._reported(replace(report, peers=()))
+            self._post(Reported(self._instance_id, replace(report, peers=())))
 
     def _ask(self) -> Answer:
         asked_at = clock.now()
@@ -186,23 +178,12 @@ class Asker:
 
 
 class Askers:
-    """One asker for each observer that is to be asked; ``me`` and ``own`` are as for `Asker`.
+    """One asker for each observer that is to be asked; ``me``, ``own`` and ``post`` are as for `Asker`."""
 
-    ``heard`` is called with each answer, and ``reported`` with each report, from the asker's thread.
-    """
-
-    def __init__(
-        self,
-        me: str,
-        own: Address,
-        port: int,
-        heard: Callable[[str, Answer], None],
-        reported: Callable[[str, Report], None],
-    ) -> None:
+    def __init__(self, me: str, own: Address, port: int, post: Post) -> None:
         self._me, self._own = me, own
         self._port = port
-        self._heard = heard
-        self._reported = reported
+        self._post = post
         self._askers: dict[str, tuple[Address, Asker]] = {}
 
     def follow(self, wanted: Mapping[str, Address], doubted: frozenset[str]) -> None:
@@ -213,9 +194,7 @@ class Askers:
                 del self._askers[instance_id]
         for instance_id, address in wanted.items():
             if instance_id not in self._askers:
-                heard = functools.partial(self._heard, instance_id)
-                reported = functools.partial(self._reported, instance_id)
-                asker = Asker(address, self._port, self._me, self._own, heard, reported)
+                asker = Asker(instance_id, address, self._port, self._me, self._own, self._post)
                 asker.doubt(doubted)
                 if not asker.starts():
                     continue  # until the next time

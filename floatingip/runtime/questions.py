@@ -1,4 +1,7 @@
-"""Ask IMDS, the API server and the ConfigMap's files again and again, each from a thread of its own."""
+"""Ask IMDS, the API server and the ConfigMap's files again and again, each from a thread of its own.
+
+What they answer is posted to the agent as events.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,9 @@ import threading
 import time
 from collections.abc import Callable
 
+from floatingip.agent.events import AddressesShown, MetadataTroubled, Noticed, PodShown, Post, SettingsFound
 from floatingip.core import timing
 from floatingip.core.errors import ConfigurationError, MetadataError
-from floatingip.core.model import Address
-from floatingip.core.node import Notice, OwnPod
 from floatingip.core.ports import Metadata, Orders
 from floatingip.core.settings import Settings
 from floatingip.edges import background, clock
@@ -18,24 +20,13 @@ from floatingip.edges import background, clock
 class MetadataLoop:
     """Asks IMDS: every second for the addresses of the interfaces whose MACs are ``macs()``, now and then for notices.
 
-    ``found`` is called with the MAC, the answer (None if IMDS does not show the interface) and the time of the
-    question; ``noticed`` with what AWS announces, and the time of the question; ``failed`` with each error.  An error
-    does not stop the other questions.
+    An error does not stop the other questions.
     """
 
-    def __init__(
-        self,
-        metadata: Metadata,
-        macs: Callable[[], frozenset[str]],
-        found: Callable[[str, frozenset[Address] | None, float], None],
-        noticed: Callable[[Notice | None, float], None],
-        failed: Callable[[str], None],
-    ) -> None:
+    def __init__(self, metadata: Metadata, macs: Callable[[], frozenset[str]], post: Post) -> None:
         self._metadata = metadata
         self._macs = macs
-        self._found = found
-        self._noticed = noticed
-        self._failed = failed
+        self._post = post
         self._notice_at = float("-inf")
         self._hurried = threading.Event()
 
@@ -55,15 +46,15 @@ class MetadataLoop:
             self._notice_at = float("-inf")
         for mac in self._macs():
             try:
-                self._found(mac, self._metadata.addresses_of(mac), now)
+                self._post(AddressesShown(mac, self._metadata.addresses_of(mac), now))
             except MetadataError as error:
-                self._failed(str(error))
+                self._post(MetadataTroubled(str(error)))
         if now >= self._notice_at:
             self._notice_at = now + timing.NOTICE_EVERY
             try:
-                self._noticed(self._metadata.notice(), now)
+                self._post(Noticed(self._metadata.notice(), now))
             except MetadataError as error:
-                self._failed(str(error))
+                self._post(MetadataTroubled(str(error)))
 
     def _run(self) -> None:
         while True:
@@ -73,11 +64,11 @@ class MetadataLoop:
 
 
 class PodLoop:
-    """Asks the API server about this pod again and again; ``found`` is called with each answer."""
+    """Asks the API server about this pod again and again."""
 
-    def __init__(self, orders: Orders, found: Callable[[OwnPod], None]) -> None:
+    def __init__(self, orders: Orders, post: Post) -> None:
         self._orders = orders
-        self._found = found
+        self._post = post
         self._every = float("inf")
         self._wake = threading.Event()
 
@@ -94,19 +85,16 @@ class PodLoop:
             # Cleared before the question: a wish that comes while it is under way needs a later question.
             self._wake.clear()
             began = clock.now()
-            self._found(self._orders.own_pod())
+            self._post(PodShown(self._orders.own_pod()))
             self._wake.wait(max(0.0, began + self._every - clock.now()))
 
 
 class SettingsLoop:
-    """Looks now and then whether the settings have changed (``changed``).
+    """Looks now and then whether the settings have changed (``changed``)."""
 
-    If so, ``found`` is called with the new ones; or with None, and why a start would refuse them.
-    """
-
-    def __init__(self, changed: Callable[[], Settings | None], found: Callable[[Settings | None, str], None]) -> None:
+    def __init__(self, changed: Callable[[], Settings | None], post: Post) -> None:
         self._changed = changed
-        self._found = found
+        self._post = post
 
     def start(self) -> None:
         """Begin to look."""
@@ -117,10 +105,10 @@ class SettingsLoop:
         try:
             settings = self._changed()
         except ConfigurationError as error:
-            self._found(None, str(error))
+            self._post(SettingsFound(None, str(error)))
         else:
             if settings is not None:
-                self._found(settings, "")
+                self._post(SettingsFound(settings))
 
     def _run(self) -> None:
         while True:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from floatingip.agent.effects import Probe
-from floatingip.agent.events import Reconciled, SettingsFound
+from floatingip.agent.events import Event, Reconciled, SettingsFound
 from floatingip.core import timing
 from floatingip.core.errors import ConfigurationError
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
@@ -77,15 +77,16 @@ def test_a_setting_beside_the_document_is_refused(config_map: ConfigMap) -> None
 
 def test_what_a_start_would_refuse_is_found_out_once(config_map: ConfigMap) -> None:
     """With the message of the start; also that the files are gone."""
-    found: list[tuple[Settings | None, str]] = []
+    found: list[Event] = []
     config_map.hold("fall: many\n")
     watched = Watched(config_map.settings)
-    loop = SettingsLoop(lambda: watched.changed({}), lambda *what: found.append(what))
+    loop = SettingsLoop(lambda: watched.changed({}), found.append)
     loop.look()
     loop.look()
-    ((settings, problem),) = found
-    assert settings is None
-    assert problem.startswith("fall: 'many' in ")
+    (found_out,) = found
+    assert isinstance(found_out, SettingsFound)
+    assert found_out.settings is None
+    assert found_out.problem.startswith("fall: 'many' in ")
     config_map.settings.unlink()
     with pytest.raises(ConfigurationError, match="No such file"):
         watched.changed({})

@@ -5,7 +5,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any, cast
 
-from floatingip.agent.effects import AskPeers, Look, Moved, Probing, Publish, Tell, Wanted
+from floatingip.agent.effects import AskPeers, Look, Moved, Probing, Publish
 from floatingip.agent.events import (
     Event,
     Looked,
@@ -18,17 +18,16 @@ from floatingip.agent.events import (
 )
 from floatingip.agent.looks import Question
 from floatingip.core.errors import MetadataError
-from floatingip.core.model import Address, Target
+from floatingip.core.model import Address
 from floatingip.core.move import Move, Result
-from floatingip.core.news import News
 from floatingip.core.node import Identity, Interface
-from floatingip.core.plumbing import Plumbing, PlumbingReport, PlumbingState
+from floatingip.core.plumbing import PlumbingReport, PlumbingState
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Status
 from floatingip.edges.tally import Tally
-from floatingip.runtime.doing import Doer, Edges
+from floatingip.runtime.doing import Doer, Edges, Errand
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import FakeEc2
 
@@ -60,32 +59,11 @@ class Crew:
     def begin(self, name: str, job: Callable[[], None]) -> None:
         self.jobs.append((name, job))
 
-    def probe(self, probings: frozenset[Probing]) -> None:
-        """See `Crew`."""
-
-    def keep(self, target: Target, wanted: Wanted) -> None:
-        """See `Crew`."""
-
-    def clear(self, plumbing: Plumbing) -> None:
-        """See `Crew`."""
-
-    def announce(self, target: Target) -> None:
+    def do(self, errand: Errand) -> None:
         """See `Crew`."""
 
     def ask_peers(self, addresses: Mapping[str, Address], doubted: frozenset[str]) -> None:
         self.asked = addresses
-
-    def ask_pod(self, every: float) -> None:
-        """See `Crew`."""
-
-    def ask_notice(self) -> None:
-        """See `Crew`."""
-
-    def tell(self, line: Tell) -> None:
-        """See `Crew`."""
-
-    def report(self, news: News) -> None:
-        """See `Crew`."""
 
 
 class Node:

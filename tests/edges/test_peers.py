@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from floatingip.agent.events import Event, Heard, Reported
 from floatingip.agent.peers import Peers
 from floatingip.core import timing
 from floatingip.core.ec2 import Attachment, AttachmentStatus
@@ -41,14 +42,15 @@ class Asking:
     def __init__(self, port: int, own: str = ASKER) -> None:
         self._inbox: queue.SimpleQueue[tuple[str, Answer]] = queue.SimpleQueue()
         self.reports: queue.SimpleQueue[tuple[str, Report]] = queue.SimpleQueue()
-        self._askers = Askers(
-            "i-b",
-            ip_address(own),
-            port,
-            lambda *heard: self._inbox.put(heard),
-            lambda *told: self.reports.put(told),
-        )
+        self._askers = Askers("i-b", ip_address(own), port, self._post)
         self.peers = Peers()
+
+    def _post(self, event: Event) -> None:
+        match event:
+            case Heard(instance_id, answer):
+                self._inbox.put((instance_id, answer))
+            case Reported(instance_id, report):
+                self.reports.put((instance_id, report))
 
     def follow(self, holder: str = "i-a", address: str = HOLDER, *, doubt: bool = False, **peers: str) -> None:
         """Follow a holder at an address, and those peers (``c="127.0.0.4"`` for i-c)."""

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.agent.effects import Wanted
+from floatingip.agent.effects import Keep, Wanted
 from floatingip.core import timing
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
 from floatingip.core.probe import ProbeOutcome
@@ -64,10 +64,10 @@ def test_the_keeper_of_the_kernel_hangs_where_the_kernel_does_not_let_it_go_on()
     kernel = StuckKernel()
     keeper = HostKeeper(kernel, lambda target, report: None)
     keeper.start()
-    keeper.want(IPv4Address("10.0.0.100"), Wanted(plumbing(), Extent.ALL))
+    keeper.order(Keep(IPv4Address("10.0.0.100"), Wanted(plumbing(), Extent.ALL)))
     kernel.until("plumb")
     until(lambda: keeper.pulse.trouble(later(3600)) == "")
-    keeper.want(IPv4Address("10.0.0.101"), Wanted(plumbing(IPv4Address("10.0.0.101")), Extent.ALL))
+    keeper.order(Keep(IPv4Address("10.0.0.101"), Wanted(plumbing(IPv4Address("10.0.0.101")), Extent.ALL)))
     assert kernel.stuck_at.entered.wait(PATIENCE)
     assert keeper.pulse.trouble(later(timing.KEEPER_LIVE_WITHIN - 10.0)) == ""
     assert keeper.pulse.trouble(later(timing.KEEPER_LIVE_WITHIN + 10.0)).startswith(

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.agent.events import AddressesShown, Event, MetadataTroubled, Noticed
 from floatingip.core import timing
 from floatingip.core.errors import MetadataError
 from floatingip.core.model import Address
@@ -65,15 +66,18 @@ class Asked:
 
     def start(self) -> MetadataLoop:
         """Begin."""
-        loop = MetadataLoop(
-            self.imds,
-            lambda: self.macs,
-            lambda *found: self.found.put(found),
-            lambda notice, _asked_at: self.noticed.put(notice),
-            self.failed.put,
-        )
+        loop = MetadataLoop(self.imds, lambda: self.macs, self._post)
         loop.start()
         return loop
+
+    def _post(self, event: Event) -> None:
+        match event:
+            case AddressesShown(mac, addresses, asked_at):
+                self.found.put((mac, addresses, asked_at))
+            case Noticed(notice, _):
+                self.noticed.put(notice)
+            case MetadataTroubled(problem):
+                self.failed.put(problem)
 
 
 @pytest.fixture(name="asked")
@@ -104,16 +108,14 @@ def test_a_notice_that_is_wanted_while_imds_is_asked_is_asked_for_by_a_later_que
             loop.hurry()
             return super().addresses_of(mac)
 
-    macs, noticed = {MAC}, list[float]()
-    loop = MetadataLoop(
-        Hurried({}), lambda: frozenset(macs), print, lambda _, asked_at: noticed.append(asked_at), print
-    )
+    macs, posted = {MAC}, list[Event]()
+    loop = MetadataLoop(Hurried({}), lambda: frozenset(macs), posted.append)
     loop.ask(1.0)
     loop.ask(2.0)
     macs.clear()
     loop.ask(3.0)
     loop.ask(4.0)
-    assert noticed == [1.0, 2.0, 3.0]
+    assert [each.asked_at for each in posted if isinstance(each, Noticed)] == [1.0, 2.0, 3.0]
 
 
 def test_the_addresses_of_an_interface_at_risk_are_asked_for_again_and_again(asked: Asked) -> None:
@@ -183,7 +185,7 @@ class Pod:
 
 def test_the_own_pod_is_asked_about_at_once_when_that_is_to_be_more_often() -> None:
     """Whatever was waited for until then; and to be asked less often begins nothing."""
-    orders, found = Pod(), queue.SimpleQueue[OwnPod]()
+    orders, found = Pod(), queue.SimpleQueue[Event]()
     loop = PodLoop(orders, found.put)
     loop.ask(every=1000.0)
     found.get(timeout=PATIENCE)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from floatingip.agent.events import NewsTold
+from floatingip.agent.events import Event, Heard, NewsTold
 from floatingip.core.errors import NoCredentials
 from floatingip.core.news import News, Role
 from floatingip.core.peer import Sight
@@ -90,13 +90,13 @@ def test_what_is_asked_beside_is_asked_at_once(full: Full) -> None:
 
 def test_another_observer_is_asked_the_next_time(full: Full) -> None:
     """All that are asked go on being asked."""
-    heard: list[str] = []
-    askers = Askers("i-b", HERE, 9, lambda who, answer: heard.append(who), lambda who, report: None)
+    heard: list[Event] = []
+    askers = Askers("i-b", HERE, 9, heard.append)
     with full():
         askers.follow({"i-a": HERE}, frozenset())
     assert heard == []
     askers.follow({"i-a": HERE}, frozenset())
-    until(lambda: heard[:1] == ["i-a"])
+    until(lambda: [each.instance_id for each in heard if isinstance(each, Heard)][:1] == ["i-a"])
     askers.stop()
 
 

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
-from floatingip.agent.effects import Wanted
+from floatingip.agent.effects import Keep, Wanted
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
 from floatingip.edges.kernel.host import KernelHost
 from floatingip.runtime.keeping import HostKeeper
@@ -84,8 +84,8 @@ def test_what_networkd_takes_away_when_it_starts_is_there_again(
     )
     reports: SimpleQueue[tuple[object, PlumbingReport]] = SimpleQueue()
     keeper = HostKeeper(KernelHost(), lambda target, report: reports.put((target, report)))
-    keeper.want(plumbing.address, Wanted(plumbing, Extent.ALL))
-    keeper.want(probed.address, Wanted(probed, Extent.ALL))
+    keeper.order(Keep(plumbing.address, Wanted(plumbing, Extent.ALL)))
+    keeper.order(Keep(probed.address, Wanted(probed, Extent.ALL)))
     node.namespace.call(keeper.start)
     try:
         until(lambda: is_carried(node, plumbing, probed))

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from floatingip.agent.effects import Wanted
+from floatingip.agent.effects import Announce, Keep, Wanted
 from floatingip.core.model import Address, Target
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.core.probe import ProbeOutcome
@@ -106,10 +106,10 @@ class Keeper:
 
     def announce(self, address: str) -> None:
         """Tell the neighbours, as whoever takes an address over does."""
-        self._keeper.announce(ip_address(address))
+        self._keeper.order(Announce(ip_address(address)))
 
     def _want(self, address: str, extent: Extent) -> None:
-        self._keeper.want(ip_address(address), Wanted(self._plumbings[address], extent))
+        self._keeper.order(Keep(ip_address(address), Wanted(self._plumbings[address], extent)))
 
     def _wait(self, extent: Extent, *addresses: str) -> None:
         until(lambda: all(self._is_sound(ip_address(address), extent) for address in addresses), 10)

@@ -177,8 +177,8 @@ MUTATIONS = (
     Mutation(
         "an error of IMDS is taken for `it has no addresses`",
         "floatingip.runtime.questions",
-        "                self._failed(str(error))\n        if now",
-        "                self._found(mac, frozenset(), now)\n        if now",
+        "                self._post(MetadataTroubled(str(error)))\n        if now",
+        "                self._post(AddressesShown(mac, frozenset(), now))\n        if now",
         1,
         ("IMDS is silent",),
     ),

@@ -9,14 +9,22 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
 from floatingip.agent.agent import Agent
-from floatingip.agent.effects import End, Probing, Tell, Wanted
+from floatingip.agent.effects import (
+    Announce,
+    AskNotice,
+    AskPod,
+    Clear,
+    End,
+    Keep,
+    Probe,
+    Probing,
+    Tell,
+    TellKubernetes,
+)
 from floatingip.agent.events import (
-    AddressesShown,
     Event,
     Heard,
     LookWanted,
-    MetadataTroubled,
-    Noticed,
     PodShown,
     Terminated,
 )
@@ -24,7 +32,6 @@ from floatingip.core import timing
 from floatingip.core.model import Address, Target
 from floatingip.core.news import News
 from floatingip.core.peer import Sight
-from floatingip.core.plumbing import Plumbing
 from floatingip.core.ports import Cloud
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.word import Answer, Status, parse, to_peer, to_stranger
@@ -32,13 +39,13 @@ from floatingip.edges.prometheus import Metrics
 from floatingip.edges.telemetry import quoted
 from floatingip.runtime.calls import Calls
 from floatingip.runtime.desk import Desk, Told
-from floatingip.runtime.doing import Doer, Edges
+from floatingip.runtime.doing import Doer, Edges, Errand
 from floatingip.runtime.keeping import Keeper
 from floatingip.runtime.probing import Probes
 from floatingip.runtime.questions import MetadataLoop
 from tests.sim.inline import Inline
 from tests.sim.line import Hung, Killed, Line
-from tests.sim.ports import QUESTIONS, ROUND_TRIP, Kernel, Probe, no_prober
+from tests.sim.ports import QUESTIONS, ROUND_TRIP, Kernel, SimulatedProber, no_prober
 from tests.sim.slowly import Slowly
 
 if TYPE_CHECKING:
@@ -107,13 +114,7 @@ class Observer:
         self._doubted: frozenset[str] = frozenset()
         self._pod_every = 0.0
         self._pod_questions = 0
-        self._imds = MetadataLoop(
-            kernel,
-            self._doer.macs_at_risk,
-            lambda *shown: self.post(AddressesShown(*shown)),
-            lambda *noticed: self.post(Noticed(*noticed)),
-            lambda problem: self.post(MetadataTroubled(problem)),
-        )
+        self._imds = MetadataLoop(kernel, self._doer.macs_at_risk, self.post)
 
     def start(self) -> None:
         """Start the observer."""
@@ -268,14 +269,33 @@ class Observer:
         self._do(job, 0.0)
         self._line.gives_up = None
 
-    def probe(self, probings: frozenset[Probing]) -> None:
+    def do(self, errand: Errand) -> None:
         """See `Crew`."""
+        match errand:
+            case Tell():
+                self._tell(errand)
+            case TellKubernetes(news):
+                self.news.append(news)
+            case Probe(probings):
+                self._follow(probings)
+            case Keep() | Clear():
+                self._keeper.order(errand)
+                self.see_to_kernel()
+            case Announce():
+                pass  # Simulated workers have no neighbour caches.
+            case AskPod(every):
+                self._ask_pod_every(every)
+            case AskNotice():
+                self._imds.hurry()
+                self._imds.ask(self._fleet.now)
+
+    def _follow(self, probings: frozenset[Probing]) -> None:
         before = self._probes
         self._probes = {}
         for probing in sorted(probings, key=str):
             probes = before.get(probing)
             if probes is None:
-                probes = Probes(probing, Probe(self.worker, probing, self.probes_sent), self._doer.probed)
+                probes = Probes(probing, SimulatedProber(self.worker, probing, self.probes_sent), self._doer.probed)
                 self.later(0.0, partial(self._probe, probing, probes))
             self._probes[probing] = probes
 
@@ -289,19 +309,6 @@ class Observer:
             probes.send(now)
         due = min(probes.due_at(), probes.prober.due_at())
         self.later(max(0.0, due - now), partial(self._probe, probing, probes))
-
-    def keep(self, target: Target, wanted: Wanted) -> None:
-        """See `Crew`."""
-        self._keeper.want(target, wanted)
-        self.see_to_kernel()
-
-    def clear(self, plumbing: Plumbing) -> None:
-        """See `Crew`."""
-        self._keeper.clear(plumbing)
-        self.see_to_kernel()
-
-    def announce(self, target: Target) -> None:
-        """See `Crew`.  There is nothing to do: simulated workers have no neighbour caches."""
 
     def see_to_kernel(self) -> None:
         """Have the kernel looked at soon: something is wanted of it, or has changed there."""
@@ -366,17 +373,11 @@ class Observer:
     def _metrics(self, snapshot: Snapshot) -> str:
         return Metrics(self._tally, "0.0.0", self.now, lambda: self._fleet.wall + self.worker.wall_ahead).text(snapshot)
 
-    def ask_pod(self, every: float) -> None:
-        """See `Crew`."""
+    def _ask_pod_every(self, every: float) -> None:
         before, self._pod_every = self._pod_every, every
         if not before or every < before:
             self._pod_questions += 1
             self._ask_pod(self._pod_questions)
-
-    def ask_notice(self) -> None:
-        """See `Crew`."""
-        self._imds.hurry()
-        self._imds.ask(self._fleet.now)
 
     def _ask_pod(self, questions: int) -> None:
         if questions == self._pod_questions:
@@ -385,16 +386,11 @@ class Observer:
                 self.post(PodShown(replace(told, asked_at=self._fleet.now)))
             self.later(self._pod_every, partial(self._ask_pod, questions))
 
-    def tell(self, line: Tell) -> None:
-        """See `Crew`."""
+    def _tell(self, line: Tell) -> None:
         self.lines.append(line)
         self._fleet.told(self.worker, line)
         fields = " ".join(f"{key}={quoted(value)}" for key, value in line.fields.items() if key != "address")
         self._fleet.tell(self.worker.name, f"{line.event}: {line.message} {fields}".rstrip())
-
-    def report(self, news: News) -> None:
-        """See `Crew`."""
-        self.news.append(news)
 
     def _ask_metadata(self) -> None:
         self._imds.ask(self._fleet.now)

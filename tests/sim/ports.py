@@ -24,7 +24,7 @@ PROBES, QUESTIONS = "probes", "questions"
 """The two kinds of packets between workers."""
 
 
-class Probe:
+class SimulatedProber:
     """`ports.Prober`.  A ping is answered if the worker that has the address by EC2 carries it; a probe of a NodePort,
     at a floating address or a worker's own, if that worker also serves NodePorts there.
     """
@@ -162,6 +162,6 @@ class Kernel:
         return replace(told, asked_at=self._worker.fleet.now)
 
 
-def no_prober(address: Address) -> Probe:
+def no_prober(address: Address) -> SimulatedProber:
     """Stands for the function that makes probers, which nobody calls here: the crew probes."""
     raise AssertionError(f"{address} is probed by the crew")
