@@ -127,7 +127,7 @@ class _Work:
         named = frozenset(move.to for move in moves) - {order.ANYBODY}
         self._observers.find(frozenset(move.source for move in moves), named)
         self._to = next(iter(named), order.ANYBODY)
-        could = named or {each for each in self._observers.addresses if any(each != move.source for move in moves)}
+        could = named or {each for each in self._observers.telling if any(each != move.source for move in moves)}
         tell = say if len(could) == 1 else None  # if there are several, what one of them lacks does not matter
         self._successors = [Successor(ours, self._observers, each, tell, now) for each in could]
         self._nobody = ""  # why nobody could take the addresses that are left, as last said
@@ -165,7 +165,7 @@ class _Work:
     def listen(self) -> None:
         """Ask all observers who holds the addresses that are still to move."""
         holding: dict[str, set[str]] = {}
-        for instance_id in self._observers.addresses:
+        for instance_id in self._observers.telling:
             status = self._observers.ask(instance_id)
             if status is not None:
                 for text, held in status.holds.items():
@@ -210,7 +210,7 @@ class _Work:
         since = self._moved_at.setdefault(target, self._now())
         gap = self._gaps[target].seconds()
         lacks = _lacks(self._observers.heard.get(holder), target)
-        is_told = gap is not None or not self._observers.addresses
+        is_told = gap is not None or not self._observers.telling
         within = CARRIED_WITHIN if lacks else 0.0 if is_told else GAP_TOLD_WITHIN
         if self._now() - since < within and not is_over:
             return

@@ -11,11 +11,10 @@ from floatingip.commands.insisting import insist
 from floatingip.core import timing
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import InstanceState
-from floatingip.core.model import Address
 from floatingip.core.report import Report
 from floatingip.core.word import PEERS_AT_MOST, RESERVED, Answer, Status
 from floatingip.core.wording import span
-from floatingip.runtime.peers import ask_once, not_ready, report_of
+from floatingip.runtime.peers import Contact
 
 ASKED_EVERY = 0.1
 """Seconds until an observer that has not learned yet who asks is asked again."""
@@ -30,7 +29,7 @@ INTRODUCED_WITHIN = 3.0
 class Observers:
     """The holders' observers, and the peers that they name, as far as EC2 shows them in the same cluster as ``ours``.
 
-    All by instance id: ``addresses`` of the observers that tell what they hold; ``answers``, the first answer of each
+    All by instance id: ``telling`` are the observers that tell what they hold; ``answers``, the first answer of each
     that was asked; ``heard``, what each said that answered when it was last asked (`ask`); ``nodes``, names for people.
     """
 
@@ -40,8 +39,8 @@ class Observers:
         self._me = ours.me
         self._now = now
         self._sleep = sleep
-        self._asked_at: dict[str, Address] = {}
-        self.addresses: dict[str, Address] = {}
+        self._contacts: dict[str, Contact] = {}
+        self.telling: set[str] = set()
         self.answers: dict[str, Answer] = {}
         self.heard: dict[str, Status] = {}
         self.nodes: dict[str, str] = {}
@@ -65,21 +64,22 @@ class Observers:
                 ours = cluster_name(instance.tags) in clusters
                 if not ours or instance.address is None or instance.state.announces_death:
                     continue
-                self._asked_at[instance.id] = instance.address
-                answer = self.answers[instance.id] = self._introduce_to(instance.id)
+                contact = Contact(instance.address, self._port, self._me, self._ours.address)
+                answer = contact.ask_until_known(INTRODUCED_WITHIN, ASKED_EVERY, self._now, self._sleep)
+                self._contacts[instance.id], self.answers[instance.id] = contact, answer
                 if answer.status is not None and answer.status.instance_id == instance.id:
-                    self.addresses[instance.id] = instance.address
+                    self.telling.add(instance.id)
                     waiting |= set(answer.status.peers) - tried
 
     def look(self) -> None:
         """Tell all of them to ask EC2 soon."""
-        for address in self.addresses.values():
-            ask_once(address, self._port, me=self._me, source=self._ours.address, look=True)
+        for instance_id in self.telling:
+            self._contacts[instance_id].ask(look=True)
 
     def ask(self, instance_id: str) -> Status | None:
         """What that observer says of itself now; None if it is silent, or does not know who asks."""
         self.heard.pop(instance_id, None)
-        status = self._ask(instance_id).status
+        status = self._contacts[instance_id].ask().status
         if status is None or status.instance_id != instance_id:
             return None
         self.heard[instance_id] = status
@@ -87,7 +87,7 @@ class Observers:
 
     def not_ready(self, instance_id: str) -> str:
         """Why that observer says that it is not ready now; empty if it is ready."""
-        return not_ready(self._asked_at[instance_id], self._port, me=self._me, source=self._ours.address)
+        return self._contacts[instance_id].not_ready()
 
     def is_silent(self, instance_id: str) -> bool:
         """Whether the node was asked and did not answer at all, not even by refusing the connection."""
@@ -110,34 +110,22 @@ class Observers:
             return "what EC2 says of that instance cannot be read"
         if instance_id not in self.answers:
             return "it is no living worker of the holder's cluster"
-        address, status = self._asked_at[instance_id], self.answers[instance_id].status
+        contact, status = self._contacts[instance_id], self.answers[instance_id].status
         if status is None:
-            return f"no observer answers at {address}:{self._port}"
+            return f"no observer answers at {contact.address}:{contact.port}"
         if status != RESERVED:
             if (status.name, status.instance_id) != (self._ours.name, instance_id):
-                return f"the observer at {address}:{self._port} is not one of {self._ours.name}"
+                return f"the observer at {contact.address}:{contact.port} is not one of {self._ours.name}"
             if status.leaving:
                 return "its node is about to end"
             if status.free_slots == 0:
                 return way_to(self._ours.carry).lacks_room
-        if (ahead := self._ahead(address)) >= TOO_FAR_AHEAD:
+        if (ahead := self._ahead(contact)) >= TOO_FAR_AHEAD:
             return f"its clock is {span(ahead)} ahead of this one's: to it an order is over"
         reason = self.not_ready(instance_id)
         return f"its observer is not ready: {reason}" if reason else ""
 
-    def _ahead(self, address: Address) -> float:
+    def _ahead(self, contact: Contact) -> float:
         """By how many seconds the clock there is ahead of the one by which orders are given; 0 if that is not told."""
-        within = 2 * timing.ASK_TIMEOUT
-        report = report_of(address, self._port, me=self._me, seconds=within, source=self._ours.address)
+        report = contact.report(2 * timing.ASK_TIMEOUT)
         return report.time - self._ours.wall() if isinstance(report, Report) and not report.starting else 0.0
-
-    def _ask(self, instance_id: str) -> Answer:
-        return ask_once(self._asked_at[instance_id], self._port, me=self._me, source=self._ours.address)
-
-    def _introduce_to(self, instance_id: str) -> Answer:
-        """The first answer of an observer; it is asked again for a while, as it may have to learn from EC2 who asks."""
-        until, answer = self._now() + INTRODUCED_WITHIN, self._ask(instance_id)
-        while self._me and answer.status == RESERVED and self._now() < until:
-            self._sleep(ASKED_EVERY)
-            answer = self._ask(instance_id)
-        return answer

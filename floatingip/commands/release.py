@@ -28,7 +28,7 @@ from floatingip.core.ports import Cloud
 from floatingip.core.word import RESERVED, Status
 from floatingip.edges import configmap
 from floatingip.runtime.look import read_in_full
-from floatingip.runtime.peers import ask_once
+from floatingip.runtime.peers import Contact
 
 LOOK_EVERY = 1.0
 """Seconds between two questions to EC2 whether a detach has ended."""
@@ -168,7 +168,7 @@ def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: 
             continue
         if instance.address is None or instance.state.announces_death:
             continue
-        answer = ask_once(instance.address, port, me=me)
+        answer = Contact(instance.address, port, me).ask()
         status, where = answer.status, f"{instance.id} ({instance.address})"
         if status == RESERVED and not chosen.targets:
             raise ReleaseRefused(

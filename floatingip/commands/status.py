@@ -51,7 +51,7 @@ from floatingip.edges import background, configmap
 from floatingip.edges.ec2.credentials import may_be_a_persons
 from floatingip.edges.imds import Imds
 from floatingip.runtime.calls import Calls
-from floatingip.runtime.peers import NoReport, report_of
+from floatingip.runtime.peers import Contact, NoReport
 
 EXIT_CODES = {Verdict.HEALTHY: 0, Verdict.DEGRADED: 10, Verdict.DOWN: 11, Verdict.UNKNOWN: 12}
 """The exit code, by the worst verdict on any of the addresses."""
@@ -285,7 +285,7 @@ def look(
     source = here.address if here is not None and me else None
     told = _Told(port, source, now, began + DONE_WITHIN)
     if here is not None:
-        own = report_of(here.address, port, me=me, seconds=ANSWERED_WITHIN)
+        own = Contact(here.address, port, me).report(ANSWERED_WITHIN)
         if isinstance(own, Report):
             me = own.instance
         elif not me:
@@ -355,9 +355,9 @@ class _Told:
 
     def _patiently(self, address: str, me: str, seconds: float) -> Report | NoReport:
         """Ask one observer, and ask it again for a while: it may have to learn from EC2 first who asks."""
-        until = self._now() + seconds
+        until, contact = self._now() + seconds, Contact(address, self._port, me, self._source)
         while True:
-            report = report_of(address, self._port, me=me, seconds=until - self._now(), source=self._source)
+            report = contact.report(until - self._now())
             may_report = isinstance(report, NoReport) and report.later
             if not may_report or self._now() + ASKED_AGAIN > until:
                 return report

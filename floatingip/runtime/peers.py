@@ -9,7 +9,7 @@ in doubt, each observer is also asked now and then for its report, for people to
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -19,9 +19,9 @@ from floatingip.agent.events import Heard, Post, Reported
 from floatingip.core import status, timing
 from floatingip.core.model import Address
 from floatingip.core.report import Report
-from floatingip.core.word import LONGEST, RESERVED, Answer, Status, parse, shortened
+from floatingip.core.word import LONGEST, RESERVED, Answer, parse, shortened
 from floatingip.edges import background, clock
-from floatingip.edges.http_client import Connection, NoAnswer
+from floatingip.edges.http_client import MOST_BYTES, Connection, NoAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,66 +32,79 @@ class NoReport:
     later: bool = False
 
 
-def ask_once(
-    address: Address | str,
-    port: int,
-    *,
-    me: str = "",
-    source: Address | None = None,
-    look: bool = False,
-    doubted: Sequence[str] = (),
-) -> Answer:
-    """Ask one observer once; the answer tells a node without an observer from one that cannot be reached.
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """An observer at ``address``, as it is asked from here.
 
     ``me`` is the asker's instance.  It is empty if a person's machine asks, which may reach the observer through a
     tunnel, so that its own loopback answers.  ``source`` is that instance's primary address, by which alone peers know
-    it; None leaves the choice to the kernel.  ``look``: the observer is to ask EC2 soon.  If the observer holds some of
-    the ``doubted`` floating addresses, it checks whether it reaches the asker from them.
+    it; None leaves the choice to the kernel.
     """
+
+    address: Address | str
+    port: int
+    me: str = ""
+    source: Address | None = None
+
+    def ask(self, *, look: bool = False, doubted: Sequence[str] = ()) -> Answer:
+        """Ask once for its word; the answer tells a node without an observer from one that cannot be reached.
+
+        ``look``: the observer is to ask EC2 soon.  If it holds some of the ``doubted`` floating addresses, it checks
+        whether it reaches the asker from them.
+        """
+        query = {"asker": self.me, "doubt": [*doubted], **({"look": "soon"} if look else {})}
+        with closing(self.connection(2 * timing.ASK_TIMEOUT, LONGEST)) as connection:
+            return _word_by(connection, query)
+
+    def ask_until_known(
+        self, within: float, every: float, now: Callable[[], float], sleep: Callable[[float], None]
+    ) -> Answer:
+        """Ask, and ask again ``every`` so many seconds while it has yet to learn from EC2 who asks."""
+        until, answer = now() + within, self.ask()
+        while self.me and answer.status == RESERVED and now() < until:
+            sleep(every)
+            answer = self.ask()
+        return answer
+
+    def report(self, seconds: float) -> Report | NoReport:
+        """Ask once for its report, for at most so many seconds."""
+        try:
+            with closing(self.connection(seconds, status.LONGEST)) as connection:
+                response = connection.get(f"/v1/status?{urlencode({'asker': self.me})}")
+        except NoAnswer as error:
+            return NoReport(str(error))
+        if response.status == HTTPStatus.FORBIDDEN:
+            return NoReport("it tells only peers, and has not learned from EC2 that this node is one", later=True)
+        if response.status != HTTPStatus.OK:
+            return NoReport(f"it answers {response.status}: is it of an older version?")
+        return status.parse(response.body) or NoReport("what it answers is no report")
+
+    def not_ready(self) -> str:
+        """Why it calls itself not ready, as far as it tells that to the asker; empty if it is ready."""
+        try:
+            with closing(self.connection(2 * timing.ASK_TIMEOUT)) as connection:
+                response = connection.get("/readyz")
+        except NoAnswer as error:
+            return str(error)
+        return "" if response.status == HTTPStatus.OK else shortened(response.body.decode(errors="replace"))
+
+    def connection(self, seconds: float, most_bytes: int = MOST_BYTES) -> Connection:
+        """A connection for questions that take so many seconds each at most."""
+        others = bool(self.me)
+        return Connection(
+            self.address, self.port, seconds=seconds, source=self.source, only_others=others, most_bytes=most_bytes
+        )
+
+
+def _word_by(connection: Connection, query: Mapping[str, str | Sequence[str]]) -> Answer:
+    """What comes of a question for the word; an answer that is no word counts as none."""
     asked_at = clock.now()
-    connection = Connection(
-        address, port, only_others=bool(me), seconds=2 * timing.ASK_TIMEOUT, source=source, most_bytes=LONGEST
-    )
-    query: dict[str, str | list[str]] = {"asker": me, "doubt": [*doubted], **({"look": "soon"} if look else {})}
     try:
-        with closing(connection):
-            said = _question(connection, query)
+        response = connection.get(f"/v1/word?{urlencode(query, doseq=True)}")
     except NoAnswer as error:
         return Answer(asked_at, clock.now(), None, refused=error.refused)
+    said = parse(response.body) if response.status == HTTPStatus.OK else None
     return Answer(asked_at, clock.now(), said)
-
-
-def report_of(
-    address: Address | str, port: int, *, me: str = "", seconds: float, source: Address | None = None
-) -> Report | NoReport:
-    """What one observer reports when it is asked once, within ``seconds``; the rest is as for `ask_once`."""
-    connection = Connection(
-        address, port, only_others=bool(me), seconds=seconds, source=source, most_bytes=status.LONGEST
-    )
-    try:
-        with closing(connection):
-            response = connection.get(f"/v1/status?{urlencode({'asker': me})}")
-    except NoAnswer as error:
-        return NoReport(str(error))
-    if response.status == HTTPStatus.FORBIDDEN:
-        return NoReport("it tells only peers, and has not learned from EC2 that this node is one", later=True)
-    if response.status != HTTPStatus.OK:
-        return NoReport(f"it answers {response.status}: is it of an older version?")
-    return status.parse(response.body) or NoReport("what it answers is no report")
-
-
-def not_ready(address: Address | str, port: int, *, me: str, source: Address | None = None) -> str:
-    """Why one observer calls itself not ready, as far as it tells that to the asker; empty if it is ready.
-
-    ``me`` and ``source`` are as for `ask_once`.
-    """
-    connection = Connection(address, port, only_others=bool(me), seconds=2 * timing.ASK_TIMEOUT, source=source)
-    try:
-        with closing(connection):
-            response = connection.get("/readyz")
-    except NoAnswer as error:
-        return str(error)
-    return "" if response.status == HTTPStatus.OK else shortened(response.body.decode(errors="replace"))
 
 
 def reaches(address: Address, port: int, source: Address) -> bool:
@@ -108,26 +121,16 @@ def reaches(address: Address, port: int, source: Address) -> bool:
     return True
 
 
-def _question(connection: Connection, query: Mapping[str, str | list[str]]) -> Status | None:
-    """The word in the answer; None if the answer is no word.  Raises NoAnswer."""
-    response = connection.get(f"/v1/word?{urlencode(query, doseq=True)}")
-    return parse(response.body) if response.status == HTTPStatus.OK else None
-
-
 class Asker:
-    """Asks one observer for its word, again and again, from a daemon thread of its own.
+    """Asks the observer on ``instance_id`` for its word, again and again, from a daemon thread of its own.
 
-    It asks as the instance ``me`` and from that instance's primary address ``own``: peers know it by no other address,
-    which the kernel might choose.  Each answer and each report is posted as one of ``instance_id``'s.
+    Each answer and each report is posted.
     """
 
-    def __init__(self, instance_id: str, address: Address, port: int, me: str, own: Address, post: Post) -> None:
+    def __init__(self, instance_id: str, contact: Contact, post: Post) -> None:
+        self.contact = contact
         self._instance_id = instance_id
-        self._connection = Connection(
-            address, port, only_others=True, seconds=timing.ASK_TIMEOUT, source=own, most_bytes=LONGEST
-        )
-        self._place = address, port
-        self._me, self._own = me, own
+        self._connection = contact.connection(timing.ASK_TIMEOUT, LONGEST)
         self._post = post
         self._report_at = float("-inf")
         self._doubted: frozenset[str] = frozenset()
@@ -151,7 +154,8 @@ class Asker:
 
     def _run(self) -> None:
         while not self._stopped:
-            answer = self._ask()
+            query = {"asker": self.contact.me, "doubt": sorted(self._doubted)}
+            answer = _word_by(self._connection, query)
             if not self._stopped:
                 self._post(Heard(self._instance_id, answer))
             if answer.status not in (None, RESERVED) and answer.asked_at >= self._report_at and not self._doubted:
@@ -162,44 +166,39 @@ class Asker:
         self._connection.close()
 
     def _ask_for_report(self) -> None:
-        address, port = self._place
-        report = report_of(address, port, me=self._me, seconds=timing.REPORT_TIMEOUT, source=self._own)
+        report = self.contact.report(timing.REPORT_TIMEOUT)
         if isinstance(report, Report) and not self._stopped:
             # Without its own peers: this node asks them itself.
             self._post(Reported(self._instance_id, replace(report, peers=())))
 
-    def _ask(self) -> Answer:
-        asked_at = clock.now()
-        try:
-            said = _question(self._connection, {"asker": self._me, "doubt": sorted(self._doubted)})
-        except NoAnswer as error:
-            return Answer(asked_at, clock.now(), None, refused=error.refused)
-        return Answer(asked_at, clock.now(), said)
-
 
 class Askers:
-    """One asker for each observer that is to be asked; ``me``, ``own`` and ``post`` are as for `Asker`."""
+    """One asker for each observer that is to be asked.
+
+    They ask as the instance ``me``, and from its primary address ``own``: peers know it by no other address, which the
+    kernel might choose.
+    """
 
     def __init__(self, me: str, own: Address, port: int, post: Post) -> None:
         self._me, self._own = me, own
         self._port = port
         self._post = post
-        self._askers: dict[str, tuple[Address, Asker]] = {}
+        self._askers: dict[str, Asker] = {}
 
     def follow(self, wanted: Mapping[str, Address], doubted: frozenset[str]) -> None:
         """From now on ask these observers, and no others; ``doubted`` are the floating addresses in doubt."""
-        for instance_id, (address, asker) in list(self._askers.items()):
-            if wanted.get(instance_id) != address:
+        for instance_id, asker in list(self._askers.items()):
+            if wanted.get(instance_id) != asker.contact.address:
                 asker.stop()
                 del self._askers[instance_id]
         for instance_id, address in wanted.items():
             if instance_id not in self._askers:
-                asker = Asker(instance_id, address, self._port, self._me, self._own, self._post)
+                asker = Asker(instance_id, Contact(address, self._port, self._me, self._own), self._post)
                 asker.doubt(doubted)
                 if not asker.starts():
                     continue  # until the next time
-                self._askers[instance_id] = (address, asker)
-            self._askers[instance_id][1].doubt(doubted)
+                self._askers[instance_id] = asker
+            self._askers[instance_id].doubt(doubted)
 
     def stop(self) -> None:
         """Ask nobody any more."""

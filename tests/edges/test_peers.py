@@ -17,7 +17,7 @@ from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.report import Report
 from floatingip.core.word import RESERVED, Answer, Held, Status, to_peer, word_on
 from floatingip.edges import clock
-from floatingip.runtime.peers import Askers, ask_once
+from floatingip.runtime.peers import Askers, Contact
 from tests.edges.observers import ASKER, HOLDER, OTHER_TARGET, PATIENCE, SOUND, TARGET, THIRD, UNSOUND, Observer, Start
 from tests.edges.strangers import saying, stranger
 
@@ -185,7 +185,7 @@ WORD = to_peer(SOUND, {}, {}).encode()
 def test_an_answer_that_is_no_word_is_silence(answer: bytes) -> None:
     """Something else listens on that port; it does not speak for the node, and ends nothing here."""
     with stranger(saying(answer, hangs_up=True)) as server:
-        assert ask_once("127.0.0.1", server.port).status is None
+        assert Contact("127.0.0.1", server.port).ask().status is None
 
 
 def test_an_answer_that_drips_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_an_answer_that_drips_is_silence(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(timing, "ASK_TIMEOUT", 0.1)
     with stranger(lambda connection, _: server.drip(connection, http(WORD))) as server:
         began = clock.now()
-        assert ask_once("127.0.0.1", server.port).status is None
+        assert Contact("127.0.0.1", server.port).ask().status is None
         assert clock.now() - began < PATIENCE
 
 
@@ -352,10 +352,10 @@ def test_a_peer_tells_how_many_more_enis_its_node_could_take(asking: Asking, mee
 
 def test_one_question_is_answered_with_the_status_to_a_peers_node_and_to_others_too(port: int, start: Start) -> None:
     """`floatingip handover`, in a pod; `floatingip release`, at home: an observer is there, unless nobody is."""
-    assert ask_once(HOLDER, port).status is None
+    assert Contact(HOLDER, port).ask().status is None
     start(status=UNSOUND).meet(b=ASKER)
-    assert ask_once(HOLDER, port, me="i-b").status == UNSOUND
-    assert ask_once(HOLDER, port).status == RESERVED
+    assert Contact(HOLDER, port, "i-b").ask().status == UNSOUND
+    assert Contact(HOLDER, port).ask().status == RESERVED
 
 
 # Reports, for people.

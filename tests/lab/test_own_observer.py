@@ -57,11 +57,11 @@ def test_a_question_that_is_led_to_this_node_is_not_answered(near: Namespace, ru
     near.nft(ZONE)
     near.nft(f"table inet others {{ chain out {{ {rules} }}; }}")
     assert not near.call(lambda: peers.reaches(address, PORT, OWN[address.version]))
-    answer = near.call(lambda: peers.ask_once(address, PORT, me="i-a"))
+    answer = near.call(peers.Contact(address, PORT, "i-a").ask)
     assert (answer.status, answer.refused) == (None, False)
     there = Worker(Instance("i-b", InstanceState.RUNNING, address, "", frozenset()), frozenset())
-    assert near.call(lambda: trying.meet(there, PORT, "i-a", holds=False)).led_here
-    assert near.call(lambda: trying.reach(address, str(address), there, PORT, "")).led_here
+    assert near.call(lambda: trying.meet(there, lambda at: peers.Contact(at, PORT, "i-a"), holds=False)).led_here
+    assert near.call(lambda: trying.reach(address, str(address), "i-b", peers.Contact(address, PORT))).led_here
 
 
 @families
@@ -70,13 +70,13 @@ def test_what_this_node_itself_rejects_is_no_refusal_of_the_other_one(
 ) -> None:
     """A dead holder would be taken for a node that lives, and whose observer is just being restarted (R3)."""
     near.nft(REJECT)
-    answer = near.call(lambda: peers.ask_once(address, PORT, me="i-a"))
+    answer = near.call(peers.Contact(address, PORT, "i-a").ask)
     assert (answer.status, answer.refused) == (None, False)
     assert not near.call(lambda: peers.reaches(address, PORT, OWN[address.version]))
-    assert "Connection refused, says" in near.call(lambda: peers.not_ready(address, PORT, me="i-a"))
+    assert "Connection refused, says" in near.call(peers.Contact(address, PORT, "i-a").not_ready)
     there = Worker(Instance("i-b", InstanceState.RUNNING, address, "", frozenset()), frozenset())
-    assert near.call(lambda: trying.meet(there, PORT, "i-a", holds=False)).led_here
-    assert near.call(lambda: trying.reach(address, str(address), there, PORT, "")).led_here
+    assert near.call(lambda: trying.meet(there, lambda at: peers.Contact(at, PORT, "i-a"), holds=False)).led_here
+    assert near.call(lambda: trying.reach(address, str(address), "i-b", peers.Contact(address, PORT))).led_here
 
 
 @families
@@ -86,9 +86,9 @@ def test_what_the_other_node_rejects_is_its_own_refusal(
 ) -> None:
     """It lives, and no observer answers there: by a reset, as where nobody listens, or by a firewall's message."""
     holder.nft(f"flush chain inet power cut\nadd rule inet power cut tcp dport 9807 {how}")
-    assert near.call(lambda: peers.ask_once(address, PORT, me="i-a")).refused
+    assert near.call(peers.Contact(address, PORT, "i-a").ask).refused
     there = Worker(Instance("i-b", InstanceState.RUNNING, address, "", frozenset()), frozenset())
-    assert not near.call(lambda: trying.meet(there, PORT, "i-a", holds=False)).led_here
+    assert not near.call(lambda: trying.meet(there, lambda at: peers.Contact(at, PORT, "i-a"), holds=False)).led_here
 
 
 @families
@@ -114,9 +114,9 @@ def test_who_is_on_no_instance_hears_observers_by_a_tunnel(near: Namespace, addr
     """
     near.nft(ZONE)
     near.nft(f"table inet tunnel {{ chain out {{ {LEADING_HERE['NAT']} }}; }}")
-    assert near.call(lambda: peers.not_ready(address, PORT, me="")) == ""
-    assert near.call(lambda: peers.not_ready(address, PORT, me="i-a"))
-    assert near.call(lambda: peers.ask_once(address, PORT, me="")).status == word.RESERVED
+    assert near.call(peers.Contact(address, PORT, "").not_ready) == ""
+    assert near.call(peers.Contact(address, PORT, "i-a").not_ready)
+    assert near.call(peers.Contact(address, PORT, "").ask).status == word.RESERVED
     no_report = peers.NoReport("what it answers is no report")
-    assert near.call(lambda: peers.report_of(address, PORT, seconds=1.0)) == no_report
-    assert near.call(lambda: peers.report_of(address, PORT, me="i-a", seconds=1.0)) != no_report
+    assert near.call(lambda: peers.Contact(address, PORT).report(1.0)) == no_report
+    assert near.call(lambda: peers.Contact(address, PORT, "i-a").report(1.0)) != no_report

@@ -132,7 +132,7 @@ def test_a_pod_speaks_for_no_dead_observer(
     """It could vouch for whoever has died, or let it seem that a node lives whose observer is just restarted (R3)."""
     lead(near, address)
     close(holder, NO_OBSERVERS)
-    answer = near.call(lambda: peers.ask_once(address, 9807, me="i-a"))
+    answer = near.call(lambda: peers.Contact(address, 9807, "i-a").ask())
     assert (answer.status, answer.refused) == (None, False)
     assert not near.call(lambda: peers.reaches(address, 9807, ip_address(own(address))))
 

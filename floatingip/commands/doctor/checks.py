@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
-from functools import partial
 from typing import TypeVar
 
 from floatingip.commands.doctor import aws, finding, fleet, kubernetes, node, vpc
@@ -34,7 +33,6 @@ from floatingip.edges.kernel.inspection import IPVS_LINK, KernelInspection, conn
 from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.mark_table import table_name
 from floatingip.edges.kubernetes.node_ports import PodsServices
-from floatingip.runtime.peers import not_ready
 
 Look = Callable[[Facts], Iterable[Finding]]
 T = TypeVar("T")
@@ -168,9 +166,7 @@ def _rules(facts: Facts) -> Iterator[Finding]:
 
 def _observer(facts: Facts) -> Iterator[Finding]:
     answer = facts.observer
-    me = facts.me
-    ask = partial(not_ready, me.address, facts.settings.port, me=me.instance_id, source=me.address)
-    reason = ask() if answer.status is not None else ""
+    reason = facts.contact(facts.me.address).not_ready() if answer.status is not None else ""
     yield from fleet.observer(answer.status, reason, is_refused=answer.refused)
 
 

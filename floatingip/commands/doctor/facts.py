@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from floatingip.agent.agent import Agent
 from floatingip.agent.effects import Keep
@@ -36,7 +37,7 @@ from floatingip.edges.kubernetes.api_server import ApiServer
 from floatingip.edges.kubernetes.node_ports import PodsServices
 from floatingip.edges.kubernetes.own_pod import PodsOrders
 from floatingip.runtime.look import look
-from floatingip.runtime.peers import ask_once
+from floatingip.runtime.peers import Contact
 
 
 class NotKnown(Exception):
@@ -275,31 +276,33 @@ class Facts:
     @once
     def observer(self) -> Answer:
         """What the observer on this node says of itself, if one runs."""
-        return ask_once(self.me.address, self.settings.port, me=self.me.instance_id, source=self.me.address)
+        return self.contact(self.me.address).ask()
+
+    def contact(self, address: Address) -> Contact:
+        """The observer at this address, as it is asked by this node."""
+        return Contact(address, self.settings.port, self.me.instance_id, self.me.address)
 
     @once
     def met(self) -> tuple[Met, ...]:
         """How the other workers answer; those that hold an address come first."""
         ranked = sorted(self.others, key=lambda each: (each.instance.id not in self.holders, each.instance.id))
-        port, me, own, holders = self.settings.port, self.me.instance_id, self.me.address, self.holders
-        return tuple(
-            beside(
-                lambda each: meet(each, port, me, holds=each.instance.id in holders, source=own), ranked[:PEERS_AT_MOST]
-            )
-        )
+        holders = self.holders
+        met = beside(lambda each: meet(each, self.contact, holds=each.instance.id in holders), ranked[:PEERS_AT_MOST])
+        return tuple(met)
 
     @once
     def reached(self) -> tuple[Reached, ...]:
         """How the floating addresses that other nodes hold answer."""
         holders = {each.instance.id: each for each in self.others}
-        port, me = self.settings.port, self.me.instance_id if self.observer.status is not None else ""
-        held: list[tuple[Address, str, Worker]] = []
+        me = self.me.instance_id if self.observer.status is not None else ""
+        held: list[tuple[Address, str, str, Contact]] = []
         for target in self.targets:
             eni, holder = self.seen.enis.get(target), holders.get(self.holder(target))
             address = eni.address_of(target) if eni is not None else None
-            if address is not None and holder is not None:
-                held.append((address, str(target), holder))
-        return tuple(beside(lambda each: reach(*each, port, me, self.me.address), held))
+            at = holder.instance.address if holder is not None else None
+            if address is not None and holder is not None and at is not None:
+                held.append((address, str(target), holder.instance.id, replace(self.contact(at), me=me)))
+        return tuple(beside(lambda each: reach(*each), held))
 
     @once
     def answers(self) -> tuple[tuple[Met, ...], tuple[Reached, ...]]:

@@ -14,12 +14,12 @@ from floatingip.core.model import Address
 from floatingip.core.peer import Sight
 from floatingip.core.ports import Prober
 from floatingip.core.probe import ProbeOutcome, ProbeResult
-from floatingip.core.word import RESERVED, Answer
+from floatingip.core.word import Answer
 from floatingip.edges import background
 from floatingip.edges.probes.icmp import IcmpProber
 from floatingip.edges.probes.tcp import KnockProber
 from floatingip.edges.socket_filter import OWN_ANSWER
-from floatingip.runtime.peers import ask_once
+from floatingip.runtime.peers import Contact
 
 TRIES = 3
 """How many probes are sent to one target: one lost packet does not mean that a security group is closed."""
@@ -50,47 +50,41 @@ def begin(job: Callable[[T], U], item: T) -> Future[U]:
     return background.begin("doctor-beside", partial(job, item))
 
 
-def meet(worker: Worker, port: int, me: str, *, holds: bool, source: Address | None = None) -> Met:
-    """Ask another worker's observer, as the instance ``me`` at its address ``source``; and ping and knock there."""
+def meet(worker: Worker, contact: Callable[[Address], Contact], *, holds: bool) -> Met:
+    """Ask another worker's observer, and ping and knock there; ``contact`` gives the observer at an address."""
     address = worker.instance.address
     assert address is not None, "who has none is not met"
-    pinged, knocked = begin(pings, address), begin(_tried, KnockProber(address, port, TIMEOUT))
-    answer = _introduced(address, port, me, source)
+    observer = contact(address)
+    pinged, knocked = begin(pings, address), begin(_tried, KnockProber(address, observer.port, TIMEOUT))
+    answer = _introduced(observer)
     if answer.status is None and not answer.refused:
-        answer = _introduced(address, port, me, source)
+        answer = _introduced(observer)
     led_here = _is_led_here(knocked.result(), pinged.result())
     return Met(worker, answer.status, answer.refused, pinged.result(), holds, led_here)
 
 
-def _introduced(address: Address, port: int, me: str, source: Address | None) -> Answer:
-    """The answer of an observer; it is asked again for a while, as it may have to learn from EC2 who asks."""
-    ask = partial(ask_once, address, port, me=me, source=source)
-    until, answer = time.monotonic() + INTRODUCED_WITHIN, ask()
-    while answer.status == RESERVED and time.monotonic() < until:
-        time.sleep(PAUSE)
-        answer = ask()
-    return answer
+def _introduced(observer: Contact) -> Answer:
+    return observer.ask_until_known(INTRODUCED_WITHIN, PAUSE, time.monotonic, time.sleep)
 
 
-def reach(address: Address, target: str, holder: Worker, port: int, me: str, source: Address | None = None) -> Reached:
-    """Ping a floating address that another worker holds, knock at it, and have its holder check whether it reaches this
-    node's observer from there.
+def reach(address: Address, target: str, holder: str, observer: Contact) -> Reached:
+    """Ping a floating address that another instance, the ``holder``, has; knock at it; and have the holder's
+    ``observer`` check whether it reaches this node's from there.
 
-    ``me`` is this instance, ``source`` its address.  ``me`` is empty if no observer runs here: then the holder is not
-    asked.
+    That is not asked if no observer runs here: then the contact has no ``me``.
     """
     pinged = begin(pings, address)
-    knocked = begin(_tried, KnockProber(address, port, TIMEOUT))
-    at, sight, until = holder.instance.address, Sight.UNTRIED, time.monotonic() + INTRODUCED_WITHIN
-    while me and at is not None and sight is Sight.UNTRIED and time.monotonic() < until:
-        status = ask_once(at, port, me=me, source=source, doubted=(target,)).status
+    knocked = begin(_tried, KnockProber(address, observer.port, TIMEOUT))
+    sight, until = Sight.UNTRIED, time.monotonic() + INTRODUCED_WITHIN
+    while observer.me and sight is Sight.UNTRIED and time.monotonic() < until:
+        status = observer.ask(doubted=(target,)).status
         if status is None:
             break
         sight = status.sights.get(target, Sight.UNTRIED)
         time.sleep(PAUSE)
     knock, led_here = knocked.result(), _is_led_here(knocked.result(), pinged.result())
     answered = knock.outcome is ProbeOutcome.ANSWERED
-    return Reached(address, holder.instance.id, pinged.result(), answered, sight, led_here)
+    return Reached(address, holder, pinged.result(), answered, sight, led_here)
 
 
 def _is_led_here(knock: ProbeResult, pinged: bool | None) -> bool:
