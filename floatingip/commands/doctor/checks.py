@@ -60,18 +60,6 @@ def _imds(facts: Facts) -> Iterator[Finding]:
         yield from aws.imds(found, took)
 
 
-def _credentials(facts: Facts) -> Iterator[Finding]:
-    yield from aws.credentials(_or_error(lambda: facts.caller, CloudError))
-
-
-def _ec2(facts: Facts) -> Iterator[Finding]:
-    yield from aws.ec2(_or_error(lambda: facts.clock[1], CloudError, ConfigurationError))
-
-
-def _clock(facts: Facts) -> Iterator[Finding]:
-    yield from aws.clock(facts.clock[0])
-
-
 def _permissions(facts: Facts) -> Iterator[Finding]:
     asked: list[Callable[[], object]] = [lambda: facts.seen]
     if not facts.is_elsewhere:
@@ -121,25 +109,9 @@ def _slots(facts: Facts) -> Iterator[Finding]:
     yield from vpc.slots(settings.carry, me.id, facts.slots, used, facts.here, count)
 
 
-def _source_check(facts: Facts) -> Iterator[Finding]:
-    yield from vpc.source_check(facts.ours)
-
-
-def _no_manage(facts: Facts) -> Iterator[Finding]:
-    yield from vpc.no_manage(facts.ours)
-
-
 def _workers(facts: Facts) -> Iterator[Finding]:
     is_deployed = bool(facts.holders) or facts.observer.status is not None
     yield from fleet.workers(facts.met, facts.me.zone, facts.settings.port, is_deployed=is_deployed)
-
-
-def _port(facts: Facts) -> Iterator[Finding]:
-    yield from fleet.port(*facts.answers, facts.settings.port)
-
-
-def _icmp(facts: Facts) -> Iterator[Finding]:
-    yield from fleet.icmp(*facts.answers, facts.settings.port)
 
 
 def _rules(facts: Facts) -> Iterator[Finding]:
@@ -168,14 +140,6 @@ def _observer(facts: Facts) -> Iterator[Finding]:
     answer = facts.observer
     reason = facts.contact(facts.me.address).not_ready() if answer.status is not None else ""
     yield from fleet.observer(answer.status, reason, is_refused=answer.refused)
-
-
-def _capabilities(_facts: Facts) -> Iterator[Finding]:
-    yield from node.capabilities(lacking())
-
-
-def _cpu(_facts: Facts) -> Iterator[Finding]:
-    yield from node.cpu(slowed(cpu_limit()))
 
 
 def _nft(_facts: Facts) -> Iterator[Finding]:
@@ -248,10 +212,6 @@ def _firewall(_facts: Facts) -> Iterator[Finding]:
         yield from node.firewall(chains.that_drop(ruleset), (*unread, *kernel.legacy()))
 
 
-def _conntrack(_facts: Facts) -> Iterator[Finding]:
-    yield from node.conntrack(*conntrack())
-
-
 def _kube_proxy(facts: Facts) -> Iterator[Finding]:
     with closing(KernelInspection()) as kernel:
         served = {version: kernel.node_ports_at(version) for version in facts.versions}
@@ -264,10 +224,6 @@ def _kube_proxy(facts: Facts) -> Iterator[Finding]:
         if (text := kept_off(address, at[address.version], mode))
     ]
     yield from node.kube_proxy(said, next(iter(served.values()), None), has_ipvs=has_ipvs)
-
-
-def _api_server(facts: Facts) -> Iterator[Finding]:
-    yield from kubernetes.api_server(facts.own_pod)
 
 
 def _role(facts: Facts) -> Iterator[Finding]:
@@ -296,23 +252,23 @@ def _node_port(facts: Facts) -> Iterator[Finding]:
 LOOKS: dict[str, Look] = {
     "settings": _settings,
     "imds": _imds,
-    "credentials": _credentials,
-    "ec2": _ec2,
+    "credentials": lambda facts: aws.credentials(_or_error(lambda: facts.caller, CloudError)),
+    "ec2": lambda facts: aws.ec2(_or_error(lambda: facts.clock[1], CloudError, ConfigurationError)),
     "permissions": _permissions,
-    "clock": _clock,
+    "clock": lambda facts: aws.clock(facts.clock[0]),
     "place": _place,
     "reservation": _reservation,
     "owner": _owner,
     "slots": _slots,
-    "source-check": _source_check,
-    "no-manage": _no_manage,
+    "source-check": lambda facts: vpc.source_check(facts.ours),
+    "no-manage": lambda facts: vpc.no_manage(facts.ours),
     "workers": _workers,
-    "port": _port,
-    "icmp": _icmp,
+    "port": lambda facts: fleet.port(*facts.answers, facts.settings.port),
+    "icmp": lambda facts: fleet.icmp(*facts.answers, facts.settings.port),
     "rules": _rules,
     "observer": _observer,
-    "capabilities": _capabilities,
-    "cpu": _cpu,
+    "capabilities": lambda _facts: node.capabilities(lacking()),
+    "cpu": lambda _facts: node.cpu(slowed(cpu_limit())),
     "nft": _nft,
     "forwarding": _forwarding,
     "rp-filter": _rp_filter,
@@ -320,9 +276,9 @@ LOOKS: dict[str, Look] = {
     "routing": _routing,
     "marks": _marks,
     "firewall": _firewall,
-    "conntrack": _conntrack,
+    "conntrack": lambda _facts: node.conntrack(*conntrack()),
     "kube-proxy": _kube_proxy,
-    "api-server": _api_server,
+    "api-server": lambda facts: kubernetes.api_server(facts.own_pod),
     "role": _role,
     "node-port": _node_port,
 }
