@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from floatingip.agent.looks import cluster_name
@@ -25,7 +26,8 @@ class Deployment:
     and the observers' ``port``.  ``me`` is the instance that the command runs on, ``address`` its primary address.
 
     ``me`` is empty and ``address`` None if Region, VPC and name were all given: then IMDS was not asked.  The command
-    may then run on any machine, and ``ahead`` is by how many seconds its clock is ahead of EC2's.
+    may then run on any machine.  ``wall`` gives Unix seconds by EC2's clock, as observers have them: AWS also serves
+    machines whose clock is minutes off.
     """
 
     cloud: Cloud
@@ -35,11 +37,7 @@ class Deployment:
     port: int
     me: str = ""
     address: Address | None = None
-    ahead: float = 0.0
-
-    def wall(self) -> float:
-        """Unix seconds by EC2's clock, as observers have them: AWS also serves machines whose clock is minutes off."""
-        return time.time() - self.ahead
+    wall: Callable[[], float] = time.time
 
 
 def find(settings: Settings, options: argparse.Namespace) -> Deployment:
@@ -69,7 +67,8 @@ def find(settings: Settings, options: argparse.Namespace) -> Deployment:
     if me is not None:
         return Deployment(cloud, name, vpc_id, settings.carry, settings.port, me.instance_id, me.address)
     check_place(cloud, region, vpc_id)
-    return Deployment(cloud, name, vpc_id, settings.carry, settings.port, ahead=_ahead(Inspection(ec2, region, vpc_id)))
+    ahead = _ahead(Inspection(ec2, region, vpc_id))
+    return Deployment(cloud, name, vpc_id, settings.carry, settings.port, wall=lambda: time.time() - ahead)
 
 
 def _ahead(inspection: Inspection) -> float:

@@ -6,12 +6,11 @@ EC2 tells where the addresses are.  The observers, if they can be asked, tell fo
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+from floatingip.commands.console import Console
 from floatingip.commands.deployment import Deployment
-from floatingip.commands.insisting import insist
 from floatingip.commands.observers import Observers
 from floatingip.commands.orders import Handover, Orders
 from floatingip.commands.successor import Successor
@@ -63,36 +62,26 @@ class Gap:
         return max(0.0, self._taken_at - self._left_at)
 
 
-def carry_out(
-    ours: Deployment,
-    moves: tuple[Handover, ...],
-    say: Callable[[str], None],
-    *,
-    wait: Callable[[str], None] = lambda _: None,
-    now: Callable[[], float] = time.monotonic,
-    wall: Callable[[], float] = time.time,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def carry_out(ours: Deployment, moves: tuple[Handover, ...], console: Console) -> None:
     """Order the handovers, wait until they are done, and remove the orders.
 
     Observers tell only their peers who holds what.  If this does not run on an instance, they are not asked, and see
-    the orders when they next ask EC2 by themselves, up to a minute later.  ``say`` is called with what happens, and
-    ``wait`` repeatedly with what is waited for.  Raises ``CloudError`` if an address has not moved in time, has moved
-    to another node than the one asked for, or can move no more, or if its new holder's observer says that it does not
-    carry it.
+    the orders when they next ask EC2 by themselves, up to a minute later.  Raises ``CloudError`` if an address has not
+    moved in time, has moved to another node than the one asked for, or can move no more, or if its new holder's
+    observer says that it does not carry it.
     """
-    work = _Work(ours, moves, say, now, wall, sleep)
+    work, now = _Work(ours, moves, console), console.now
     try:
         work.order()
         look_at = now()
         while work.left:
             work.listen()
             if now() < look_at:
-                sleep(LISTEN_EVERY)
+                console.sleep(LISTEN_EVERY)
                 continue
             look_at, is_over = now() + LOOK_EVERY, work.is_over  # taken before EC2 is asked: this may have slept since
             if not is_over:
-                wait(work.awaited())
+                console.wait(work.awaited())
             work.look(is_over=is_over)
             work.give_up(is_over=is_over)
         work.complain()
@@ -103,35 +92,25 @@ def carry_out(
 class _Work:
     """Handovers under way: ``left`` are those that are not done yet, by target."""
 
-    def __init__(
-        self,
-        ours: Deployment,
-        moves: Sequence[Handover],
-        say: Callable[[str], None],
-        now: Callable[[], float],
-        wall: Callable[[], float],
-        sleep: Callable[[float], None],
-    ) -> None:
+    def __init__(self, ours: Deployment, moves: Sequence[Handover], console: Console) -> None:
         self.left = {move.target: move for move in moves}
         self._ours = ours
         self._moves = moves
-        self._say = say
-        self._now = now
-        self._wall = wall
-        self._sleep = sleep
-        self._began, self._deadline = now(), wall() + VALID_FOR
+        self._console = console
+        self._say, self._now, self._wall = console.say, console.now, ours.wall
+        self._began, self._deadline = self._now(), self._wall() + VALID_FOR
         self._gaps = {move.target: Gap() for move in moves}
         self._moved_at: dict[Target, float] = {}
         self._shown = {move.target: _before(move) for move in moves}
-        self._observers = Observers(ours, now, sleep)
+        self._observers = Observers(ours, console)
         named = frozenset(move.to for move in moves) - {order.ANYBODY}
         self._observers.find(frozenset(move.source for move in moves), named)
         self._to = next(iter(named), order.ANYBODY)
         could = named or {each for each in self._observers.telling if any(each != move.source for move in moves)}
-        tell = say if len(could) == 1 else None  # if there are several, what one of them lacks does not matter
-        self._successors = [Successor(ours, self._observers, each, tell, now) for each in could]
+        tell = console.say if len(could) == 1 else None  # if there are several, what one of them lacks does not matter
+        self._successors = [Successor(ours, self._observers, each, tell, console.now) for each in could]
         self._nobody = ""  # why nobody could take the addresses that are left, as last said
-        self._orders = Orders(ours, self._deadline, say, sleep, wall)
+        self._orders = Orders(ours, self._deadline, console)
         self._answered_at = self._began
         self._is_answered, self._unanswered = True, ""
         self._dropped: list[str] = []  # targets that another order overruled, which was then taken back
@@ -221,7 +200,7 @@ class _Work:
         if lacks:
             self._uncarried.append(f"{target} on {holder}")
         move = self.left.pop(target)
-        _keep_paused(self._ours, enis, move, self._wall(), self._say, self._sleep)
+        _keep_paused(self._ours, enis, move, self._console)
         if move.to not in (order.ANYBODY, holder):
             self._astray.append(f"{target} on {holder}")
 
@@ -278,32 +257,25 @@ class _Work:
                 self._say(f"{target}: does it move all the same, its pause may end; run `floatingip pause` again")
 
 
-def _keep_paused(
-    ours: Deployment,
-    enis: Sequence[Eni],
-    move: Handover,
-    wall: float,
-    say: Callable[[str], None],
-    sleep: Callable[[float], None],
-) -> None:
+def _keep_paused(ours: Deployment, enis: Sequence[Eni], move: Handover, console: Console) -> None:
     """Carry a pause along with the address: a standing ENI that was created after the pause began lacks its tag.
 
     A user who ends or changes the pause at the same time writes to all ENIs, perhaps just before this write.  So the
     ENI that the address has left is read after this write, and what its tag says then counts.
     """
-    source = next((eni for eni in enis if eni.id == move.eni.id), None)
+    wall, source = ours.wall(), next((eni for eni in enis if eni.id == move.eni.id), None)
     carrier = next(carriers(enis, move.target, ours.carry), None)
     if source is None or carrier is None or pause.ends_at(source.tags, wall) <= pause.ends_at(carrier.tags, wall):
         return
     value, problem = source.tags[pause.TAG], "its pause ends with this move"
     try:
-        insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: value}), say, sleep)
+        console.insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: value}))
         problem = "its pause was perhaps ended or changed meanwhile, and stays as it was"
         since = next((eni for eni in _shown(ours)[0] or () if eni.id == source.id), source).tags.get(pause.TAG, "")
         if since != value:
-            insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: since}), say, sleep)
+            console.insist(partial(ours.cloud.tag_eni, carrier.id, {pause.TAG: since}))
     except CloudError as error:
-        say(f"{move.target}: {problem}: {error}; run `floatingip pause` or `resume`")
+        console.say(f"{move.target}: {problem}: {error}; run `floatingip pause` or `resume`")
 
 
 def _shown(ours: Deployment) -> tuple[tuple[Eni, ...] | None, str]:

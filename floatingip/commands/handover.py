@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 
 from floatingip.commands import arguments, deployment
+from floatingip.commands.console import ALOUD, Console
 from floatingip.commands.deployment import Deployment
 from floatingip.commands.ending import as_by_ctrl_c
 from floatingip.commands.handing_over import carriers, carry_out
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     if unknown := check(ours, moves):
         print(unknown)
     with as_by_ctrl_c(), closing(Progress()) as progress:
-        carry_out(ours, moves, progress.say, wait=progress.wait, wall=ours.wall)
+        carry_out(ours, moves, Console(progress.say, progress.wait))
     return 0
 
 
@@ -126,17 +126,16 @@ def instance_named(cloud: Cloud, node: str) -> str:
 def check(
     ours: Deployment,
     moves: tuple[Handover, ...],
+    console: Console = ALOUD,
     *,
     say: Callable[[str], None] | None = None,
-    now: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Find out whether some node would take the addresses over; return why that is not known, empty if it is known.
 
     Raises ``HandoverRefused`` if none would.  If no observer at all can be reached, as from outside the VPC, the
     silence of one says nothing.  ``say`` is called with who holds what, and whether each other node would take it.
     """
-    observers = Observers(ours, now, sleep)
+    observers = Observers(ours, console)
     observers.find(frozenset(move.source for move in moves), frozenset(move.to for move in moves) - {order.ANYBODY})
     statuses = [answer.status for answer in observers.answers.values() if answer.status is not None]
     if say is not None:

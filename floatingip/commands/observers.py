@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from floatingip.agent.looks import cluster_name
+from floatingip.commands.console import Console
 from floatingip.commands.deployment import Deployment
 from floatingip.commands.insisting import insist
 from floatingip.core import timing
@@ -33,12 +33,11 @@ class Observers:
     that was asked; ``heard``, what each said that answered when it was last asked (`ask`); ``nodes``, names for people.
     """
 
-    def __init__(self, ours: Deployment, now: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    def __init__(self, ours: Deployment, console: Console) -> None:
         self._ours = ours
         self._port = ours.port
         self._me = ours.me
-        self._now = now
-        self._sleep = sleep
+        self._now, self._sleep = console.now, console.sleep
         self._contacts: dict[str, Contact] = {}
         self.telling: set[str] = set()
         self.answers: dict[str, Answer] = {}

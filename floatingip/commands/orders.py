@@ -10,12 +10,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 
+from floatingip.commands.console import Console
 from floatingip.commands.deployment import Deployment
-from floatingip.commands.insisting import insist
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import Eni
@@ -44,23 +44,15 @@ class Handover:
 
 
 class Orders:
-    """The orders given, each obeyed until ``deadline`` (Unix seconds); ``say`` is called with what happens."""
+    """The orders given, each obeyed until ``deadline`` (Unix seconds)."""
 
-    def __init__(
-        self,
-        ours: Deployment,
-        deadline: float,
-        say: Callable[[str], None],
-        sleep: Callable[[float], None],
-        wall: Callable[[], float],
-    ) -> None:
+    def __init__(self, ours: Deployment, deadline: float, console: Console) -> None:
         self._cloud = ours.cloud
         self._name = ours.name
         self._way = way_to(ours.carry)
         self._deadline = deadline
-        self._say = say
-        self._sleep = sleep
-        self._wall = wall
+        self._console = console
+        self._wall = ours.wall
         self._given: list[Handover] = []
         self._until: dict[Target, float] = {}  # for orders that end before the deadline
         self._before: dict[Target, str] = {}
@@ -80,9 +72,9 @@ class Orders:
                 self._given.remove(move)
             raise
         if order.parse(before, move.attachment, self._wall()):
-            self._say(f"{move.target}: replaced: somebody has asked for it, {_words(before)}")
+            self._console.say(f"{move.target}: replaced: somebody has asked for it, {_words(before)}")
         to = "any standby" if move.to == order.ANYBODY else move.to
-        self._say(f"{move.target}: asked {move.source} to hand it over to {to}")
+        self._console.say(f"{move.target}: asked {move.source} to hand it over to {to}")
 
     def compare(self, enis: Iterable[Eni]) -> None:
         """See in an answer of EC2 whether somebody else has ordered something since.
@@ -96,19 +88,19 @@ class Orders:
             target, value = move.target, self._shown(move, shown[move.eni.id])
             if value == self._rendered(move):
                 if self._overruled.pop(target, None) is not None:
-                    self._say(f"{target}: that was before: what was asked for here counts")
+                    self._console.say(f"{target}: that was before: what was asked for here counts")
             elif target in self._overruled:
                 self._overruled[target] = value
             elif value not in ("", self._before[target]):
                 self._overruled[target] = value
-                self._say(f"{target}: by now somebody else asks for it, {_words(value)}")
+                self._console.say(f"{target}: by now somebody else asks for it, {_words(value)}")
 
     def take_back(self) -> dict[Target, str]:
         """Remove the orders; return, by target, why some stay: errors here must not hide what has moved, or why not.
 
         It works without a reader, too: a handover often ends because its terminal or its output's reader is gone.
         """
-        self._say = partial(_even_unheard, self._say)
+        self._console = replace(self._console, say=partial(_even_unheard, self._console.say))
         stays = dict[Target, str]()
         left = list(self._given)
         try:
@@ -139,13 +131,13 @@ class Orders:
 
     def _ask(self) -> tuple[Eni, ...]:
         try:
-            return insist(partial(self._cloud.describe_enis, self._name), self._say, self._sleep)
+            return self._console.insist(partial(self._cloud.describe_enis, self._name))
         except CloudError:  # then it is not known whether there is another order
             return ()
 
     def _write(self, move: Handover, value: str) -> None:
         tag = {self._way.of_one(order.TAG, move.target): value}
-        insist(partial(self._cloud.tag_eni, move.eni.id, tag), self._say, self._sleep)
+        self._console.insist(partial(self._cloud.tag_eni, move.eni.id, tag))
 
     def _rendered(self, move: Handover) -> str:
         return order.render(move.attachment, move.to, self._until.get(move.target, self._deadline))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 
 from floatingip.commands import arguments, deployment
+from floatingip.commands.console import ALOUD, Console
+from floatingip.commands.deployment import Deployment
 from floatingip.commands.ending import as_by_ctrl_c
-from floatingip.commands.insisting import aloud, insist
 from floatingip.commands.place import stranger
 from floatingip.core.decision import pause
 from floatingip.core.decision.carry import carried_otherwise, way_to
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
     with as_by_ctrl_c():
-        ends_at = begin(ours.cloud, ours.name, settings.floating_ips, settings.carry, options.minutes * 60.0, ours.wall)
+        ends_at = begin(ours, settings.floating_ips, options.minutes * 60.0)
     addresses = ", ".join(map(str, settings.floating_ips))
     print(f"{addresses}: stays on its node until {utc(ends_at)}, but for a handover that is asked for")
     return 0
@@ -66,74 +66,55 @@ def _minutes(text: str) -> int:
     return int(text)
 
 
-def begin(
-    cloud: Cloud,
-    name: str,
-    targets: Iterable[Target],
-    carry: Carry,
-    seconds: float,
-    wall: Callable[[], float] = time.time,
-    *,
-    say: Callable[[str], None] = aloud,
-    sleep: Callable[[float], None] = time.sleep,
-) -> float:
+def begin(ours: Deployment, targets: Iterable[Target], seconds: float, console: Console = ALOUD) -> float:
     """Pause for so many seconds from now; return when that ends, in Unix seconds.
 
     A pause that is there already is replaced, whether it is longer or shorter.  Raises ConfigurationError if an address
-    has no interface, and CloudError.  ``say`` is called with what is waited for, with a longer pause that is replaced,
-    and, on failure, with how far this came.
+    has no interface, and CloudError.  What is said is what is waited for, a longer pause that is replaced, and, on
+    failure, how far this came.
     """
+    wall, carry = ours.wall, ours.carry
     ends_at, targets = int(wall() + seconds), tuple(targets)
-    shown = insist(partial(cloud.describe_enis, name), say, sleep)
+    shown = console.insist(partial(ours.cloud.describe_enis, ours.name))
     enis = _interfaces(shown, targets, carry)
     for target in targets:
         if not any(eni.carries(target) for eni in enis):
             read_in_full(shown)  # an interface that cannot be read may have it
-            otherwise = carried_otherwise(shown, target, carry) or stranger(cloud, name, target)
-            said = (
-                f"{target}: {otherwise}" if otherwise else f"{target}: no interface of {name} has it; nothing to pause"
-            )
+            otherwise = carried_otherwise(shown, target, carry) or stranger(ours.cloud, ours.name, target)
+            said = f"{target}: {otherwise or f'no interface of {ours.name} has it; nothing to pause'}"
             there = [each for each in targets if any(eni.carries(each) for eni in enis)]
             raise ConfigurationError(said, arguments.without_it("pause", there))
     before = max(pause.ends_at(eni.tags, wall()) for eni in enis)
-    _tag(cloud, enis, str(ends_at), say, sleep)
+    _tag(ours.cloud, enis, str(ends_at), console)
     for target in targets:
         if where := _on_its_way(target, enis):
-            say(f"{target}: EC2 shows it {where}; a pause keeps no node from claiming what no node holds")
+            console.say(f"{target}: EC2 shows it {where}; a pause keeps no node from claiming what no node holds")
     for remark in _remarks(shown, enis, targets, carry):
-        say(remark)
+        console.say(remark)
     if before > ends_at:
-        say(f"somebody has asked for a pause until {utc(before)}; now it is over before that, at {utc(ends_at)}")
+        sooner = f"now it is over before that, at {utc(ends_at)}"
+        console.say(f"somebody has asked for a pause until {utc(before)}; {sooner}")
     return ends_at
 
 
-def end(
-    cloud: Cloud,
-    name: str,
-    targets: Iterable[Target],
-    carry: Carry,
-    wall: Callable[[], float] = time.time,
-    *,
-    say: Callable[[str], None] = aloud,
-    sleep: Callable[[float], None] = time.sleep,
-) -> bool:
+def end(ours: Deployment, targets: Iterable[Target], console: Console = ALOUD) -> bool:
     """End the pause; return whether there was one.  An address without an interface does not hinder that.
 
-    ``say`` is as in `begin`.  Raises ConfigurationError if there is no interface at all, and CloudError.
+    Raises ConfigurationError if there is no interface at all, and CloudError.
     """
-    targets = tuple(targets)
-    shown = insist(partial(cloud.describe_enis, name), say, sleep)
+    targets, carry, name = tuple(targets), ours.carry, ours.name
+    shown = console.insist(partial(ours.cloud.describe_enis, name))
     enis = _interfaces(shown, targets, carry)
     if not enis:
         read_in_full(shown)
         why = next(filter(None, (carried_otherwise(shown, target, carry) for target in targets)), "")
-        why = why or next((f"{each}: {said}" for each in targets if (said := stranger(cloud, name, each))), "")
+        why = why or next((f"{each}: {said}" for each in targets if (said := stranger(ours.cloud, name, each))), "")
         raise ConfigurationError(why or f"{name} has no interface of {', '.join(map(str, targets))}; nothing to resume")
     paused = [eni for eni in enis if eni.tags.get(pause.TAG) or eni.unread]
-    _tag(cloud, paused, "", say, sleep)
+    _tag(ours.cloud, paused, "", console)
     for remark in _remarks(shown, enis, targets, carry):
-        say(remark)
-    return any(pause.ends_at(eni.tags, wall()) > 0 for eni in paused)
+        console.say(remark)
+    return any(pause.ends_at(eni.tags, ours.wall()) > 0 for eni in paused)
 
 
 def _on_its_way(target: Target, enis: Iterable[Eni]) -> str:
@@ -167,19 +148,13 @@ def _remarks(shown: Iterable[Eni], enis: Collection[Eni], targets: Collection[Ta
             yield f"{cannot_be_read(eni)}, so it is as it was; run it again"
 
 
-def _tag(
-    cloud: Cloud,
-    enis: Iterable[Eni],
-    value: str,
-    say: Callable[[str], None],
-    sleep: Callable[[float], None],
-) -> None:
+def _tag(cloud: Cloud, enis: Iterable[Eni], value: str, console: Console) -> None:
     """Write the tag to all of them; if that fails for some, or Ctrl-C ends it, say which ones have it."""
     left, done = [eni.id for eni in enis], list[str]()
     try:
         while left:
-            insist(partial(cloud.tag_eni, left[0], {pause.TAG: value}), say, sleep)
+            console.insist(partial(cloud.tag_eni, left[0], {pause.TAG: value}))
             done.append(left.pop(0))
     finally:
         if left and done:
-            say(f"done for {', '.join(done)}, but not for {', '.join(left)}: run it again")
+            console.say(f"done for {', '.join(done)}, but not for {', '.join(left)}: run it again")

@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from floatingip.commands import arguments, deployment
+from floatingip.commands.console import Console
+from floatingip.commands.deployment import Deployment
 from floatingip.commands.insisting import insist
 from floatingip.commands.place import stranger
 from floatingip.commands.progress import Progress
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     """Show, ask, release; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
-    chosen = insist(lambda: plan(ours.cloud, ours.name, settings.floating_ips, unused=options.unused))
+    chosen = insist(lambda: plan(ours, settings.floating_ips, unused=options.unused))
     if not chosen.enis:
         print(f"nothing to release: no such interface of {ours.name} in {ours.vpc_id}")
         for target in () if options.unused else settings.floating_ips:
@@ -71,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(chosen.lines()))
     if options.dry_run:
         return 0
-    unknown = insist(lambda: refuse_while_observed(ours.cloud, chosen, ours.name, settings.port, ours.me))
+    unknown = insist(lambda: refuse_while_observed(ours, chosen))
     if unknown:
         print(
             f"not known whether an observer runs on {', '.join(unknown)}: no answer; one that runs would attach them"
@@ -82,9 +83,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"nothing was done{asked}", file=sys.stderr)
         return 1
     with closing(Progress()) as progress:
-        carry_out(ours.cloud, chosen, ours.name, progress.say, wait=progress.wait)
+        console = Console(progress.say, progress.wait)
+        carry_out(ours, chosen, console)
         if any(eni.attachment is not None for eni in chosen.enis):
-            stay_gone(ours.cloud, chosen, ours.name, wait=progress.wait)
+            stay_gone(ours, chosen, console)
     return 0
 
 
@@ -133,20 +135,20 @@ class Plan:
         return ""
 
 
-def plan(cloud: Cloud, name: str, targets: tuple[Target, ...], *, unused: bool) -> Plan:
+def plan(ours: Deployment, targets: tuple[Target, ...], *, unused: bool) -> Plan:
     """Which of our interfaces to release: the standing ones, and those of the addresses in the settings.
 
     With ``unused``, instead, those that nothing uses: free standing ones without a floating address, and those of
     addresses that the settings do not name.
     """
-    ours = read_in_full(cloud.describe_enis(name))
-    used = {eni.id for eni in ours if any(eni.carries(target) for target in targets)}
+    enis = read_in_full(ours.cloud.describe_enis(ours.name))
+    used = {eni.id for eni in enis if any(eni.carries(target) for target in targets)}
     if unused:
-        return Plan(tuple(e for e in ours if e.id not in used and (e.attachment is None or not e.standing_for)))
-    return Plan(tuple(eni for eni in ours if eni.id in used or eni.standing_for), targets)
+        return Plan(tuple(e for e in enis if e.id not in used and (e.attachment is None or not e.standing_for)))
+    return Plan(tuple(eni for eni in enis if eni.id in used or eni.standing_for), targets)
 
 
-def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: str) -> tuple[str, ...]:
+def refuse_while_observed(ours: Deployment, chosen: Plan) -> tuple[str, ...]:
     """Raise ``ReleaseRefused`` if an observer of ours still runs on a node with one of the interfaces, and needs it.
 
     An observer needs all interfaces on its node; if only unused interfaces are released, it needs those by which it
@@ -160,7 +162,7 @@ def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: 
             held.setdefault(eni.attachment.instance_id, []).append(eni)
     if not held:
         return ()
-    unknown, shown = [], cloud.describe_instances(frozenset(held))
+    unknown, shown = [], ours.cloud.describe_instances(frozenset(held))
     for instance_id in sorted(held):
         instance = shown.get(instance_id)
         if instance is None or (instance.address is None and not instance.state.announces_death):
@@ -168,14 +170,14 @@ def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: 
             continue
         if instance.address is None or instance.state.announces_death:
             continue
-        answer = Contact(instance.address, port, me).ask()
+        answer = Contact(instance.address, ours.port, ours.me).ask()
         status, where = answer.status, f"{instance.id} ({instance.address})"
         if status == RESERVED and not chosen.targets:
             raise ReleaseRefused(
                 f"the observer on {where} tells only the others what it holds",
                 "run release on a worker with an observer",
             )
-        if status == RESERVED or (status is not None and status.name == name):
+        if status == RESERVED or (status is not None and status.name == ours.name):
             needed = [eni for eni in held[instance.id] if chosen.targets or _is_held(eni, status)]
             if needed:
                 ids = ", ".join(eni.id for eni in needed)
@@ -183,7 +185,7 @@ def refuse_while_observed(cloud: Cloud, chosen: Plan, name: str, port: int, me: 
                     f"the observer on {where} still answers, and would attach {ids} again", f"first {SCALE}"
                 )
         if status is None and not answer.refused:
-            unknown.append(f"{instance.id} ({instance.address}:{port})")
+            unknown.append(f"{instance.id} ({instance.address}:{ours.port})")
     return tuple(sorted(unknown))
 
 
@@ -192,26 +194,19 @@ def _is_held(eni: Eni, status: Status) -> bool:
     return any(str(address) in status.holds for address in (eni.address, *eni.ipv6s, *eni.elastic.values()))
 
 
-def stay_gone(
-    cloud: Cloud,
-    chosen: Plan,
-    name: str,
-    *,
-    wait: Callable[[str], None] = lambda _: None,
-    now: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def stay_gone(ours: Deployment, chosen: Plan, console: Console) -> None:
     """Watch for a while after the release, and for as long again while EC2 does not answer.
 
     Raises ``ReleaseRefused`` if an interface is there again, and ``CloudUnavailable`` if EC2 did not answer last.
     """
+    now = console.now
     until, silence = now() + COMES_BACK_WITHIN, ""
     while now() < until or (silence and now() < until + COMES_BACK_WITHIN):
         watching = f"watching for {until - now():.0f} s more" if now() < until else "waiting for EC2 to tell"
-        wait(f"{watching} whether an observer makes or attaches one again")
-        sleep(LOOK_EVERY)
+        console.wait(f"{watching} whether an observer makes or attaches one again")
+        console.sleep(LOOK_EVERY)
         try:
-            shown = cloud.describe_enis(name)
+            shown = ours.cloud.describe_enis(ours.name)
         except CloudUnavailable as error:
             # Ask again: the release is done, also if EC2 does not answer now.
             silence = str(error)
@@ -230,36 +225,27 @@ def _refuse_undone(chosen: Plan, shown: Iterable[Eni]) -> None:
         raise ReleaseRefused(f"{undone}: an observer still runs", f"{SCALE}, then run release again")
 
 
-def carry_out(
-    cloud: Cloud,
-    chosen: Plan,
-    name: str,
-    say: Callable[[str], None],
-    *,
-    wait: Callable[[str], None] = lambda _: None,
-    now: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Detach and delete the interfaces; ``say`` is called with each step, ``wait`` repeatedly with what is waited for.
+def carry_out(ours: Deployment, chosen: Plan, console: Console) -> None:
+    """Detach and delete the interfaces.
 
     Raises ``CloudError``, which names what is still there at the end, and ``ReleaseRefused`` if somebody attaches an
     interface again or creates one anew.
     """
-    work = _Work(cloud, say, {eni.id for eni in chosen.enis}, began=now())
+    work = _Work(ours.cloud, console.say, {eni.id for eni in chosen.enis}, began=console.now())
     while work.left:
         try:
-            shown = {eni.id: eni for eni in read_in_full(cloud.describe_enis(name))}
+            shown = {eni.id: eni for eni in read_in_full(ours.cloud.describe_enis(ours.name))}
         except CloudUnavailable as error:
-            if now() - work.began > GIVE_UP_AFTER:
+            if console.now() - work.began > GIVE_UP_AFTER:
                 raise
-            say(f"{error}; trying again")
-            sleep(LOOK_EVERY)
+            console.say(f"{error}; trying again")
+            console.sleep(LOOK_EVERY)
             continue
         _refuse_undone(chosen, shown.values())
-        work.go_on(shown, now())
+        work.go_on(shown, console.now())
         if work.left:
-            wait(work.awaited(now()))
-            sleep(LOOK_EVERY)
+            console.wait(work.awaited(console.now()))
+            console.sleep(LOOK_EVERY)
 
 
 @dataclass(slots=True)

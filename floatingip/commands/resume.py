@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
     with as_by_ctrl_c():
-        was_paused = pause.end(ours.cloud, ours.name, settings.floating_ips, settings.carry, ours.wall)
+        was_paused = pause.end(ours, settings.floating_ips)
     addresses = ", ".join(map(str, settings.floating_ips))
     print(f"{addresses}: {'moves again when a holder fails' if was_paused else 'not paused'}")
     return 0

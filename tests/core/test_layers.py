@@ -80,7 +80,7 @@ runtime           desk doing
 runtime           loop
 commands          arguments complaint ending progress
 commands          insisting
-commands          place
+commands          console place
 commands          deployment history ec2_view
 commands          status
 commands          observers orders

@@ -5,6 +5,8 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from floatingip.commands.console import Console
+from floatingip.commands.deployment import Deployment
 from floatingip.commands.pause import begin, end
 from floatingip.core.decision import order, pause
 from floatingip.core.decision.decision import Decision
@@ -66,6 +68,11 @@ def test_what_is_no_end_within_a_day_is_no_pause(value: str) -> None:
 NAME, ADDRESS = "cluster", IPv4Address("10.0.0.100")
 
 
+def deployment(cloud: FakeCloud, carry: Carry) -> Deployment:
+    """What a command has found out."""
+    return Deployment(cloud, NAME, "vpc-1", carry, 9807, wall=lambda: WALL)
+
+
 @pytest.mark.parametrize("carry", Carry)
 def test_a_pause_is_on_every_interface_that_can_have_the_address(carry: Carry) -> None:
     """With `address` that is each node's own; and it is taken off again, once."""
@@ -79,11 +86,12 @@ def test_a_pause_is_on_every_interface_that_can_have_the_address(carry: Carry) -
         enis = [cloud.create_eni(None, subnet, tags | {STANDING_TAG: each}, each) for each in workers]
         cloud.assign(enis[0].id, ADDRESS, reassign=False)
     ec2.advance(10.0)
-    ends_at = begin(cloud, NAME, [ADDRESS], carry, 600, wall=lambda: WALL)
+    ours = deployment(cloud, carry)
+    ends_at = begin(ours, [ADDRESS], 600)
     assert ends_at == UNTIL
     assert [pause.ends_at(eni.tags, WALL) for eni in cloud.describe_enis(NAME)] == [UNTIL] * len(enis)
-    assert end(cloud, NAME, [ADDRESS], carry, wall=lambda: WALL)
-    assert not end(cloud, NAME, [ADDRESS], carry, wall=lambda: WALL)
+    assert end(ours, [ADDRESS])
+    assert not end(ours, [ADDRESS])
 
 
 def test_a_pause_of_one_address_that_is_one_of_all_says_so() -> None:
@@ -97,12 +105,12 @@ def test_a_pause_of_one_address_that_is_one_of_all_says_so() -> None:
     cloud.attach_eni(standing.id, worker, frozenset())
     ec2.advance(10.0)
     for targets in ([ADDRESS], [ADDRESS, ADDRESS + 1]):
-        begin(cloud, NAME, targets, Carry.ADDRESS, 600, wall=lambda: WALL, say=told.append)
-        end(cloud, NAME, targets, Carry.ADDRESS, wall=lambda: WALL, say=told.append)
+        begin(deployment(cloud, Carry.ADDRESS), targets, 600, Console(told.append))
+        end(deployment(cloud, Carry.ADDRESS), targets, Console(told.append))
     assert told == ["with `carry: address` that holds for all addresses: for 10.0.0.101, too"] * 2
 
 
 def test_an_address_that_no_interface_has_cannot_be_paused() -> None:
     """Said in one line, before anything is tagged."""
     with pytest.raises(ConfigurationError, match=r"10\.0\.0\.100: no interface of cluster has it"):
-        begin(FakeCloud(FakeEc2(Delays())), NAME, [ADDRESS], Carry.ENI, 600)
+        begin(deployment(FakeCloud(FakeEc2(Delays())), Carry.ENI), [ADDRESS], 600)

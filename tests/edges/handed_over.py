@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
+from floatingip.commands.console import Console
 from floatingip.commands.deployment import Deployment
 from floatingip.commands.handing_over import carry_out
 from floatingip.commands.handover import check, plan
@@ -69,23 +70,23 @@ class Vpc:
     @property
     def ours(self) -> Deployment:
         """What the command has found out."""
-        return Deployment(self.cloud, NAME, "vpc-1", self.carry, self.port, self.me, self.address)
+        return Deployment(self.cloud, NAME, "vpc-1", self.carry, self.port, self.me, self.address, self._wall)
+
+    def _wall(self) -> float:
+        return WALL + self.ec2.now
+
+    @property
+    def console(self) -> Console:
+        """Whoever waits for a command, in EC2's own time."""
+        return Console(self.said.append, self.awaited.append, lambda: self.ec2.now, self._sleep)
 
     def carry_out(self, to: str = ANYBODY) -> None:
         """Hand over, in EC2's own time."""
-        carry_out(
-            self.ours,
-            self.plan(to),
-            self.said.append,
-            wait=self.awaited.append,
-            now=lambda: self.ec2.now,
-            wall=lambda: WALL + self.ec2.now,
-            sleep=self._sleep,
-        )
+        carry_out(self.ours, self.plan(to), self.console)
 
     def check(self, to: str = ANYBODY) -> str:
         """Whether somebody would obey."""
-        return check(self.ours, self.plan(to), say=self.said.append, now=lambda: self.ec2.now, sleep=self._sleep)
+        return check(self.ours, self.plan(to), self.console, say=self.said.append)
 
     def _sleep(self, seconds: float) -> None:
         self.ec2.advance(self.ec2.now + seconds)

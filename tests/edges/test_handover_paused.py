@@ -8,14 +8,13 @@ from floatingip.commands import pause
 from floatingip.core.decision import pause as pauses
 from floatingip.core.errors import Denied
 from floatingip.core.model import Carry
-from tests.edges.handed_over import ADDRESS, NAME, WALL, Vpc
+from tests.edges.handed_over import ADDRESS, WALL, Vpc
 from tests.fakes.ec2 import Delays
 
 
 def begin(vpc: Vpc, seconds: float = 600.0) -> None:
     """`floatingip pause`."""
-    now = WALL + vpc.ec2.now
-    pause.begin(vpc.cloud, NAME, [ADDRESS], vpc.carry, seconds, wall=lambda: now, say=vpc.said.append)
+    pause.begin(vpc.ours, [ADDRESS], seconds, vpc.console)
 
 
 @pytest.mark.parametrize("carry", Carry)
@@ -76,7 +75,7 @@ def test_a_pause_that_was_ended_meanwhile_stays_ended() -> None:
     begin(vpc)
 
     def resume_and_move() -> None:
-        pause.end(vpc.cloud, NAME, [ADDRESS], vpc.carry, wall=lambda: WALL + vpc.ec2.now)
+        pause.end(vpc.ours, [ADDRESS])
         vpc.move()
 
     vpc.then[12.0] = resume_and_move
@@ -99,7 +98,7 @@ def test_a_pause_that_is_ended_or_changed_while_it_goes_along_is_so(
         if pauses.TAG in tags:
             monkeypatch.setattr(vpc.cloud, "tag_eni", tag_eni)
             if seconds is None:
-                assert pause.end(vpc.cloud, NAME, [ADDRESS], vpc.carry, wall=lambda: WALL + vpc.ec2.now)
+                assert pause.end(vpc.ours, [ADDRESS])
             else:
                 begin(vpc, seconds)
         tag_eni(eni_id, tags)

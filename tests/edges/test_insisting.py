@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.commands import pause
+from floatingip.commands.deployment import Deployment
 from floatingip.commands.insisting import PAUSES, insist
 from floatingip.core.decision import pause as pauses
 from floatingip.core.ec2 import OWNER_TAG
@@ -130,13 +131,13 @@ def test_whoever_breaks_off_the_taking_back_is_told_what_may_still_happen(vpc: V
 
 def begin(vpc: Vpc) -> None:
     """Pause for ten minutes."""
-    pause.begin(vpc.cloud, NAME, [ADDRESS], Carry.ADDRESS, 600.0, say=vpc.said.append, sleep=lambda _: None)
+    pause.begin(vpc.ours, [ADDRESS], 600.0, vpc.console)
 
 
 def end(vpc: Vpc, *addresses: IPv4Address) -> bool:
     """Resume."""
     given = addresses or (ADDRESS,)
-    return pause.end(vpc.cloud, NAME, given, Carry.ADDRESS, say=vpc.said.append, sleep=lambda _: None)
+    return pause.end(vpc.ours, given, vpc.console)
 
 
 def paused(vpc: Vpc) -> list[str]:
@@ -173,7 +174,7 @@ def test_a_pause_can_be_ended_though_one_address_has_lost_its_interface(vpc: Vpc
     assert paused(vpc) == []
     ec2 = FakeEc2(Delays())
     with pytest.raises(ConfigurationError, match=rf"{NAME} has no interface of {OTHER}; nothing to resume"):
-        pause.end(FakeCloud(ec2), NAME, [OTHER], Carry.ADDRESS)
+        pause.end(Deployment(FakeCloud(ec2), NAME, "vpc-1", Carry.ADDRESS, 9807), [OTHER])
 
 
 def test_a_pause_of_a_day_is_one_to_an_observer_whose_clock_is_behind() -> None:
@@ -182,6 +183,6 @@ def test_a_pause_of_a_day_is_one_to_an_observer_whose_clock_is_behind() -> None:
     ec2 = FakeEc2(Delays())
     subnet, cloud = ec2.add_subnet("127.0.0.0/24"), FakeCloud(ec2)
     cloud.create_eni(ADDRESS, subnet, {OWNER_TAG: NAME}, "one")
-    pause.begin(cloud, NAME, [ADDRESS], Carry.ENI, day, wall=lambda: 1_764_000_000.0)
+    pause.begin(Deployment(cloud, NAME, "vpc-1", Carry.ENI, 9807, wall=lambda: 1_764_000_000.0), [ADDRESS], day)
     (eni,) = cloud.describe_enis(NAME)
     assert pauses.ends_at(eni.tags, 1_764_000_000.0 - 290.0) == 1_764_000_000.0 + day

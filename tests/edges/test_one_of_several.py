@@ -64,9 +64,9 @@ def test_what_cannot_be_read_can_be_paused(vpc: Vpc, unread: Unread) -> None:
     """A tag needs the interface's id; and what is ended is ended there, too."""
     for eni in vpc.enis:
         unread(eni)
-        pause.begin(vpc.cloud, NAME, [ADDRESS], vpc.carry, 600.0, wall=lambda: WALL, say=vpc.said.append)
+        pause.begin(vpc.ours, [ADDRESS], 600.0, vpc.console)
         assert paused(vpc) == [True, vpc.carry is Carry.ADDRESS]
-        assert pause.end(vpc.cloud, NAME, [ADDRESS], vpc.carry, wall=lambda: WALL, say=vpc.said.append)
+        assert pause.end(vpc.ours, [ADDRESS], vpc.console)
         assert not any(paused(vpc))
     assert vpc.said == []
 
@@ -81,7 +81,7 @@ def test_one_of_which_nothing_can_be_read_is_named(monkeypatch: pytest.MonkeyPat
         return one, replace(other, tags={}, unread="no tag floatingip")
 
     monkeypatch.setattr(vpc.cloud, "describe_enis", shown)
-    pause.begin(vpc.cloud, NAME, [ADDRESS], vpc.carry, 600.0, wall=lambda: WALL, say=vpc.said.append)
+    pause.begin(vpc.ours, [ADDRESS], 600.0, vpc.console)
     assert paused(vpc) == [True, False]
     assert vpc.said == [f"{vpc.enis[1]} cannot be read: no tag floatingip, so it is as it was; run it again"]
 
@@ -106,5 +106,5 @@ def test_an_address_that_nobody_has_need_not_keep_anybody_from_the_others(vpc: V
     does = f"to leave it out: `env FLOATING_IP={ADDRESS} floatingip"
     assert str(told.value) == f"{nobodys}: no node holds it now; nothing to hand over; {does} handover`"
     with pytest.raises(ConfigurationError) as told:
-        pause.begin(vpc.cloud, NAME, [nobodys, ADDRESS], vpc.carry, 600.0)
+        pause.begin(vpc.ours, [nobodys, ADDRESS], 600.0)
     assert str(told.value) == f"{nobodys}: no interface of {NAME} has it; nothing to pause; {does} pause`"

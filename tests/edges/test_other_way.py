@@ -29,9 +29,9 @@ def test_no_command_takes_the_other_way_to_carry_for_an_address_that_nobody_has(
     with pytest.raises(ConfigurationError, match=told):
         plan(replace(vpc.ours, carry=given), (ADDRESS,))
     with pytest.raises(ConfigurationError, match=told):
-        pause.begin(vpc.cloud, NAME, [ADDRESS], given, 600.0)
+        pause.begin(replace(vpc.ours, carry=given), [ADDRESS], 600.0)
     with pytest.raises(ConfigurationError, match=f"{told}|has no interface of"):
-        pause.end(vpc.cloud, NAME, [ADDRESS], given)
+        pause.end(replace(vpc.ours, carry=given), [ADDRESS])
     seen = status.look(Settings((ADDRESS,), name=NAME, carry=given), None, lambda: vpc.cloud)
     assert told in seen.addresses[0].findings[0]
     assert (seen.carry, seen.verdict) == (given, Verdict.DOWN)

@@ -8,10 +8,12 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from floatingip.commands import release
+from floatingip.commands.console import Console
+from floatingip.commands.deployment import Deployment
 from floatingip.commands.release import FORCE_AFTER, GIVE_UP_AFTER, Plan, carry_out, plan, refuse_while_observed
 from floatingip.core.ec2 import ALLOCATION_TAG, OWNER_TAG, STANDING_TAG, Attachment, AttachmentStatus
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied, Throttled
-from floatingip.core.model import Allocation, Target
+from floatingip.core.model import Allocation, Carry, Target
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import Delays, FakeEc2
 
@@ -49,12 +51,21 @@ class Vpc:
 
     def plan(self, *targets: Target, unused: bool = False) -> Plan:
         """What would be released."""
-        return plan(self.cloud, NAME, targets or (ADDRESS,), unused=unused)
+        return plan(self.ours(), targets or (ADDRESS,), unused=unused)
+
+    def ours(self, cloud: FakeCloud | None = None, port: int = 9807, me: str = "") -> Deployment:
+        """What the command has found out."""
+        return Deployment(cloud or self.cloud, NAME, "vpc-1", Carry.ENI, port, me)
+
+    @property
+    def console(self) -> Console:
+        """Whoever waits for it, in EC2's own time."""
+        return Console(self.said.append, now=lambda: self.ec2.now, sleep=self.sleep)
 
     def carry_out(self, chosen: Plan, cloud: FakeCloud | None = None) -> list[str]:
         """Release it, in EC2's own time; what was said."""
         self.said.clear()
-        carry_out(cloud or self.cloud, chosen, NAME, self.said.append, now=lambda: self.ec2.now, sleep=self.sleep)
+        carry_out(self.ours(cloud), chosen, self.console)
         return list(self.said)
 
     def release(self, *targets: Target, unused: bool = False, cloud: FakeCloud | None = None) -> list[str]:
@@ -63,7 +74,7 @@ class Vpc:
 
     def refuse(self, chosen: Plan, port: int, me: str = "") -> tuple[str, ...]:
         """Look whether observers that listen there run; those of which that is not known."""
-        return refuse_while_observed(self.cloud, chosen, NAME, port, me)
+        return refuse_while_observed(self.ours(None, port, me), chosen)
 
     def attachment(self, eni_id: str) -> Attachment:
         """How the worker has it."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import pytest
 
+from floatingip.commands.console import Console
 from floatingip.commands.release import COMES_BACK_WITHIN, ReleaseRefused, refuse_while_observed, stay_gone
 from floatingip.core import timing
 from floatingip.core.ec2 import OWNER_TAG, Eni, Instance, InstanceState
@@ -174,14 +175,13 @@ def test_what_is_made_anew_after_the_end_is_noticed(vpc: Vpc) -> None:
     """An observer needs a moment to see that the interface is gone; when nothing comes, that is the end."""
     vpc.eni(ADDRESS)
     chosen = vpc.plan()
-    clock = {"now": lambda: vpc.ec2.now, "sleep": vpc.sleep}
     vpc.carry_out(chosen)
     began = vpc.ec2.now
-    stay_gone(vpc.cloud, chosen, NAME, **clock)  # type: ignore[arg-type]  # by name
+    stay_gone(vpc.ours(), chosen, vpc.console)
     assert vpc.ec2.now - began == COMES_BACK_WITHIN
     vpc.cloud.create_eni(ADDRESS, vpc.subnet, {OWNER_TAG: NAME}, "anew")
     with pytest.raises(ReleaseRefused, match="was made in the meantime"):
-        stay_gone(vpc.cloud, chosen, NAME, **clock)  # type: ignore[arg-type]  # by name
+        stay_gone(vpc.ours(), chosen, vpc.console)
 
 
 def test_free_interfaces_need_no_question(vpc: Vpc) -> None:
@@ -210,7 +210,7 @@ def test_a_node_of_which_ec2_does_not_tell_the_address_is_told_of_before(vpc: Vp
     cloud = Undescribed(vpc.ec2)
     if state is not None:
         cloud.shows = {vpc.worker: Instance(vpc.worker, state, None, "us-west-2a", frozenset({0}))}
-    unknown = refuse_while_observed(cloud, vpc.plan(), NAME, free_port(), "")
+    unknown = refuse_while_observed(vpc.ours(cloud, free_port()), vpc.plan())
     assert unknown == (f"{vpc.worker} (EC2 does not tell its address)",)
 
 
@@ -224,7 +224,7 @@ def test_ec2_is_waited_for_where_it_does_not_answer_just_at_the_end(vpc: Vpc) ->
         if makes and not vpc.cloud.reachable:
             FakeCloud(vpc.ec2).create_eni(ADDRESS, vpc.subnet, {OWNER_TAG: NAME}, "anew")
 
-    watched = functools.partial(stay_gone, vpc.cloud, chosen, NAME, now=lambda: now[0], sleep=sleep)
+    watched = functools.partial(stay_gone, vpc.ours(), chosen, Console(now=lambda: now[0], sleep=sleep))
     watched()
     assert now[0] == COMES_BACK_WITHIN + 2.0
     now[0], makes = 2.0, True
@@ -244,4 +244,4 @@ def test_what_ec2_does_not_tell_after_the_end_is_not_known(vpc: Vpc) -> None:
     with pytest.raises(
         CloudUnavailable, match="released; whether an observer makes or attaches one again is not known"
     ):
-        stay_gone(vpc.cloud, chosen, NAME, now=lambda: now[0], sleep=sleep)
+        stay_gone(vpc.ours(), chosen, Console(now=lambda: now[0], sleep=sleep))

@@ -2,6 +2,7 @@
 
 import errno
 import signal
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
@@ -93,7 +94,7 @@ def test_an_answer_of_before_does_not_hide_ones_own_order() -> None:
     vpc = Vpc()
     ask_also(vpc, vpc.workers[1])
     (move,) = vpc.plan()
-    orders = Orders(vpc.ours, WALL + 180.0, vpc.said.append, vpc.ec2.advance, wall=lambda: WALL)
+    orders = Orders(vpc.ours, WALL + 180.0, vpc.console)
     before = vpc.cloud.describe_enis(vpc.ours.name)
     orders.give(move)
     orders.compare(before)
@@ -110,7 +111,7 @@ def test_an_order_that_came_since_the_plan_is_replaced(shows_late: bool) -> None
     ask_also(vpc, vpc.workers[1])
     others = vpc.cloud.describe_enis(vpc.ours.name)
     vpc.cloud.lag = 2.0 if shows_late else 0.0
-    orders = Orders(vpc.ours, WALL + 180.0, vpc.said.append, vpc.ec2.advance, wall=lambda: WALL)
+    orders = Orders(vpc.ours, WALL + 180.0, vpc.console)
     orders.give(move)
     vpc.cloud.lag = 0.0
     orders.compare(others)
@@ -131,9 +132,7 @@ def test_two_who_ask_for_the_same_in_one_second_are_told_apart() -> None:
     """Whoever was first would take the other one's order back for his own."""
     vpc = Vpc()
     (move,) = vpc.plan()
-    first, second = (
-        Orders(vpc.ours, WALL + 180.0, vpc.said.append, vpc.ec2.advance, wall=lambda: WALL) for _ in range(2)
-    )
+    first, second = (Orders(vpc.ours, WALL + 180.0, vpc.console) for _ in range(2))
     first.give(move)
     second.give(move)
     assert first.take_back() == {}
@@ -204,7 +203,7 @@ def test_a_terminal_that_is_closed_breaks_no_taking_back_off(monkeypatch: pytest
     """Its signal comes second, where a word could not be written there already; nobody waits for the end."""
     vpc = Vpc()
     (move,) = vpc.plan()
-    orders = Orders(vpc.ours, WALL + 180.0, vpc.said.append, vpc.ec2.advance, wall=lambda: WALL)
+    orders = Orders(vpc.ours, WALL + 180.0, vpc.console)
     orders.give(move)
     describe_enis = vpc.cloud.describe_enis
 
@@ -246,7 +245,7 @@ def test_nobody_has_to_hear_that_an_order_is_taken_back() -> None:
         if text not in heard:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    orders = Orders(vpc.ours, WALL + 180.0, say, vpc.ec2.advance, wall=lambda: WALL)
+    orders = Orders(vpc.ours, WALL + 180.0, replace(vpc.console, say=say))
     for move in moves:
         orders.give(move)
     ask_also(vpc, vpc.workers[1])

@@ -9,6 +9,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.commands import pause
+from floatingip.commands.deployment import Deployment
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.decision.pause import TAG as PAUSED
@@ -131,7 +132,8 @@ def moves_paused(fleet: Fleet, draw: random.Random) -> End:
     """
     settings, seconds = fleet.settings, draw.choice((600.0, draw.uniform(5.0, 20.0)))
     with suppress(ConfigurationError):
-        pause.begin(fleet.cloud, settings.name, settings.floating_ips, settings.carry, seconds, wall=lambda: fleet.wall)
+        ours = Deployment(fleet.cloud, settings.name, "vpc-1", settings.carry, settings.port, wall=lambda: fleet.wall)
+        pause.begin(ours, settings.floating_ips, seconds)
 
     def end() -> None:
         for eni in fleet.ec2.state.enis.values():
