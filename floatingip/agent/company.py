@@ -74,9 +74,8 @@ class Company:
             short = f"should this node be lost, the others have {sum(known)} free ENI slots for its {held} addresses"
         if self._short.is_due(short, now):
             self._out.warning("capacity", f"{short}; add nodes, or keep more slots free (the VPC CNI's MAX_ENI)")
-        was_lonely = self._lonely.is_told
         if self._lonely.is_due("" if slots else self._lonely_words, now):
             self._out.warning("alone", self._lonely_words)
-        if was_lonely and slots:
+        elif self._lonely.is_over:
             self._out.info("alone", "another observer answers again")
         self.is_short = bool(short) or (self._lonely.is_told and bool(held))

@@ -35,10 +35,9 @@ class Configured:
 
     def follow(self, now: float) -> None:
         """Warn now and then of settings that differ, and log when none does any more."""
-        was_told = self._trouble.is_told
         if self._trouble.is_due(self.note, now):
             self._out.warning("settings", self.note)
-        if was_told and not self.note:
+        elif self._trouble.is_over:
             self._out.info("settings", "the ConfigMap's settings are in use")
 
     def _take_up(self, found: Settings) -> None:

@@ -24,13 +24,11 @@ UNKNOWN = "not known whether Kubernetes ends this pod, or has written its node o
 class Leaving:
     """Whether this node is about to end, and why.
 
-    ``stop_at`` is when SIGTERM came, None before.  ``problem`` is why the API server's word on this pod is not known,
-    empty if it is known.
+    ``stop_at`` is when SIGTERM came, None before.
     """
 
     def __init__(self, shared: Shared, out: Outbox, *, observes: bool) -> None:
         self.stop_at: float | None = None
-        self.problem = ""
         self._shared = shared
         self._out = out
         self._observes = observes
@@ -41,6 +39,11 @@ class Leaving:
         self._noticed_at = float("-inf")
         self._ready_since: float | None = None
         self._unheard, self._told = Trouble(), Trouble()
+
+    @property
+    def problem(self) -> str:
+        """Why the API server's word on this pod is not known; empty if it is known."""
+        return self._pod.problem
 
     # What happened.
 
@@ -63,12 +66,10 @@ class Leaving:
         problem = self._pod.problem
         if self._unheard.is_due(problem, now):
             self._out.warning("kubernetes", f"{UNKNOWN}: {problem}")
-        elif self.problem and not problem:
+        elif self._unheard.is_over:
             self._out.info("kubernetes", "the API server tells of this pod again")
         is_awaited = self.stop_at is not None or was_owed
-        is_news = problem != self.problem or is_awaited or self._pod.against != before.against
-        self.problem = problem
-        return is_news
+        return problem != before.problem or is_awaited or self._pod.against != before.against
 
     def is_ready(self, ready: bool, now: float) -> None:
         """Take up whether the observer calls itself ready."""
@@ -79,17 +80,16 @@ class Leaving:
     def follow(self, now: float) -> bool:
         """Find out whether the node is leaving, and why; return whether that has changed."""
         shared = self._shared
+        before = shared.leaving, shared.written_off
         ends = [cause for cause in (pod.leaving(self._pod, self.stop_at), self._notice) if cause]
         off = self._written_off(now)
-        why = "; ".join([*ends, off] if off else ends)
-        has_changed = (why, bool(off and not ends)) != (shared.leaving, shared.written_off)
-        if has_changed:
-            if shared.leaving and not why:
-                self._out.info("leaving", "no longer")
-            shared.leaving, shared.written_off = why, bool(off and not ends)
+        why = shared.leaving = "; ".join([*ends, off] if off else ends)
+        shared.written_off = bool(off and not ends)
         if self._told.is_due(why, now):
             self._out.warning("leaving", why)
-        return has_changed
+        elif self._told.is_over:
+            self._out.info("leaving", "no longer")
+        return (shared.leaving, shared.written_off) != before
 
     def ask(self, now: float, *, in_doubt: bool, relieves_since: float) -> None:
         """Have the API server asked more often when its answer matters more.

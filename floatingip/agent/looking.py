@@ -106,50 +106,31 @@ class Looking:
         problem = "; ".join(dict.fromkeys(filter(None, (*refused, *unread, seen.undescribed))))
         self._looking, self.answered_at = False, seen.asked_at
         self._known = {each.target for each in self._addresses} - seen.unknown.keys()
-        self.denied = denied.action if denied is not None else ""
-        if denied is not None:
-            self._complain_of_denial(problem, denied, now)
+        self._complain(problem, denied, now)
+        if denied is not None or unread:
             self._put_off(timing.BACKOFF_LAST, now)
-        elif unread:
-            self._again_later(problem, now)
         else:
             self._backoff.reset()
             self._again_at = self._again_in_peace_at = float("-inf")
-            if problem:
-                self._complain(problem, now)
-            else:
-                self._recovered()
 
     def failed(self, error: CloudError, now: float) -> None:
         """EC2 did not answer, or refused to."""
         self._looking, self._known = False, ()
-        self.denied = error.action if isinstance(error, Denied) else ""
-        if not isinstance(error, Denied):
-            self._again_later(str(error), now)
-            return
-        self._complain_of_denial(str(error), error, now)
-        self._put_off(timing.BACKOFF_DENIED, now)
+        denied = error if isinstance(error, Denied) else None
+        self._complain(str(error), denied, now)
+        self._put_off(timing.BACKOFF_LAST if denied is None else timing.BACKOFF_DENIED, now)
 
-    def _again_later(self, problem: str, now: float) -> None:
-        """EC2 did not answer, or its answer could not be read: say so once, and ask again after a growing pause."""
-        self._complain(problem, now)
-        self._put_off(timing.BACKOFF_LAST, now)
-
-    def _complain(self, problem: str, now: float) -> None:
-        if self._complaint.is_due(problem, now):
+    def _complain(self, problem: str, denied: Denied | None, now: float) -> None:
+        """Log a problem, now and then while it lasts, and that EC2 answers as it should again (no problem)."""
+        if not self._complaint.is_due(problem, now):
+            if self._complaint.is_over:
+                self._out.info("ec2", "EC2 answers again")
+        elif denied is not None:
+            self._out.error("denied", problem, action=denied.action)
+        else:
             self._out.warning("ec2", f"{problem}; trying again")
         self._shared.unanswered = problem
-
-    def _complain_of_denial(self, problem: str, error: Denied, now: float) -> None:
-        if self._complaint.is_due(problem, now):
-            self._out.error("denied", problem, action=error.action)
-        self._shared.unanswered = problem
-
-    def _recovered(self) -> None:
-        """EC2 answers as it should: log that if its failure was logged."""
-        if self._complaint.is_told:
-            self._out.info("ec2", "EC2 answers again")
-        self._complaint, self._shared.unanswered = Trouble(), ""
+        self.denied = denied.action if denied is not None else ""
 
     def _put_off(self, longest: float, now: float) -> None:
         """Ask again after a pause that grows with each failure, but stays short where an address may have to move."""

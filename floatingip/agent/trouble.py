@@ -7,17 +7,19 @@ from floatingip.core import timing
 
 class Trouble:
     """Something that may go wrong, and when to log that: once it has lasted for ``at_first`` seconds, and then every
-    ten minutes while it goes on.  ``is_told``: it goes on, and was logged.
+    ten minutes while it goes on.  ``is_told``: it goes on, and was logged.  ``is_over``: it was logged, and has just
+    ended.
     """
 
     def __init__(self, at_first: float = 0.0) -> None:
         self._at_first = at_first
         self._text = ""
         self._due_at = float("inf")
-        self.is_told = False
+        self.is_told = self.is_over = False
 
     def is_due(self, text: str, now: float) -> bool:
         """Whether to log ``text`` now; an empty text is no trouble, and another text is another trouble."""
+        self.is_over = self.is_told and not text
         if text != self._text:
             self._text, self._due_at, self.is_told = text, now + self._at_first, False
         if not text or now < self._due_at:

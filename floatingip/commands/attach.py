@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 
-from floatingip.commands import arguments, process
+from floatingip.commands import arguments, starting
 from floatingip.commands.complaint import complain
 from floatingip.core.errors import ConfigurationError, FloatingIPError
 from floatingip.core.settings import Settings
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Attach; return the exit code.  If that fails, say why, and what the doctor finds.  Raises ConfigurationError."""
     settings = configmap.load(os.environ, options.settings)
     try:
-        return process.run("attach", settings, options.settings)
+        return starting.run("attach", settings, options.settings)
     except FloatingIPError as error:
         # Said before the doctor is asked: that takes some seconds, and the container may be ended meanwhile.
         complain("attach", error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from floatingip.commands import arguments, process
+from floatingip.commands import arguments, starting
 from floatingip.edges import configmap
 
 
@@ -16,4 +16,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Observe; return the exit code.  Raises FloatingIPError."""
-    return process.run("observe", configmap.load(os.environ, options.settings), options.settings)
+    return starting.run("observe", configmap.load(os.environ, options.settings), options.settings)

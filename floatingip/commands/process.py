@@ -14,16 +14,29 @@ from functools import partial
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
-from floatingip import __version__
+from floatingip.commands.starting import LOG_ENDS_WITHIN
 from floatingip.core.errors import MetadataError
 from floatingip.core.model import Address
 from floatingip.core.node import Identity
 from floatingip.core.ports import Metadata, Prober
 from floatingip.core.settings import Settings
 from floatingip.edges import configmap, control_group
+from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client
+from floatingip.edges.imds import Imds
+from floatingip.edges.kernel import container
+from floatingip.edges.kernel.host import KernelHost
+from floatingip.edges.kubernetes.api_server import ApiServer
+from floatingip.edges.kubernetes.board import PodsBoard
+from floatingip.edges.kubernetes.node_ports import PodsServices
+from floatingip.edges.kubernetes.own_pod import PodsOrders
 from floatingip.edges.outlet import Outlet
+from floatingip.edges.probes.icmp import IcmpProber
+from floatingip.edges.probes.reach import ReachProber
+from floatingip.edges.probes.tcp import KnockProber, service_prober
 from floatingip.edges.tally import Tally
 from floatingip.edges.telemetry import Log
+from floatingip.runtime.doing import Edges
+from floatingip.runtime.loop import Loop
 
 IMDS_RETRY = 2.0
 """Seconds between two tries to learn from IMDS who this node is."""
@@ -42,39 +55,11 @@ DEFECT = 70
 """The exit code of a process in which a thread ended because of a defect."""
 
 
-LOG_ENDS_WITHIN = 0.5
-"""Seconds for which this process waits, at its end, for its last lines to be written."""
-
-
-def run(command: str, settings: Settings, path: Path) -> int:
+def run(command: str, settings: Settings, path: Path, log: Log, outlet: Outlet) -> int:
     """Run the agent as ``command``; return the exit code.  Raises FloatingIPError.
 
-    ``path`` is where the settings are; they may change meanwhile.
+    ``path`` is where the settings are; they may change meanwhile.  The log goes to ``outlet``.
     """
-    outlet = Outlet(sys.stdout.fileno())
-    try:
-        return _run(command, settings, path, outlet)
-    finally:
-        outlet.end(LOG_ENDS_WITHIN)
-
-
-def _run(command: str, settings: Settings, path: Path, outlet: Outlet) -> int:
-    log = Log(outlet, settings.log)
-    log.info("settings", command=command, version=__version__, **settings.effective())
-    # Imported late: they take most of the start-up time, and are not needed to report bad settings.
-    from floatingip.edges.ec2.cloud import Ec2Cloud, check_environment, client  # noqa: PLC0415
-    from floatingip.edges.imds import Imds  # noqa: PLC0415
-    from floatingip.edges.kernel import container  # noqa: PLC0415
-    from floatingip.edges.kernel.host import KernelHost  # noqa: PLC0415
-    from floatingip.edges.kubernetes.api_server import ApiServer  # noqa: PLC0415
-    from floatingip.edges.kubernetes.board import PodsBoard  # noqa: PLC0415
-    from floatingip.edges.kubernetes.node_ports import PodsServices  # noqa: PLC0415
-    from floatingip.edges.kubernetes.own_pod import PodsOrders  # noqa: PLC0415
-    from floatingip.edges.probes.icmp import IcmpProber  # noqa: PLC0415
-    from floatingip.edges.probes.reach import ReachProber  # noqa: PLC0415
-    from floatingip.edges.probes.tcp import KnockProber, service_prober  # noqa: PLC0415
-    from floatingip.runtime.doing import Edges  # noqa: PLC0415
-    from floatingip.runtime.loop import Loop  # noqa: PLC0415
 
     def prober(address: Address) -> Prober:
         # The knock goes to the observers' port, which workers must admit from each other anyway.

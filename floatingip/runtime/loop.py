@@ -140,20 +140,8 @@ class Loop:
 
     def _serve(self) -> StatusServer | None:
         """The running server; None if SIGTERM came while its port was in use.  Raises ``HostError``."""
-        # Imported late: `attach` does not need it, and it takes most of the time to load.
-        from floatingip.edges.prometheus import Metrics  # noqa: PLC0415
-
         port, address, kubernetes = self._settings.port, self._me.address, self._me.kubernetes
-        desk = Desk(
-            address,
-            lambda: self._doer.published,
-            Metrics(self._edges.tally, __version__).text,
-            lambda: self.post(LookWanted()),
-            self._doer.roster,
-            Sights(port).of,
-            hangs=lambda now: self._probes.pulse.trouble(now) or self._host.pulse.trouble(now),
-            kubernetes=kubernetes,
-        )
+        desk = self._desk()
         where = address if kubernetes is None else f"{address} and {kubernetes}"
         refused = self._edges.tally.refused
 
@@ -184,6 +172,21 @@ class Loop:
             self._log.warning("loopback", f"{server.unheard}; `kubectl port-forward` finds nobody", port=port)
         server.start()
         return server
+
+    def _desk(self) -> Desk:
+        # Imported late: `attach` does not need it, and it takes most of the time to load.
+        from floatingip.edges.prometheus import Metrics  # noqa: PLC0415
+
+        return Desk(
+            self._me.address,
+            lambda: self._doer.published,
+            Metrics(self._edges.tally, __version__).text,
+            lambda: self.post(LookWanted()),
+            self._doer.roster,
+            Sights(self._settings.port).of,
+            hangs=lambda now: self._probes.pulse.trouble(now) or self._host.pulse.trouble(now),
+            kubernetes=self._me.kubernetes,
+        )
 
     def _prober(self, probing: Probing) -> Prober:
         if probing.node_port is None:

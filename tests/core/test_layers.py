@@ -87,7 +87,7 @@ commands          observers orders
 commands          successor
 commands          handing_over
 commands          handover release pause
-commands          resume process
+commands          resume starting
 commands/doctor   finding once
 commands/doctor   aws vpc fleet node kubernetes
 commands/doctor   trying
@@ -95,7 +95,7 @@ commands/doctor   facts
 commands/doctor   checks
 commands/doctor   examine
 commands/doctor   command
-commands          attach observe
+commands          process attach observe
 .                 early cli
 .                 __main__
 """
