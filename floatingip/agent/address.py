@@ -131,10 +131,6 @@ class FloatingAddress:
         """The address has a holder and answers, as far as this node can tell, and nothing is under way."""
         return self.decision.reason in CALM and not self.seeing.health.in_doubt
 
-    def is_moving_here(self) -> bool:
-        """A move to this node has begun, and has not ended."""
-        return self.moves.is_under_way
-
     def is_judging(self) -> bool:
         """Whether EC2 is to be asked about the holder's instance as well: the address does not answer, this node cannot
         tell whether it does, the holder's observer is quiet, or EC2 last showed the instance as ended.

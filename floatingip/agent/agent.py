@@ -318,7 +318,7 @@ class Agent:
         snapshot = self._publishing.follow(now, wall, tick=tick)
         if snapshot is not None:
             self._out.add(Publish(snapshot))
-        moving = any(address.is_moving_here() for address in self._addresses.values())
+        moving = any(address.moves.is_under_way for address in self._addresses.values())
         self._bulletin.follow(self._role(), now, moving=moving)
         self._end_when_done()
 
@@ -356,7 +356,7 @@ class Agent:
         self._stale.clear()
         answers = (each.seeing.answers for each in self._addresses.values())
         probings = frozenset[Probing]().union(*(each.probings() for each in answers))
-        probings |= self._serving.probings()
+        probings |= self._serving.probings
         if probings != self._probings:
             self._probings = probings
             self._out.add(Probe(probings))

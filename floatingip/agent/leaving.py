@@ -1,34 +1,40 @@
 """
-Whether this node is about to end, by what AWS announces, by SIGTERM, and by what Kubernetes says of this pod.
+Whether this node is about to end, by what AWS announces, by SIGTERM, and by what Kubernetes says of this pod; and when
+its agent ends.
 
 A node that is about to end asks to be relieved of the addresses that it holds, and comes last in taking others.
+
+The API server tells why SIGTERM came (pod.py).  A holder whose pod is replaced ends at once, and its plumbing goes on
+serving; a holder whose node ends waits until another node has taken over.  None ends in the middle of what only it can
+finish.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
-from floatingip.agent import ending, pod
+from floatingip.agent import pod
 from floatingip.agent.address import FloatingAddress
 from floatingip.agent.effects import AskNotice, AskPod
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.shared import Shared
 from floatingip.agent.trouble import Trouble
 from floatingip.core import timing
+from floatingip.core.decision.decision import Reason, State
 from floatingip.core.node import Notice, OwnPod
+
+COMES = frozenset({Reason.ATTACHING_HERE, Reason.PLUMBING})
+"""Reasons of decisions while EC2 already leads the address to this node, but the node does not carry it yet."""
 
 UNKNOWN = "not known whether Kubernetes ends this pod, or has written its node off"
 """What is said while the API server tells nothing of this pod."""
 
 
 class Leaving:
-    """Whether this node is about to end, and why.
-
-    ``stop_at`` is when SIGTERM came, None before.
-    """
+    """Whether this node is about to end, and why."""
 
     def __init__(self, shared: Shared, out: Outbox, *, observes: bool) -> None:
-        self.stop_at: float | None = None
         self._shared = shared
         self._out = out
         self._observes = observes
@@ -41,6 +47,11 @@ class Leaving:
         self._unheard, self._told = Trouble(), Trouble()
 
     @property
+    def stop_at(self) -> float | None:
+        """When SIGTERM came; None before."""
+        return self._pod.stop_at
+
+    @property
     def problem(self) -> str:
         """Why the API server's word on this pod is not known; empty if it is known."""
         return self._pod.problem
@@ -49,7 +60,8 @@ class Leaving:
 
     def terminated(self, now: float) -> None:
         """SIGTERM came.  Only the first one counts, as the container's grace period began with it."""
-        self.stop_at = now if self.stop_at is None else self.stop_at
+        if self.stop_at is None:
+            self._pod = replace(self._pod, stop_at=now)
 
     def noticed(self, notice: Notice | None, asked_at: float) -> None:
         """AWS announces the end of this node, or no longer does (None)."""
@@ -60,7 +72,7 @@ class Leaving:
     def shown(self, own: OwnPod, now: float) -> bool:
         """The API server was asked about this pod; return whether its answer is news."""
         before, shared, was_owed = self._pod, self._shared, self._is_owed(now)
-        self._pod = pod.learn(before, own, self.stop_at)
+        self._pod = pod.learn(before, own)
         shared.witness_at, shared.ready_at = self._pod.witness_at, pod.ready_at(self._pod)
         self._date_what_is_told()
         problem = self._pod.problem
@@ -81,7 +93,7 @@ class Leaving:
         """Find out whether the node is leaving, and why; return whether that has changed."""
         shared = self._shared
         before = shared.leaving, shared.written_off
-        ends = [cause for cause in (pod.leaving(self._pod, self.stop_at), self._notice) if cause]
+        ends = [cause for cause in (pod.leaving(self._pod), self._notice) if cause]
         off = self._written_off(now)
         why = shared.leaving = "; ".join([*ends, off] if off else ends)
         shared.written_off = bool(off and not ends)
@@ -112,10 +124,27 @@ class Leaving:
         """Whether SIGTERM has come, and nothing is left that only this process can finish."""
         if self.stop_at is None:
             return False
+        since, memory = now - self.stop_at, self._pod
+        obliged = [each.decision for each in addresses if each.decision.obliged]
         if not self._observes:
-            return not ending.is_obliged(addresses, now - self.stop_at)
-        off = bool(self._written_off(now))
-        return ending.may_end(addresses, self._pod, self.stop_at, now, self._out, off=off)
+            # Between a detach and its attach `attach` goes on, but not for an address that EC2 leads here already: the
+            # next pod plumbs that.
+            return since > timing.OBLIGED_AT_MOST or all(each.reason in COMES for each in obliged)
+        if obliged:
+            return since > timing.OBLIGED_AT_MOST
+        holds = any(each.decision.state is State.HOLDER or each.is_here() for each in addresses)
+        if not holds or pod.is_replaced(memory):
+            return True
+        if pod.leaving(memory) or self._written_off(now):
+            return since > timing.EVICTED_AT_MOST
+        # A refusal may be the API server's trouble: it takes no token that it cannot look up just then.
+        asks_on = pod.has_answered(memory) and not pod.is_refused(memory)
+        if since <= (timing.ENDS_HALF_TOLD if asks_on else timing.ENDS_UNTOLD):
+            return False
+        latest = memory.latest
+        problem = latest.problem if latest is not None and latest.problem else "the API server has not answered"
+        self._out.warning("kubernetes", f"not known whether this pod's node ends: {problem}")
+        return True
 
     def _date_what_is_told(self) -> None:
         """Both Kubernetes and AWS tell whether this node is to end: what is known is as old as the older answer."""

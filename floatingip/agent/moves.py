@@ -60,6 +60,9 @@ class _UnderWay:
 class Moves:
     """The moves of one address, as this node makes or sees them.
 
+    ``failover`` is the id of a failover that begins now, away from where EC2 last showed the address; ``loss`` that of
+    the one by which this node loses the address, or has lost it.
+
     ``last`` are the last moves.  ``since`` is when this node first saw the present holder, None while there is none.
     ``was_first``: the present holder is the first that this node saw, so it may have had the address for longer.
     """
@@ -71,21 +74,11 @@ class Moves:
         self._shared = shared
         self._out = out
         self._move: _UnderWay | None = None
-        self._left = self._own = NOBODY
+        self.failover = self.loss = NOBODY
         self._holder = self._holder_before = ""
         self.last: deque[Move] = deque(maxlen=SHOWN_AT_MOST)
         self.since: float | None = None
         self.was_first = False
-
-    @property
-    def failover(self) -> str:
-        """The id of a failover that begins now, away from where EC2 last showed the address."""
-        return self._left
-
-    @property
-    def loss(self) -> str:
-        """The id of the failover by which this node loses the address, or has lost it."""
-        return self._own
 
     @property
     def is_under_way(self) -> bool:
@@ -97,9 +90,9 @@ class Moves:
         if attachment is None:
             self._detached(now)
             return
-        self._left = self._shared.way.of_one(attachment.id, self._target)
+        self.failover = self._shared.way.of_one(attachment.id, self._target)
         if attachment.instance_id == self._me:
-            self._own = self._left
+            self.loss = self.failover
 
     def begin(self, decision: Decision, judged: Attachment | None, lost_at: float | None, now: float) -> None:
         """A move begins, away from the attachment ``judged``, None if nobody has the address.
@@ -110,14 +103,14 @@ class Moves:
             return
         source = judged.instance_id if judged is not None else NOBODY
         began_at = now if judged is None or lost_at is None else lost_at
-        self._move = _UnderWay(decision.rule, decision.reason, decision.sentence, source, self._left, began_at)
+        self._move = _UnderWay(decision.rule, decision.reason, decision.sentence, source, self.failover, began_at)
         self._move.reach("detect", now)
         about: dict[str, object] = {
             "rule": decision.rule,
             "attachment": judged.id if judged is not None else NOBODY,
             **self._named("source", source),
             "detect": now - began_at,
-            "failover": self._left,
+            "failover": self.failover,
         }
         if judged is None:
             self._out.info("claim", decision.sentence, **about)

@@ -43,7 +43,7 @@ class PodMemory:
     Three fields count answers in a row: ``against`` those that write this node off; ``unexplained`` those asked since
     SIGTERM that know of no deletion; ``failures`` those that told nothing of the pod.  ``problem`` is why nothing is
     known of the pod, once that has lasted; empty otherwise.  ``unreached``: the pod was evicted because the control
-    plane did not reach its node.
+    plane did not reach its node.  ``stop_at`` is when SIGTERM came, None before.
     """
 
     latest: OwnPod | None = None
@@ -55,10 +55,11 @@ class PodMemory:
     failures: int = 0
     problem: str = ""
     unreached: bool = False
+    stop_at: float | None = None
 
 
-def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
-    """The memory with one more answer; ``stop_at`` is when SIGTERM came, None before."""
+def learn(memory: PodMemory, pod: OwnPod) -> PodMemory:
+    """The memory with one more answer."""
     if pod.gone and not memory.exists:
         pod = replace(pod, gone=False, problem="404: there is no such pod; are POD_NAME and POD_NAMESPACE this pod's?")
     if pod.refused and memory.known is not None and memory.known.gone:
@@ -68,7 +69,7 @@ def learn(memory: PodMemory, pod: OwnPod, stop_at: float | None) -> PodMemory:
     if pod.problem:
         failures = memory.failures + 1
         return replace(memory, failures=failures, problem=pod.problem if failures >= SIGNS else memory.problem)
-    is_unexplained = stop_at is not None and pod.asked_at >= stop_at and not (pod.deleted or pod.gone)
+    is_unexplained = _since_the_end(memory, pod.asked_at) and not (pod.deleted or pod.gone)
     return replace(
         memory,
         known=pod,
@@ -128,30 +129,35 @@ def written_off(memory: PodMemory, now: float, ready_since: float | None) -> str
     return "Kubernetes has written this node off: to it this observer's pod is not Ready"
 
 
-def leaving(memory: PodMemory, stop_at: float | None) -> str:
+def leaving(memory: PodMemory) -> str:
     """Why this pod's node is about to end; empty if nothing says so."""
     pod = memory.known
     if pod is None or memory.unreached:
         return ""
-    if pod.disruption not in ("", BY_SCHEDULER) and (pod.deleted or stop_at is not None):
+    if pod.disruption not in ("", BY_SCHEDULER) and (pod.deleted or memory.stop_at is not None):
         return f"the pod is evicted ({pod.disruption})"
     if memory.unexplained >= SIGNS:
         return "the node is shutting down (SIGTERM, though nobody deleted the pod)"
     return ""
 
 
-def is_replaced(memory: PodMemory, stop_at: float) -> bool:
+def is_replaced(memory: PodMemory) -> bool:
     """An answer since SIGTERM shows that it came because somebody deleted this pod, and not because its node ends."""
     pod = memory.known
-    return pod is not None and pod.asked_at >= stop_at and pod.deleted and not leaving(memory, stop_at)
+    return pod is not None and _since_the_end(memory, pod.asked_at) and pod.deleted and not leaving(memory)
 
 
-def has_answered(memory: PodMemory, stop_at: float) -> bool:
+def has_answered(memory: PodMemory) -> bool:
     """The API server has answered a question asked since SIGTERM: what it does not tell yet it may tell soon."""
-    return memory.witness_at is not None and memory.witness_at >= stop_at
+    return memory.witness_at is not None and _since_the_end(memory, memory.witness_at)
 
 
-def is_refused(memory: PodMemory, stop_at: float) -> bool:
+def is_refused(memory: PodMemory) -> bool:
     """The API server, asked since SIGTERM, refuses to tell this pod of itself."""
     pod = memory.latest
-    return pod is not None and pod.asked_at >= stop_at and pod.refused
+    return pod is not None and _since_the_end(memory, pod.asked_at) and pod.refused
+
+
+def _since_the_end(memory: PodMemory, asked_at: float) -> bool:
+    """SIGTERM had come by then."""
+    return memory.stop_at is not None and asked_at >= memory.stop_at

@@ -29,33 +29,32 @@ def chosen(listed: Sequence[NodePort], before: Collection[int], answered: Collec
 
 
 class Serving:
-    """Checks the NodePorts on nodes every ``interval`` seconds; a check that takes longer than ``timeout`` is lost."""
+    """Checks the NodePorts on nodes every ``interval`` seconds; a check that takes longer than ``timeout`` is lost.
+
+    ``probings`` are the checks to run now.
+    """
 
     def __init__(self, interval: float, timeout: float) -> None:
         self._interval = max(timing.SERVED_CHECK_EVERY, interval)
         self._believed_for = 2 * self._interval + timeout
-        self._probings: frozenset[Probing] = frozenset()
+        self.probings: frozenset[Probing] = frozenset()
         self._last: dict[Probing, tuple[float, bool]] = {}
         self._passed: set[Probing] = set()
 
     def follow(self, nodes: Mapping[str, Address], node_ports: Collection[NodePort]) -> None:
         """From now on check these, and nothing else; ``nodes`` are primary addresses by instance id."""
-        self._probings = frozenset(
+        self.probings = frozenset(
             Probing(instance_id, address, self._interval, self._interval, each)
             for instance_id, address in nodes.items()
             for each in node_ports
             if address.version in each.versions
         )
-        self._last = {probing: last for probing, last in self._last.items() if probing in self._probings}
-        self._passed &= self._probings
-
-    def probings(self) -> frozenset[Probing]:
-        """The checks to run now."""
-        return self._probings
+        self._last = {probing: last for probing, last in self._last.items() if probing in self.probings}
+        self._passed &= self.probings
 
     def probed(self, probing: Probing, result: ProbeResult) -> None:
         """Take up what came of a check."""
-        if probing in self._probings and result.outcome is not ProbeOutcome.FAILED_HERE:
+        if probing in self.probings and result.outcome is not ProbeOutcome.FAILED_HERE:
             passed = result.outcome is ProbeOutcome.ANSWERED
             self._last[probing] = (result.sent_at, passed)
             if passed:

@@ -90,7 +90,10 @@ class Whereabouts:
 
     def is_expected(self) -> bool:
         """IMDS shows the address on a link of this node, and EC2 has told nothing of it yet."""
-        return self.owner is None and self._interface is not None
+        return self._expected() is not None
+
+    def _expected(self) -> Interface | None:
+        return self._interface if self.owner is None else None
 
     # What follows.
 
@@ -226,14 +229,10 @@ class Whereabouts:
         settings, subnet, address = self._shared.settings, self.subnet(), self.address()
         if address is None:
             return None
-        eni, network = self.bound_eni(), subnet.network_of(address) if subnet is not None else None
-        if self.owner is None and self._interface is not None:
-            mac, network = self._interface.mac, self._interface.network
-        elif eni is not None:
-            mac = eni.mac
-        else:
-            return None
-        if network is None:
+        expected, mac = self._expected(), self.mac()
+        network = subnet.network_of(address) if subnet is not None else None
+        network = expected.network if expected is not None else network
+        if network is None or not mac:
             return None
         return Plumbing(
             address=address,
@@ -267,7 +266,5 @@ class Whereabouts:
 
     def mac(self) -> str:
         """The MAC of `bound_eni`, or of the link that IMDS shows while EC2 has not answered; empty if none is known."""
-        if self.owner is None and self._interface is not None:
-            return self._interface.mac
-        eni = self.bound_eni()
-        return eni.mac if eni is not None else ""
+        found = self._expected() or self.bound_eni()
+        return found.mac if found is not None else ""

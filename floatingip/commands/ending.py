@@ -21,6 +21,9 @@ AGAIN_AFTER = 0.02
 FORGOTTEN_AFTER = 3600
 """Seconds after which a command that `kubectl exec` started in a pod is taken as forgotten: nobody waits for it."""
 
+LOG_ENDS_WITHIN = 0.5
+"""Seconds for which a container's process waits, at its end, for its last lines to be written."""
+
 CONTAINERS = ("attach", "observe")
 """The commands that a container runs, so that no person waits for them."""
 

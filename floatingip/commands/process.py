@@ -14,7 +14,7 @@ from functools import partial
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 
-from floatingip.commands.starting import LOG_ENDS_WITHIN
+from floatingip.commands.ending import LOG_ENDS_WITHIN
 from floatingip.core.errors import MetadataError
 from floatingip.core.model import Address
 from floatingip.core.node import Identity

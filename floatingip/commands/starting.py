@@ -6,12 +6,10 @@ import sys
 from pathlib import Path
 
 from floatingip import __version__
+from floatingip.commands.ending import LOG_ENDS_WITHIN
 from floatingip.core.settings import Settings
 from floatingip.edges.outlet import Outlet
 from floatingip.edges.telemetry import Log
-
-LOG_ENDS_WITHIN = 0.5
-"""Seconds for which this process waits, at its end, for its last lines to be written."""
 
 
 def run(command: str, settings: Settings, path: Path) -> int:

@@ -46,7 +46,7 @@ agent             whereabouts seeing
 agent             readiness
 agent             moves telling writing node_ports configured bulletin
 agent             address standing_eni
-agent             attaching ending looking rehearsal showing company standings
+agent             attaching looking rehearsal showing company standings
 agent             metadata leaving journal
 agent             publishing
 agent             agent
@@ -87,7 +87,7 @@ commands          observers orders
 commands          successor
 commands          handing_over
 commands          handover release pause
-commands          resume starting
+commands          resume process
 commands/doctor   finding once
 commands/doctor   aws vpc fleet node kubernetes
 commands/doctor   trying
@@ -95,7 +95,8 @@ commands/doctor   facts
 commands/doctor   checks
 commands/doctor   examine
 commands/doctor   command
-commands          process attach observe
+commands          starting
+commands          attach observe
 .                 early cli
 .                 __main__
 """

@@ -25,9 +25,9 @@ SILENT = OwnPod(0.0, problem="no answer in time")
 
 def told(*answers: tuple[float, OwnPod], stop_at: float | None = None) -> PodMemory:
     """The memory after these answers, each to a question of that time."""
-    memory = PodMemory()
+    memory = PodMemory(stop_at=stop_at)
     for asked_at, answer in answers:
-        memory = learn(memory, replace(answer, asked_at=asked_at), stop_at)
+        memory = learn(memory, replace(answer, asked_at=asked_at))
     return memory
 
 
@@ -48,51 +48,51 @@ def told(*answers: tuple[float, OwnPod], stop_at: float | None = None) -> PodMem
 def test_every_disruption_of_the_node_is_one_and_a_deletion_is_none(reason: str, *, leaves: bool) -> None:
     """Another pod may be scheduled into its place: then the node stays."""
     memory = told((10.1, replace(DELETED, disruption=reason)), stop_at=STOP)
-    assert bool(leaving(memory, STOP)) is leaves
-    assert is_replaced(memory, STOP) is not leaves
+    assert bool(leaving(memory)) is leaves
+    assert is_replaced(memory) is not leaves
 
 
 def test_a_pod_that_was_evicted_as_its_node_was_not_reached_is_replaced_once_it_is() -> None:
     """The control plane taints what it has written off; SIGTERM is the word of a kubelet that it reaches again."""
     evicted = replace(UNREADY, deleted=True, disruption="DeletionByTaintManager")
     memory = told((8.0, UNREADY), (9.0, evicted), stop_at=None)
-    assert not leaving(memory, None)
+    assert not leaving(memory)
     assert written_off(memory, 9.0, ready_since=-60.0), "until then it asks to be relieved, if anybody is better"
-    back = learn(memory, replace(evicted, asked_at=10.1, ready=True), STOP)
-    assert not leaving(back, STOP)
-    assert is_replaced(back, STOP)
+    back = learn(replace(memory, stop_at=STOP), replace(evicted, asked_at=10.1, ready=True))
+    assert not leaving(back)
+    assert is_replaced(back)
     tainted = replace(DELETED, disruption="DeletionByTaintManager")
-    assert not leaving(told((1.0, WELL), (71.0, SILENT), (72.0, tainted)), None), "its kubelet was heard first"
-    assert leaving(told((1.0, WELL), (41.0, SILENT), (42.0, tainted)), None), "that is too soon for the control plane"
+    assert not leaving(told((1.0, WELL), (71.0, SILENT), (72.0, tainted))), "its kubelet was heard first"
+    assert leaving(told((1.0, WELL), (41.0, SILENT), (42.0, tainted))), "that is too soon for the control plane"
     drained = replace(evicted, disruption="EvictionByEvictionAPI")
-    assert leaving(told((8.0, UNREADY), (9.0, drained)), None), "a person empties the node"
+    assert leaving(told((8.0, UNREADY), (9.0, drained))), "a person empties the node"
 
 
 def test_an_eviction_counts_before_sigterm_comes() -> None:
     """It may never come: kubelet may be dead, which is why the node is drained."""
-    assert leaving(told((1.0, replace(DELETED, disruption="EvictionByEvictionAPI"))), None)
-    assert not leaving(told((1.0, replace(WELL, disruption="EvictionByEvictionAPI"))), None), "it was refused later"
+    assert leaving(told((1.0, replace(DELETED, disruption="EvictionByEvictionAPI"))))
+    assert not leaving(told((1.0, replace(WELL, disruption="EvictionByEvictionAPI")))), "it was refused later"
 
 
 def test_sigterm_without_a_deletion_is_a_shutdown_once_two_answers_say_so() -> None:
     """Both to questions after it: what was known before says nothing."""
-    assert not leaving(told((9.0, WELL), (9.5, WELL), stop_at=STOP), STOP)
-    assert not leaving(told((9.5, WELL), (10.1, WELL), stop_at=STOP), STOP)
-    assert "shutting down" in leaving(told((10.1, WELL), (10.6, WELL), stop_at=STOP), STOP)
-    assert "shutting down" in leaving(told((10.1, UNREADY), (10.2, SILENT), (10.6, UNREADY), stop_at=STOP), STOP)
-    assert not leaving(told((10.1, WELL), (10.6, DELETED), stop_at=STOP), STOP)
+    assert not leaving(told((9.0, WELL), (9.5, WELL), stop_at=STOP))
+    assert not leaving(told((9.5, WELL), (10.1, WELL), stop_at=STOP))
+    assert "shutting down" in leaving(told((10.1, WELL), (10.6, WELL), stop_at=STOP))
+    assert "shutting down" in leaving(told((10.1, UNREADY), (10.2, SILENT), (10.6, UNREADY), stop_at=STOP))
+    assert not leaving(told((10.1, WELL), (10.6, DELETED), stop_at=STOP))
 
 
 def test_a_shutdown_stays_one_when_the_pod_is_deleted_meanwhile() -> None:
     """The control plane cleans up behind a node that goes."""
     memory = told((10.1, WELL), (10.6, WELL), (11.1, DELETED), stop_at=STOP)
-    assert leaving(memory, STOP)
-    assert not is_replaced(memory, STOP)
+    assert leaving(memory)
+    assert not is_replaced(memory)
 
 
 def test_a_deletion_that_was_seen_before_sigterm_is_asked_about_again() -> None:
     """The condition that tells an eviction may have come since."""
-    assert not is_replaced(told((9.9, DELETED), stop_at=STOP), STOP)
+    assert not is_replaced(told((9.9, DELETED), stop_at=STOP))
 
 
 @pytest.mark.parametrize(
@@ -102,11 +102,11 @@ def test_a_deletion_that_was_seen_before_sigterm_is_asked_about_again() -> None:
 def test_only_who_may_not_know_is_refused(answer: OwnPod, *, refused: bool, answered: bool) -> None:
     """Silence may end, and so may an overload."""
     memory = told((10.1, answer), stop_at=STOP)
-    assert is_refused(memory, STOP) is refused
-    assert has_answered(memory, STOP) is answered
+    assert is_refused(memory) is refused
+    assert has_answered(memory) is answered
     before = told((9.9, answer), stop_at=STOP)
-    assert not is_refused(before, STOP)
-    assert not has_answered(before, STOP)
+    assert not is_refused(before)
+    assert not has_answered(before)
 
 
 # The node is written off.
@@ -145,7 +145,7 @@ def test_a_pod_that_was_never_there_is_not_gone() -> None:
 def test_a_forced_end_is_a_write_off_also_with_sigterm() -> None:
     """A Node object's deletion ends its pods at once: no condition is left to read, and no replacement comes."""
     memory = told((9.0, WELL), (10.1, GONE), (10.6, GONE), stop_at=STOP)
-    assert not is_replaced(memory, STOP)
+    assert not is_replaced(memory)
     assert written_off(memory, 10.7, -100.0)
 
 

@@ -33,14 +33,14 @@ WEB, API = NodePort(30007, service="web"), NodePort(30008, service="api")
 
 def told(checks: Serving, instance_id: str, port: int, outcome: ProbeOutcome, at: float) -> None:
     """That came of the last check of the NodePort on that node."""
-    for probing in checks.probings():
+    for probing in checks.probings:
         if (probing.whose, probing.node_port and probing.node_port.port) == (instance_id, port):
             checks.probed(probing, ProbeResult(at, at, outcome))
 
 
 def places(checks: Serving) -> list[tuple[str, Address, int]]:
     """What is checked."""
-    return sorted((each.whose, each.address, each.node_port.port) for each in checks.probings() if each.node_port)
+    return sorted((each.whose, each.address, each.node_port.port) for each in checks.probings if each.node_port)
 
 
 def test_each_node_port_is_checked_on_each_node_and_told_as_it_was_last() -> None:

@@ -218,7 +218,7 @@ MUTATIONS = (
     Mutation(
         "a deleted pod is taken for the end of its node",
         "floatingip.agent.pod",
-        '    if pod.disruption not in ("", BY_SCHEDULER) and (pod.deleted or stop_at is not None):',
+        '    if pod.disruption not in ("", BY_SCHEDULER) and (pod.deleted or memory.stop_at is not None):',
         "    if pod.deleted:",
         3,
         ("somebody deletes an observer's pod",),
