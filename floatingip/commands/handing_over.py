@@ -232,15 +232,13 @@ class _Work:
 
     def complain(self) -> None:
         """Raise ``CloudError`` if all is over, but not every handover ended as it was asked for."""
-        if self._dropped:
-            names = ", ".join(self._dropped)
-            raise CloudError(f"{names}: not handed over: no order stands any more", "run handover again")
-        if self._astray:
-            names = ", ".join(self._astray)
-            raise CloudError(f"{names}: not handed over to {self._to}", "run handover again")
-        if self._uncarried:
-            names = ", ".join(self._uncarried)
-            raise CloudError(f"{names}: handed over, but not carried there", "see that observer's log")
+        for names, said, remedy in (
+            (self._dropped, "not handed over: no order stands any more", "run handover again"),
+            (self._astray, f"not handed over to {self._to}", "run handover again"),
+            (self._uncarried, "handed over, but not carried there", "see that observer's log"),
+        ):
+            if names:
+                raise CloudError(f"{', '.join(names)}: {said}", remedy)
 
     def take_back(self) -> None:
         """Take back the orders that stand, and say which could not be."""

@@ -43,6 +43,18 @@ class Handover:
         return self.eni.attachment.id if self.eni.attachment is not None else ""
 
 
+@dataclass(slots=True)
+class _Given:
+    """An order that was given: ``value`` is its tag's, ``before`` the one that was there.  ``replaced_by`` is the value
+    of somebody else's newer order, as last shown; None while ours counts.
+    """
+
+    move: Handover
+    value: str
+    before: str
+    replaced_by: str | None = None
+
+
 class Orders:
     """The orders given, each obeyed until ``deadline`` (Unix seconds)."""
 
@@ -53,23 +65,20 @@ class Orders:
         self._deadline = deadline
         self._console = console
         self._wall = ours.wall
-        self._given: list[Handover] = []
-        self._until: dict[Target, float] = {}  # for orders that end before the deadline
-        self._before: dict[Target, str] = {}
-        self._overruled: dict[Target, str] = {}  # the tag value that replaced the order, as last shown
+        self._given: dict[Target, _Given] = {}
 
     def give(self, move: Handover) -> None:
         """Order a handover.  Raises CloudError if EC2 does not accept the tag."""
         eni = next((eni for eni in self._ask() if eni.id == move.eni.id), move.eni)  # others may just have ordered
-        before = self._before[move.target] = self._shown(move, eni)
-        if before == self._rendered(move):  # the same order of this very second: make ours differ
-            self._until[move.target] = self._deadline - 1.0
-        self._given.append(move)  # before it is given: the answer may get lost
+        before, value = self._shown(move, eni), _rendered(move, self._deadline)
+        if before == value:  # the same order of this very second: make ours differ
+            value = _rendered(move, self._deadline - 1.0)
+        self._given[move.target] = _Given(move, value, before)  # before it is given: the answer may get lost
         try:
-            self._write(move, self._rendered(move))
+            self._write(move, value)
         except CloudError as error:
             if not error.may_be_made:
-                self._given.remove(move)
+                del self._given[move.target]
             raise
         if order.parse(before, move.attachment, self._wall()):
             self._console.say(f"{move.target}: replaced: somebody has asked for it, {_words(before)}")
@@ -84,15 +93,17 @@ class Orders:
         one; and if our own order is shown after another one, ours is the last.
         """
         shown = {eni.id: eni for eni in enis}
-        for move in (each for each in self._given if each.eni.id in shown):
-            target, value = move.target, self._shown(move, shown[move.eni.id])
-            if value == self._rendered(move):
-                if self._overruled.pop(target, None) is not None:
-                    self._console.say(f"{target}: that was before: what was asked for here counts")
-            elif target in self._overruled:
-                self._overruled[target] = value
-            elif value not in ("", self._before[target]):
-                self._overruled[target] = value
+        for target, given in self._given.items():
+            if given.move.eni.id not in shown:
+                continue
+            value, before = self._shown(given.move, shown[given.move.eni.id]), given.replaced_by
+            if value == given.value:
+                given.replaced_by = None
+            elif before is not None or value not in ("", given.before):
+                given.replaced_by = value
+            if before is not None and given.replaced_by is None:
+                self._console.say(f"{target}: that was before: what was asked for here counts")
+            elif before is None and given.replaced_by is not None:
                 self._console.say(f"{target}: by now somebody else asks for it, {_words(value)}")
 
     def take_back(self) -> dict[Target, str]:
@@ -106,28 +117,28 @@ class Orders:
         try:
             self.compare(self._ask())
             while left:
-                move = left[0]
+                target = left[0]
                 try:
-                    if move.target not in self._overruled:
-                        self._write(move, "")
+                    if self.lasting(target):
+                        self._write(self._given[target].move, "")
                 except LookAgain:
                     pass  # the interface is gone, and so is the order
                 except CloudError as error:
-                    stays[move.target] = str(error)
+                    stays[target] = str(error)
                 left.pop(0)
         except KeyboardInterrupt as ended:  # a second Ctrl-C: the user wants to leave now
             if signal.SIGHUP in ended.args:  # not the user: the signal of a closed terminal, after its failed write
                 return self.take_back()
-            return stays | {each.target: "broken off" for each in left if each.target not in self._overruled}
+            return stays | {target: "broken off" for target in left if self.lasting(target)}
         return stays
 
     def lasting(self, target: Target) -> bool:
         """Whether its order was given, and not replaced by another."""
-        return target not in self._overruled and any(move.target == target for move in self._given)
+        return target in self._given and self._given[target].replaced_by is None
 
     def stands_none(self, target: Target) -> bool:
         """Whether its order was replaced by another one, which has been taken back since."""
-        return self._overruled.get(target) == ""
+        return target in self._given and self._given[target].replaced_by == ""
 
     def _ask(self) -> tuple[Eni, ...]:
         try:
@@ -139,12 +150,13 @@ class Orders:
         tag = {self._way.of_one(order.TAG, move.target): value}
         self._console.insist(partial(self._cloud.tag_eni, move.eni.id, tag))
 
-    def _rendered(self, move: Handover) -> str:
-        return order.render(move.attachment, move.to, self._until.get(move.target, self._deadline))
-
     def _shown(self, move: Handover, eni: Eni) -> str:
         """The value of the order's tag, in an answer of EC2."""
         return eni.tags.get(self._way.of_one(order.TAG, move.target), "")
+
+
+def _rendered(move: Handover, deadline: float) -> str:
+    return order.render(move.attachment, move.to, deadline)
 
 
 def _even_unheard(say: Callable[[str], None], text: str) -> None:
