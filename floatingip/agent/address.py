@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from floatingip.agent.answers import Answers
 from floatingip.agent.backoff import Chance
 from floatingip.agent.claims import Claims
 from floatingip.agent.effects import Making, Wanted
 from floatingip.agent.events import Wrote
+from floatingip.agent.hearing import Hearing
 from floatingip.agent.looks import Seen
 from floatingip.agent.moves import Moves
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.readiness import problem_here, shortcoming
-from floatingip.agent.seeing import Seeing
 from floatingip.agent.shared import Shared
 from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.shown_by_imds import ShownByImds
@@ -41,11 +42,11 @@ CALM = frozenset({Reason.ANSWERS, Reason.PING_BLOCKED, Reason.HELD_HERE, Reason.
 class FloatingAddress:
     """The floating address ``target``, which is the ``index``-th of the settings, as this node deals with it.
 
-    ``text`` is the target as the settings have it.  ``where`` tells where it is, ``seeing`` what this node sees and
-    hears of it, ``moves`` which moves it made.  ``report`` is the last report on this node's kernel, None before the
-    first.  ``view`` is what the last decision went by (None before the first), at ``now``; ``memory`` and ``decision``
-    are its result.  ``lack`` is what this node lacked then to serve the address or to take it over, since
-    ``unready_since`` (None if it lacks nothing).
+    ``text`` is the target as the settings have it.  ``where`` tells where it is, ``answers`` what this node sees of it,
+    ``hearing`` what it hears of it, ``moves`` which moves it made.  ``report`` is the last report on this node's
+    kernel, None before the first.  ``view`` is what the last decision went by (None before the first), at ``now``;
+    ``memory`` and ``decision`` are its result.  ``lack`` is what this node lacked then to serve the address or to take
+    it over, since ``unready_since`` (None if it lacks nothing).
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class FloatingAddress:
         self._shared = shared
         self._way = shared.way
         self.where = Whereabouts(target, index, shared)
-        self.seeing = Seeing(target, shared, now)
+        self.answers = Answers(self.text, shared, now)
+        self.hearing = Hearing(self.text, shared)
         self._writing, self._tending = (Writing(self.text, out, shared.is_full, chance) for _ in range(2))
         self._claims = Claims()
         self._unasked: CloudError | None = None
@@ -129,18 +131,18 @@ class FloatingAddress:
 
     def is_calm(self) -> bool:
         """The address has a holder and answers, as far as this node can tell, and nothing is under way."""
-        return self.decision.reason in CALM and not self.seeing.health.in_doubt
+        return self.decision.reason in CALM and not self.answers.health.in_doubt
 
     def is_judging(self) -> bool:
         """Whether EC2 is to be asked about the holder's instance as well: the address does not answer, this node cannot
         tell whether it does, the holder's observer is quiet, or EC2 last showed the instance as ended.
         """
-        troubled = self.seeing.health.in_doubt or self.seeing.word.is_quiet or self.memory.dead_answers > 0
-        return self.decision.state in (State.DOUBT, State.STANDBY) and (troubled or bool(self.seeing.blind))
+        troubled = self.answers.health.in_doubt or self.hearing.word.is_quiet or self.memory.dead_answers > 0
+        return self.decision.state in (State.DOUBT, State.STANDBY) and (troubled or bool(self.answers.blind))
 
     def blind(self) -> str:
         """Why this node, which should probe the address, cannot tell whether it answers; empty if it can."""
-        return self.seeing.why_blind(self.report, self.now)
+        return self.answers.why_blind(self.report, self.now)
 
     def obstacle(self) -> str:
         """Why this node could not carry the address at all, or not now; empty if it could."""
@@ -172,7 +174,7 @@ class FloatingAddress:
         self.where.looked(seen)
         if was_foreign and not self.where.is_foreign():
             # While the ENI counted as somebody else's, no node carried the address: that it was silent means nothing.
-            self.seeing.answers.forget(now)
+            self.answers.forget(now)
         holder = self.where.holder()
         if holder != held_by and self._shared.me.instance_id in (holder, held_by):
             self._shared.slots_change(now)
@@ -181,12 +183,12 @@ class FloatingAddress:
         self.moves.shown(attachment, now)
         self._claims.shown(attachment)
         attachment_id = attachment.id if attachment is not None else ""
-        self.seeing.answers.are_under(attachment_id, now)
-        self.seeing.answers.probe(self.where.address())
+        self.answers.are_under(attachment_id, now)
+        self.answers.probe(self.where.address())
 
     def hear(self, answer: Answer | None, now: float) -> None:
         """Take up what came of the last question to the holder's observer; None if it was never asked."""
-        self.seeing.hear(answer, self.where.attachment(), now)
+        self.hearing.hear(answer, self.where.attachment(), now)
 
     def found_interface(self, interface: Interface) -> None:
         """IMDS shows the address on a link of this node: enough to plumb it while EC2 cannot be asked (R9)."""
@@ -234,7 +236,7 @@ class FloatingAddress:
         self.memory, self.decision = decide(self.memory, view, self._shared.settings)
         if self.decision.state is State.HOLDER and self.is_here():
             # This node no longer probes the address: probes that were lost before it came say nothing of now.
-            self.seeing.answers.begin_anew()
+            self.answers.begin_anew()
         self.lack = self._lacking(obstacle)
         if not self.lack.words:
             self.unready_since = None
@@ -244,7 +246,7 @@ class FloatingAddress:
         if self.report is not None:
             self._telling.kernel(self.report, now)
         self.moves.follow(self.decision, self.where.holder(), now, wall)
-        answers, holder = self.seeing.answers, self.where.holder()
+        answers, holder = self.answers, self.where.holder()
         self._telling.astray(sorted(served.astray(view, holder)), holder, answers.address, now)
         answers.check(self._shared.node_ports)
         # Probe only once it is known that probes leave this node: one that hears itself sees the address UP for ever.
@@ -254,12 +256,12 @@ class FloatingAddress:
 
     def _look(self) -> None:
         """Find out whether this node can see the address, and log when that changes."""
-        seeing = self.seeing
-        was_blind = bool(seeing.blind)
-        seeing.look(self.report, self.now)
-        self._telling.blind(seeing.blind, self.now)
-        if was_blind and not seeing.blind and not self.is_here():
-            self._telling.sees_again(seeing.answers.address)
+        answers = self.answers
+        was_blind = bool(answers.blind)
+        answers.look(self.report, self.now)
+        self._telling.blind(answers.blind, self.now)
+        if was_blind and not answers.blind and not self.is_here():
+            self._telling.sees_again(answers.address)
 
     def look_due(self) -> float:
         """When EC2 should be asked next."""
@@ -289,13 +291,13 @@ class FloatingAddress:
             me=self._shared.me.instance_id,
             name=self._shared.name,
             owner=self.where.owner,
-            health=self.seeing.health,
-            word=self.seeing.word,
+            health=self.answers.health,
+            word=self.hearing.word,
             peers=peers,
             plumbing=self.report,
             obstacle=obstacle,
             leaving=self._shared.leaving,
-            services=dict(self.seeing.answers.services),
+            services=dict(self.answers.services),
             served=self._shared.served,
             groups=self._shared.groups_of(self.where.own_eni()),
             burden=burden,
@@ -326,7 +328,7 @@ class FloatingAddress:
     def _begin_write(self, decision: Decision, write: Write) -> None:
         takes = isinstance(write, Attach | Detach | Assign | Unassign)
         if takes and decision.rule not in (Rule.R13, Rule.R14):
-            self.moves.begin(decision, self.where.attachment(), self.seeing.health.first_lost_at, self.now)
+            self.moves.begin(decision, self.where.attachment(), self.answers.health.first_lost_at, self.now)
         # An ENI that is created with its address needs no token: EC2 lets only one ENI have the address.
         is_allocation = isinstance(self.target, Allocation)
         token = self._shared.token(str(self.target), self.memory.token.generation) if is_allocation else ""
@@ -350,9 +352,9 @@ class FloatingAddress:
 
     def sees_up(self) -> str:
         """The sighting that tells peers that this node sees the address UP (`Way.of_one`); empty while it does not."""
-        if self.seeing.health.state is not HealthState.UP:
+        if self.answers.health.state is not HealthState.UP:
             return ""
-        return self._way.of_one(self.seeing.health.attachment_id, self.target)
+        return self._way.of_one(self.answers.health.attachment_id, self.target)
 
     def unsure_of(self, now: float) -> str:
         """The sighting that this node has just begun to look for, so that it cannot tell yet; empty if it can tell.
@@ -361,8 +363,8 @@ class FloatingAddress:
         """
         if self.where.owner is None:
             return self.text
-        is_new = self.seeing.answers.are_new(now)
-        return self._way.of_one(self.seeing.health.attachment_id, self.target) if is_new else ""
+        is_new = self.answers.are_new(now)
+        return self._way.of_one(self.answers.health.attachment_id, self.target) if is_new else ""
 
     def not_ready(self) -> str:
         """Why this node could neither serve the address nor take it over, in words; empty if it could."""
@@ -387,7 +389,7 @@ class FloatingAddress:
             obstacle,
             self.report,
             self._shared,
-            blind=self.seeing.blind,
+            blind=self.answers.blind,
             unsound_before=self.memory.unsound_here,
             refused=str(self.final or self._claims.problem),
             answer_age=self.now - self.where.owner.asked_at if self.where.owner is not None else 0.0,

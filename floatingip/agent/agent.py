@@ -162,7 +162,7 @@ class Agent:
                 address = self._by_text.get(probing.whose)
                 if address is None:
                     self._serving.probed(probing, result)
-                elif address.seeing.answers.probed(probing, result):
+                elif address.answers.probed(probing, result):
                     self._stale.add(address.target)
             case Heard(instance_id, answer):
                 # An answer that is news matters for all addresses; any other only for those in doubt.
@@ -235,7 +235,7 @@ class Agent:
     def _judge_doubted(self, *, all_of_them: bool) -> None:
         """Have the addresses in doubt judged again (their last probe was lost), or all of them."""
         addresses = self._addresses.items()
-        self._stale.update(target for target, address in addresses if all_of_them or address.seeing.health.in_doubt)
+        self._stale.update(target for target, address in addresses if all_of_them or address.answers.health.in_doubt)
 
     def _wrote(self, wrote: Wrote) -> None:
         self._looking.spend(wrote.calls, self._now)
@@ -304,8 +304,8 @@ class Agent:
             self._decide(wall)
         self._leaving.ask(
             now,
-            in_doubt=any(address.seeing.health.in_doubt for address in self._addresses.values()),
-            relieves_since=max(address.seeing.relieves_since() for address in self._addresses.values()),
+            in_doubt=any(address.answers.health.in_doubt for address in self._addresses.values()),
+            relieves_since=max(address.hearing.relieves_since() for address in self._addresses.values()),
         )
         if now >= self._look_due():
             self._looking.begin(now)
@@ -354,7 +354,7 @@ class Agent:
             if address.decision.state is State.HOLDER and not was_holder:
                 self._out.add(Announce(target))
         self._stale.clear()
-        answers = (each.seeing.answers for each in self._addresses.values())
+        answers = (each.answers for each in self._addresses.values())
         probings = frozenset[Probing]().union(*(each.probings() for each in answers))
         probings |= self._serving.probings
         if probings != self._probings:

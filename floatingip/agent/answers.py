@@ -11,16 +11,18 @@ from floatingip.core import health as probing_health
 from floatingip.core import timing
 from floatingip.core.health import Health, HealthState
 from floatingip.core.model import Address
+from floatingip.core.plumbing import PlumbingReport
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 
 
 class Answers:
     """
-    The answers of one floating address, which is ``whose`` in the probings.
+    What this node sees of one floating address, which is ``whose`` in the probings.
 
     ``address`` is what is probed, None before that is known; ``on``: it is being probed.  ``health`` says how the
     address answers, ``services`` how each checked NodePort answers at it, by port.  ``recent`` is for people to look
     at.  For ``health`` and ``services`` only probes count that were sent under the address' present attachment.
+    ``blind`` is why this node, which should probe the address, cannot; empty if it can.
     """
 
     def __init__(self, whose: str, shared: Shared, now: float) -> None:
@@ -31,6 +33,7 @@ class Answers:
         self.health = Health()
         self.services: dict[int, Health] = {}
         self.recent = RecentProbes()
+        self.blind = ""
         self._node_ports: tuple[NodePort, ...] = ()
         self._answered_at: dict[int, float] = {}
         self._since = now
@@ -111,7 +114,23 @@ class Answers:
         after = self.services[port] = probing_health.observe(before, result, rise=rise, fall=fall, timeout=timeout)
         return after.state is not before.state or after.in_doubt is not before.in_doubt
 
-    def follow(self, now: float) -> None:
+    def look(self, report: PlumbingReport | None, now: float) -> None:
+        """Find out whether this node can probe, by the last report on its kernel and by what became of its probes.
+
+        A node that goes blind forgets what it has seen: that is no evidence any more, for itself or for its peers.
+        """
+        self._follow(now)
+        before, self.blind = self.blind, self.why_blind(report, now)
+        if self.blind and not before:
+            self.forget(now)
+
+    def why_blind(self, report: PlumbingReport | None, now: float) -> str:
+        """Why this node, which should probe the address, cannot tell whether it answers; empty if it can."""
+        if report is None or report.carries:
+            return ""
+        return report.blind or self._unsent_for_long(now)
+
+    def _follow(self, now: float) -> None:
         """Notice for how long probes could have told something; called at least once in each `timing.CALM_TICK`."""
         stood_still = now - self._followed_at > 2 * timing.CALM_TICK
         self._followed_at = now
@@ -119,7 +138,7 @@ class Answers:
             # Then nothing could come of probes, or there were none.
             self._told_at = now
 
-    def unsent(self, now: float) -> str:
+    def _unsent_for_long(self, now: float) -> str:
         """Why this node could not send any probe for a while, or heard nothing of any; empty if it did."""
         settings = self._shared.settings
         if now - self._told_at > timing.UNSENT_FOR + settings.probe_interval + settings.probe_timeout:

@@ -46,7 +46,7 @@ class Company:
 
     def follow(self, now: float, *, tick: bool) -> None:
         """Ask the others at each ``tick``, and at once when the set of addresses in doubt has changed."""
-        doubted = frozenset(each.text for each in self._addresses if each.seeing.health.in_doubt)
+        doubted = frozenset(each.text for each in self._addresses if each.answers.health.in_doubt)
         if tick or doubted != self._doubted:
             self._doubted = doubted
             self.ask(now)

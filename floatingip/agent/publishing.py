@@ -87,7 +87,7 @@ class Publishing:
             free_slots=shared.free_slots(),
             served={
                 **shared.served,
-                **{up: each.seeing.answers.served(now) for each in addresses if (up := each.sees_up())},
+                **{up: each.answers.served(now) for each in addresses if (up := each.sees_up())},
             },
             leaving=bool(shared.leaving),
             claiming=tuple(each.text for each in addresses if each.is_claiming()),

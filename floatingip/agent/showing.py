@@ -20,14 +20,14 @@ def shown(address: FloatingAddress, settings: Settings, now: float, wall: float)
 
     The agent keeps times by the clock that never jumps, since the wall clock may be set, as after a boot.
     """
-    decision, owner, answers = address.decision, address.where.owner, address.seeing.answers
+    decision, owner, answers = address.decision, address.where.owner, address.answers
     attachment, lack = address.where.attachment(), address.shortcoming()
     since_wall, at_least = _since(address, settings, attachment, wall - now)
     order, rationed_until = _orders(address, settings, attachment, wall)
     return AddressSnapshot(
         target=address.text,
         is_holder=decision.state is State.HOLDER,
-        health=address.seeing.health.state,
+        health=address.answers.health.state,
         source=address.where.address(),
         not_ready=lack.words,
         mac_at_risk=address.mac_at_risk(),
@@ -47,7 +47,7 @@ def shown(address: FloatingAddress, settings: Settings, now: float, wall: float)
         round_trip=answers.recent.round_trip,
         probes=answers.recent.told(),
         node_ports={port: service.state for port, service in answers.services.items()},
-        word=address.seeing.word.state,
+        word=address.hearing.word.state,
         order=order,
         moves=tuple(address.moves.last),
         rationed_until_wall=rationed_until,
@@ -72,7 +72,7 @@ def _since(
 
 def _down_since(address: FloatingAddress) -> float | None:
     """When the address stopped answering this node, in Unix seconds; None while it answers, or if it never did."""
-    health, view = address.seeing.health, address.view
+    health, view = address.answers.health, address.view
     if view is None or not health.fell or health.first_lost_at is None:
         return None
     return view.wall - (view.now - health.first_lost_at)

@@ -42,7 +42,7 @@ from tests.fakes.ec2 import FakeEc2
 def probed(made: Node) -> set[Address]:
     """Where probes go, once it is known that they would leave the node."""
     made.found(NOTHING)
-    return {probing.address for probing in made.address.seeing.answers.probings()}
+    return {probing.address for probing in made.address.answers.probings()}
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,13 @@ def test_another_eni_of_the_elastic_ip_is_probed_instead() -> None:
     made = Node(ELASTIC)
     made.looked(eni(ELASTIC, OTHER))
     assert probed(made) == {IPv4Address("10.0.0.50")}
-    (before,) = made.address.seeing.answers.probings()
+    (before,) = made.address.answers.probings()
     made.looked(eni(ELASTIC, OTHER, id="eni-2", address=IPv4Address("10.0.0.51")))
     assert probed(made) == {IPv4Address("10.0.0.51")}
-    assert not made.address.seeing.answers.probed(before, ProbeResult(now(), now(), ProbeOutcome.ANSWERED)), (
+    assert not made.address.answers.probed(before, ProbeResult(now(), now(), ProbeOutcome.ANSWERED)), (
         "that is no news any more"
     )
-    assert made.address.seeing.health == Health("a1")
+    assert made.address.answers.health == Health("a1")
 
 
 # The holder's word.
@@ -87,7 +87,7 @@ def test_since_is_when_the_word_became_what_it_is() -> None:
         made.address.where.owner = Owner(at, eni(attachment=bound))
         status = Status(NAME, OTHER, holds={str(ADDRESS): Held(attachment, problem)})
         made.address.hear(Answer(at, at, status), at)
-        return made.address.seeing.word.state, made.address.seeing.word.since
+        return made.address.hearing.word.state, made.address.hearing.word.since
 
     assert word("", "a1", 100.0) == (WordState.SOUND, 100.0)
     assert word("", "a1", 105.0) == (WordState.SOUND, 100.0)
@@ -103,7 +103,7 @@ def test_what_was_said_before_this_node_stood_still_counts_no_more() -> None:
 
     def word(answer: Answer, at: float) -> tuple[WordState, float]:
         made.address.hear(answer, at)
-        return made.address.seeing.word.state, made.address.seeing.word.since
+        return made.address.hearing.word.state, made.address.hearing.word.since
 
     unsound = Answer(100.0, 100.1, Status(NAME, OTHER, holds={str(ADDRESS): Held("a1", "nft is missing")}))
     assert word(unsound, 100.1) == (WordState.UNSOUND, 100.1)
@@ -121,7 +121,7 @@ def test_a_holder_without_an_address_is_silent() -> None:
     for address in ("10.0.0.10", None):
         made.shared.instances[OTHER] = instance(OTHER, address=address)
         made.address.hear(None, now())
-        states.append(made.address.seeing.word.state)
+        states.append(made.address.hearing.word.state)
     assert states == [WordState.UNASKED, WordState.SILENT]
 
 

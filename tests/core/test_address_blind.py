@@ -32,14 +32,14 @@ BLIND = replace(NOTHING, blind=ELSEWHERE)
 
 def probes(made: Node) -> bool:
     """Whether probes are sent."""
-    return bool(made.address.seeing.answers.probings())
+    return bool(made.address.answers.probings())
 
 
 def results(made: Node, outcome: ProbeOutcome, *, at: float, detail: str = "") -> None:
     """Two probes with this outcome, which is enough for UP."""
     for sent_at in (at, at + 0.1):
         probing = Probing(str(made.target), ADDRESS, 0.5, 0.1)
-        made.address.seeing.answers.probed(probing, ProbeResult(sent_at, sent_at + 0.01, outcome, detail))
+        made.address.answers.probed(probing, ProbeResult(sent_at, sent_at + 0.01, outcome, detail))
 
 
 def test_nothing_is_probed_before_it_is_known_that_it_would_leave() -> None:
@@ -60,7 +60,7 @@ def test_a_node_that_goes_blind_says_so_and_forgets_what_it_saw() -> None:
     assert made.address.not_ready() == ""
     made.found(BLIND)
     results(made, ProbeOutcome.ANSWERED, at=made.address.now - 1.0)
-    assert (made.address.seeing.health.state, made.address.sees_up(), probes(made)) == (HealthState.INIT, "", False)
+    assert (made.address.answers.health.state, made.address.sees_up(), probes(made)) == (HealthState.INIT, "", False)
     assert made.address.not_ready() == ELSEWHERE
     made.found(NOTHING)
     assert (made.address.not_ready(), probes(made)) == ("", True)
@@ -109,7 +109,7 @@ def rejected(made: Node) -> None:
         now.go_on(0.2)
         at, probing = now(), Probing(str(made.target), ADDRESS, 0.5, 0.1)
         result = ProbeResult(at - 0.15, at, ProbeOutcome.FAILED_HERE, "rejected", ping_lost=True)
-        made.address.seeing.answers.probed(probing, result)
+        made.address.answers.probed(probing, result)
         made.step()
 
 
@@ -118,7 +118,7 @@ def test_a_node_that_rejects_its_own_connections_misses_the_pings_of_who_answere
     made = held_by(OTHER, NOTHING)
     results(made, ProbeOutcome.ANSWERED, at=now())
     rejected(made)
-    assert (made.address.blind(), made.address.seeing.health.fell) == ("", True)
+    assert (made.address.blind(), made.address.answers.health.fell) == ("", True)
 
 
 def test_a_node_that_rejects_its_own_connections_does_not_miss_the_pings_of_a_former_holder() -> None:
@@ -128,7 +128,7 @@ def test_a_node_that_rejects_its_own_connections_does_not_miss_the_pings_of_a_fo
     made.looked(replace(eni(holder="i-c"), attachment=Attachment("a2", "i-c", 1, AttachmentStatus.ATTACHED)))
     made.step()
     rejected(made)
-    assert made.address.seeing.health.state is HealthState.INIT
+    assert made.address.answers.health.state is HealthState.INIT
     assert made.address.blind().startswith("10.0.0.100 cannot be probed from here: rejected; ")
 
 
@@ -159,7 +159,7 @@ def test_whoever_asks_whether_a_node_is_blind_changes_nothing() -> None:
     results(made, ProbeOutcome.ANSWERED, at=now())
     step_for(made, timing.UNSENT_FOR + 2.0)
     blind = made.address.blind()
-    assert made.address.seeing.why_blind(NOTHING, now() + 3600.0) == blind != ""
+    assert made.address.answers.why_blind(NOTHING, now() + 3600.0) == blind != ""
     assert made.address.blind() == blind
 
 

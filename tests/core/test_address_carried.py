@@ -156,14 +156,14 @@ def test_an_elastic_ip_is_carried_by_the_private_address_that_it_is_associated_w
     made.looked(others(private, elastic={private: ELASTIC.id}))
     plumbing = plumbed(made)
     assert (plumbing.address, plumbing.mac) == (private, OWN_MAC)
-    assert made.address.seeing.answers.address == private
+    assert made.address.answers.address == private
 
 
 def test_what_is_seen_up_is_told_with_the_address() -> None:
     """An attachment of a standing ENI may have several."""
     made = mover()
     made.looked(others(ADDRESS))
-    made.address.seeing.answers.health = replace(made.address.seeing.health, state=HealthState.UP)
+    made.address.answers.health = replace(made.address.answers.health, state=HealthState.UP)
     assert made.address.sees_up() == f"at-a/{ADDRESS}"
 
 

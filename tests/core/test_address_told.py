@@ -42,10 +42,10 @@ def test_what_was_lost_before_the_address_came_is_nothing_of_the_holders() -> No
     """It does not probe any more: whether the address answers is not known here, and is no doubt."""
     made = Node()
     made.looked(eni(holder=ME))
-    made.address.seeing.answers.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
-    made.address.seeing.answers.services = {30007: Health("a1", HealthState.DOWN, 11, 1.0, 2.0)}
+    made.address.answers.health = Health("a1", HealthState.DOWN, 11, 1.0, 2.0)
+    made.address.answers.services = {30007: Health("a1", HealthState.DOWN, 11, 1.0, 2.0)}
     assert made.found(SOUND) == "HELD_HERE"
-    assert (made.address.seeing.health, made.address.seeing.answers.services) == (Health("a1"), {30007: Health("a1")})
+    assert (made.address.answers.health, made.address.answers.services) == (Health("a1"), {30007: Health("a1")})
     assert made.address.is_calm()
 
 
@@ -67,8 +67,8 @@ def test_packets_that_go_astray_on_the_holder_are_told(
     made = Node()
     made.looked(eni(holder=OTHER))
     made.address.reconciled(NO_LINK, now())
-    made.address.seeing.answers.health = Health("a1", address, 9)
-    made.address.seeing.answers.services = {30007: Health("a1", port, 9)}
+    made.address.answers.health = Health("a1", address, 9)
+    made.address.answers.services = {30007: Health("a1", port, 9)}
     made.shared.served = {OTHER: {30007: own}}
     made.step()
     made.step()

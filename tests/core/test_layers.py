@@ -42,7 +42,7 @@ core              page
 agent             backoff trouble shortcoming standing pod looks peers shown_by_imds recent claims
 agent             shared effects
 agent             outbox events serving obstacles answers
-agent             whereabouts seeing
+agent             whereabouts hearing
 agent             readiness
 agent             moves telling writing node_ports configured bulletin
 agent             address standing_eni

@@ -127,9 +127,9 @@ class Node:
 
     def probed(self, port: int) -> None:
         """A NodePort was checked at the address, and answered."""
-        for probing in self.watch.seeing.answers.probings():
+        for probing in self.watch.answers.probings():
             if probing.node_port is not None and probing.node_port.port == port:
-                self.watch.seeing.answers.probed(probing, ProbeResult(self.now, self.now, ANSWERED))
+                self.watch.answers.probed(probing, ProbeResult(self.now, self.now, ANSWERED))
 
     def step(self) -> None:
         """Decide once, a tenth of a second later."""
@@ -211,13 +211,13 @@ def test_the_node_ports_are_checked_at_the_address_while_it_is_elsewhere() -> No
     node = Node()
     node.list_services((WEB, API))
     carried(node, here=False)
-    assert node.watch.seeing.answers.services == {30007: Health("a1"), 30008: Health("a1")}
-    assert {each.node_port for each in node.watch.seeing.answers.probings()} == {None, WEB, API}
+    assert node.watch.answers.services == {30007: Health("a1"), 30008: Health("a1")}
+    assert {each.node_port for each in node.watch.answers.probings()} == {None, WEB, API}
     carried(node, here=True)
-    assert not node.watch.seeing.answers.probings()
+    assert not node.watch.answers.probings()
     node.list_services((API,))
     node.step()
-    assert list(node.watch.seeing.answers.services) == [30008]
+    assert list(node.watch.answers.services) == [30008]
 
 
 def test_a_node_that_cannot_see_the_address_forgets_what_node_ports_answered_there() -> None:
@@ -232,8 +232,8 @@ def test_a_node_that_cannot_see_the_address_forgets_what_node_ports_answered_the
     assert seen is not None
     node.watch.reconciled(replace(seen, blind=blind), node.now)
     node.step()
-    assert not node.watch.seeing.answers.probings()
-    assert (node.watch.seeing.answers.services, node.watch.seeing.answers.served(node.now)) == (
+    assert not node.watch.answers.probings()
+    assert (node.watch.answers.services, node.watch.answers.served(node.now)) == (
         {30007: Health("a1", ever_up=True)},
         {},
     )
@@ -244,7 +244,7 @@ def test_an_ipv6_address_is_asked_for_services_of_ipv6_alone() -> None:
     node = Node(target=IPV6)
     node.list_services((NodePort(30007, versions=frozenset((4,))), NodePort(30008, versions=frozenset((4, 6)))))
     carried(node, here=False)
-    assert list(node.watch.seeing.answers.services) == [30008]
+    assert list(node.watch.answers.services) == [30008]
 
 
 def test_what_answers_at_the_address_is_told_while_it_is_so() -> None:
@@ -254,9 +254,9 @@ def test_what_answers_at_the_address_is_told_while_it_is_so() -> None:
     carried(node, here=False)
     node.probed(30007)
     node.probed(30008)
-    assert node.watch.seeing.answers.served(node.now) == {30007: True}
+    assert node.watch.answers.served(node.now) == {30007: True}
     node.now += 5.0
-    assert node.watch.seeing.answers.served(node.now) == {}
+    assert node.watch.answers.served(node.now) == {}
 
 
 KEPT_OFF = "kube-proxy (nftables mode) serves NodePorts at 10.0.0.10, not at 10.0.0.100"

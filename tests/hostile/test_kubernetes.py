@@ -104,7 +104,7 @@ def test_a_pod_is_read_or_nothing_is_known_of_it(status: int, body: bytes) -> No
         said = conditions(body)
         assert found.disruption == "" or "True" in said["DisruptionTarget"]
         assert found.ready is None or ("Ready" in said and found.ready <= ("True" in said["Ready"]))
-    memory = pod.learn(pod.PodMemory(), found, stop_at=None)
+    memory = pod.learn(pod.PodMemory(), found)
     assert pod.written_off(memory, found.asked_at, ready_since=None) == ""
 
 

@@ -1,40 +1,25 @@
-"""What this node sees and hears of one floating address: its own probes, and the word of the holder's observer."""
+"""What this node hears of one floating address: the word of the holder's observer."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from floatingip.agent.answers import Answers
 from floatingip.agent.shared import Shared
 from floatingip.core import timing
 from floatingip.core.ec2 import Attachment
-from floatingip.core.health import Health
-from floatingip.core.model import Target
 from floatingip.core.peer import Word, WordState
-from floatingip.core.plumbing import PlumbingReport
 from floatingip.core.word import Answer, word_on
 
 
-class Seeing:
-    """What this node knows of the address without EC2.
+class Hearing:
+    """``word`` is what the holder's observer says about its attachment, on the floating address ``target``."""
 
-    ``answers`` is what came of this node's probes of the address.  ``word`` is what the holder's observer says about
-    its attachment.  ``blind`` is why this node, which should probe the address, cannot; empty if it can.
-    """
-
-    def __init__(self, target: Target, shared: Shared, now: float) -> None:
-        self.answers = Answers(str(target), shared, now)
+    def __init__(self, target: str, shared: Shared) -> None:
         self.word = Word()
-        self.blind = ""
-        self._target = str(target)
+        self._target = target
         self._shared = shared
         self._word_of = ""
         self._heard: tuple[Answer | None, Attachment | None, str, bool] | None = None
-
-    @property
-    def health(self) -> Health:
-        """Whether the address answers this node."""
-        return self.answers.health
 
     def hear(self, answer: Answer | None, attachment: Attachment | None, now: float) -> None:
         """Take up the last ``answer`` of the holder's observer, as its word on the holder's ``attachment``.
@@ -62,19 +47,3 @@ class Seeing:
     def relieves_since(self) -> float:
         """Since when the holder has asked to be relieved; minus infinity while it does not."""
         return self.word.since if self.word.state is WordState.LEAVING else float("-inf")
-
-    def look(self, report: PlumbingReport | None, now: float) -> None:
-        """Find out whether this node can probe, by the last report on its kernel and by what became of its probes.
-
-        A node that goes blind forgets what it has seen: that is no evidence any more, for itself or for its peers.
-        """
-        self.answers.follow(now)
-        before, self.blind = self.blind, self.why_blind(report, now)
-        if self.blind and not before:
-            self.answers.forget(now)
-
-    def why_blind(self, report: PlumbingReport | None, now: float) -> str:
-        """Why this node, which should probe the address, cannot tell whether it answers; empty if it can."""
-        if report is None or report.carries:
-            return ""
-        return report.blind or self.answers.unsent(now)
