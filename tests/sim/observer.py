@@ -284,7 +284,7 @@ class Observer:
             case Announce():
                 pass  # Simulated workers have no neighbour caches.
             case AskPod(every):
-                self._ask_pod_every(every)
+                self.ask_pod(every)
             case AskNotice():
                 self._imds.hurry()
                 self._imds.ask(self._fleet.now)
@@ -373,7 +373,8 @@ class Observer:
     def _metrics(self, snapshot: Snapshot) -> str:
         return Metrics(self._tally, "0.0.0", self.now, lambda: self._fleet.wall + self.worker.wall_ahead).text(snapshot)
 
-    def _ask_pod_every(self, every: float) -> None:
+    def ask_pod(self, every: float) -> None:
+        """Ask the API server about the pod every so many seconds."""
         before, self._pod_every = self._pod_every, every
         if not before or every < before:
             self._pod_questions += 1
