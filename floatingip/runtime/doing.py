@@ -1,7 +1,8 @@
 """
-Do what the agent asks for: this module says what each effect means.
+Do what the agent asks for.
 
-Jobs that take time are done by a :class:`Crew`: on a node by threads (loop.py), in a simulation in simulated time.
+What that means to EC2, to IMDS and to the other observers is said here, for nodes and simulations alike.  The rest, and
+the jobs that take time, are done by a :class:`Crew`: on a node by threads (loop.py), in a simulation in simulated time.
 """
 
 from __future__ import annotations
