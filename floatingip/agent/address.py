@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from floatingip.agent.answers import Answers
 from floatingip.agent.backoff import Chance
 from floatingip.agent.claims import Claims
-from floatingip.agent.effects import Making, Wanted
+from floatingip.agent.effects import Announce, Keep, Making, Wanted
 from floatingip.agent.events import Wrote
 from floatingip.agent.hearing import Hearing
 from floatingip.agent.looks import Seen
@@ -75,10 +75,12 @@ class FloatingAddress:
         self.lack = Shortcoming(self.decision.reason.name, self.decision.sentence)
         self.view: View | None = None
         self.report: PlumbingReport | None = None
+        self._out = out
         self._telling = Telling(self.text, out)
         self.moves = Moves(target, shared, out)
         self._imds = ShownByImds()
         self._jitter = 0.0
+        self._kept: Wanted | None = None
         self.unready_since: float | None = None
 
     @property
@@ -230,7 +232,8 @@ class FloatingAddress:
         ``burden`` is how many other floating addresses this node has, or is about to have.
         """
         self.now = now
-        self._look()
+        self.answers.look(self.report, now)
+        self._telling.blind(self.answers.blind, self.answers.address, now, is_here=self.is_here())
         before, obstacle = self.decision, self.where.obstacle(now)
         view = self.view = self._view(peers, burden, wall, obstacle.words)
         self.memory, self.decision = decide(self.memory, view, self._shared.settings)
@@ -253,15 +256,12 @@ class FloatingAddress:
         answers.turn(on=self.report is not None and not self.is_here() and not self.report.blind)
         if self.decision.write is not None:
             self._begin_write(self.decision, self.decision.write)
-
-    def _look(self) -> None:
-        """Find out whether this node can see the address, and log when that changes."""
-        answers = self.answers
-        was_blind = bool(answers.blind)
-        answers.look(self.report, self.now)
-        self._telling.blind(answers.blind, self.now)
-        if was_blind and not answers.blind and not self.is_here():
-            self._telling.sees_again(answers.address)
+        wanted = self.wanted()
+        if wanted is not None and wanted != self._kept:
+            self._kept = wanted
+            self._out.add(Keep(self.target, wanted))
+        if self.decision.state is State.HOLDER and before.state is not State.HOLDER:
+            self._out.add(Announce(self.target))
 
     def look_due(self) -> float:
         """When EC2 should be asked next."""

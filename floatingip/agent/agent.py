@@ -17,15 +17,12 @@ from floatingip.agent.bulletin import Bulletin
 from floatingip.agent.company import Company
 from floatingip.agent.configured import Configured
 from floatingip.agent.effects import (
-    Announce,
     Described,
     Effect,
     End,
-    Keep,
     Probe,
     Probing,
     Publish,
-    Wanted,
 )
 from floatingip.agent.events import (
     AddressesShown,
@@ -134,7 +131,6 @@ class Agent:
         self._ticked_at = self._due_at = float("-inf")
         self._ended = False
         self._probings: frozenset[Probing] = frozenset()
-        self._kept: dict[Target, Wanted] = {}
 
     # Time.
 
@@ -344,15 +340,8 @@ class Agent:
             address.hear(self._peers.answer(address.where.holder()), self._now)
             # A claim counts at once when the next address is judged, so that one node does not take them all.
             burden -= address.burdens()
-            was_holder = address.decision.state is State.HOLDER
             address.step(others, burden, now=self._now, wall=wall)
             burden += address.burdens()
-            wanted = address.wanted()
-            if wanted is not None and wanted != self._kept.get(target):
-                self._kept[target] = wanted
-                self._out.add(Keep(target, wanted))
-            if address.decision.state is State.HOLDER and not was_holder:
-                self._out.add(Announce(target))
         self._stale.clear()
         answers = (each.answers for each in self._addresses.values())
         probings = frozenset[Probing]().union(*(each.probings() for each in answers))

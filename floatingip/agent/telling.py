@@ -116,14 +116,12 @@ class Telling:
         if self._node_ports.is_due(report.kept_off, now):
             self._out.error("nodeports", report.kept_off)
 
-    def blind(self, why: str, now: float) -> None:
-        """``why`` this node cannot probe the address; empty if it can."""
+    def blind(self, why: str, address: Address | None, now: float, *, is_here: bool) -> None:
+        """``why`` this node cannot probe the address; empty if it can, or need not since it ``is_here``."""
         if self._blind.is_due(why, now):
             self._out.error("blind", why)
-
-    def sees_again(self, address: Address | None) -> None:
-        """The address can be probed from here again."""
-        self._out.info("blind", f"{address} can be probed from here again")
+        elif self._blind.is_over and not is_here:
+            self._out.info("blind", f"{address} can be probed from here again")
 
     def astray(self, ports: Collection[int], holder: str, address: Address | None, now: float) -> None:
         """Warn of ``ports`` that answer at the holder's own address, but not at the floating one.
