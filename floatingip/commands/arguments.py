@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from floatingip.core.model import Target
+from floatingip.core.node import Identity
 from floatingip.core.settings import shown
 from floatingip.edges import configmap
 
@@ -28,7 +29,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def add_place(parser: argparse.ArgumentParser) -> None:
-    """Add the Region and the VPC; on a worker they need not be given."""
+    """Add the Region and the VPC; on a worker they need not be given: see `place`."""
     known = {name: os.environ.get(name, "").strip() for name in ("AWS_REGION", "AWS_DEFAULT_REGION")}
     variable = next(filter(known.get, known), "")
     instead = f"; without --region that is {variable} in the environment" if variable else ""
@@ -39,9 +40,18 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         type=region,
         default=known.get(variable),
         metavar="REGION",
-        help="default: AWS_REGION, AWS_DEFAULT_REGION, or this instance's",
+        help="default: AWS_REGION, AWS_DEFAULT_REGION, or this instance's; without a VPC always this instance's",
     )
     parser.add_argument("--vpc-id", type=vpc, metavar="VPC", help="default: this instance's")
+
+
+def place(region: str | None, vpc_id: str | None, me: Identity) -> tuple[str, str]:
+    """The Region and the VPC that these arguments name on the worker ``me``.
+
+    The worker's own VPC is in the worker's own Region, whatever the environment has been given for other programs: any
+    other Region shows nothing there, as if all our interfaces were gone.
+    """
+    return (region or me.region, vpc_id) if vpc_id else (me.region, me.vpc_id)
 
 
 def like(pattern: str, what: str) -> Callable[[str], str]:

@@ -54,7 +54,7 @@ def find(settings: Settings, options: argparse.Namespace) -> Deployment:
             me = Imds().identity()
         except MetadataError as error:
             raise MetadataError(str(error), arguments.ELSEWHERE) from error
-        region, vpc_id = region or me.region, vpc_id or me.vpc_id
+        region, vpc_id = arguments.place(region, vpc_id, me)
     obtain(region)
     ec2 = client(region, settings.ec2_timeout)
     cloud = Ec2Cloud(ec2, vpc_id, ())

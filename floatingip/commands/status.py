@@ -192,7 +192,7 @@ def find(settings: Settings, region: str | None, vpc_id: str | None) -> Place:
     if region and vpc_id and settings.name:
         ec2 = _Ec2(settings, region, vpc_id)
         return Place(None, lambda: ec2.checked, ec2.wall)
-    made = cache(lambda me: _Ec2(settings, region or me.region, vpc_id or me.vpc_id).cloud)
+    made = cache(lambda me: _Ec2(settings, *arguments.place(region, vpc_id, me)).cloud)
     return Place(*inside(Imds().identity, made), time.time)
 
 

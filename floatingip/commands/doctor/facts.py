@@ -16,6 +16,7 @@ from floatingip.agent.events import Looked
 from floatingip.agent.looks import Question, Seen, cluster_name
 from floatingip.agent.shared import Shared
 from floatingip.agent.whereabouts import Whereabouts
+from floatingip.commands import arguments
 from floatingip.commands.doctor.fleet import Met, Reached
 from floatingip.commands.doctor.once import once
 from floatingip.commands.doctor.trying import begin, beside, meet, reach, tried
@@ -141,7 +142,7 @@ class Facts:
     def _where(self) -> tuple[str, str]:
         if self._region and self._vpc_id:
             return self._region, self._vpc_id
-        return self._region or self.me.region, self._vpc_id or self.me.vpc_id
+        return arguments.place(self._region, self._vpc_id, self.me)
 
     @once
     def seen(self) -> Seen:
@@ -221,7 +222,7 @@ class Facts:
         if (mine := self.shared.instances.get(self.me.instance_id)) is None:
             if self.seen.undescribed:
                 raise NotKnown(f"this instance, of which EC2 did not tell ({self.seen.undescribed})", "see ec2")
-            raise NotKnown("this instance, which EC2 does not show", "does AWS_REGION name another Region?")
+            raise NotKnown("this instance, which EC2 does not show", "is --region that of this worker?")
         return mine
 
     @property

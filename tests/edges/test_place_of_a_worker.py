@@ -1,0 +1,26 @@
+"""On a worker, what a command asks EC2 for is in that worker's Region, whatever the environment says."""
+
+from ipaddress import ip_address
+
+import pytest
+
+from floatingip.commands import arguments
+from floatingip.core.node import Identity
+
+ME = Identity(
+    "i-0a", "us-west-2", "us-west-2a", "vpc-1", "subnet-1", "02:00:00:00:00:0a", ip_address("10.0.0.10"), ("sg-1",)
+)
+
+
+@pytest.mark.parametrize(
+    ("region", "vpc_id", "place"),
+    [
+        pytest.param(None, None, ("us-west-2", "vpc-1"), id="nothing is given"),
+        pytest.param("eu-west-1", None, ("us-west-2", "vpc-1"), id="AWS_REGION is for another program"),
+        pytest.param("eu-west-1", "vpc-2", ("eu-west-1", "vpc-2"), id="another deployment is meant"),
+        pytest.param(None, "vpc-2", ("us-west-2", "vpc-2"), id="another VPC of the same Region"),
+    ],
+)
+def test_the_vpc_of_a_worker_is_in_its_region(region: str | None, vpc_id: str | None, place: tuple[str, str]) -> None:
+    """In another Region EC2 shows nothing of it: `release` would have nothing to do, and end with 0."""
+    assert arguments.place(region, vpc_id, ME) == place
