@@ -112,13 +112,18 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Subnet:
-    """A subnet and that of its CIDR blocks which contains the range asked for."""
+    """A subnet and that of its CIDR blocks which contains the range asked for.
+
+    ``unused`` is how many addresses of its block ``ipv4`` are left, as EC2 itself counts them.  An IPv6-only subnet has
+    no such block.
+    """
 
     subnet_id: str
     vpc_id: str
     zone: str
     block: "Network"
-    unused: "int | None" = None  # by EC2's own count, of IPv4
+    ipv4: "Network | None" = None
+    unused: "int | None" = None
 
     def __str__(self) -> str:
         return f"{self.subnet_id} ({self.block}, {self.vpc_id}, {self.zone})"
@@ -195,11 +200,12 @@ def parse_cidr(text: str, family: str) -> "Network":
 
 
 def blocks(subnet: Any) -> "Iterator[Network]":
-    """Yield the CIDR blocks of a subnet as DescribeSubnets returns it, of both families."""
-    if "CidrBlock" in subnet:  # an IPv6-only subnet has none
+    """Yield the CIDR blocks of a subnet as DescribeSubnets returns it, of both families, that of IPv4 first."""
+    if subnet.get("CidrBlock"):  # an IPv6-only subnet has none
         yield ip_network(subnet["CidrBlock"])
     for association in subnet.get("Ipv6CidrBlockAssociationSet", []):
-        if association["Ipv6CidrBlockState"]["State"] not in GONE:
+        # One that is just being associated may not have been chosen yet.
+        if association.get("Ipv6CidrBlock") and association.get("Ipv6CidrBlockState", {}).get("State") not in GONE:
             yield ip_network(association["Ipv6CidrBlock"])
 
 
@@ -233,7 +239,8 @@ def find_subnet(ec2: "EC2Client", wanted: "Network", vpc_id: "str | None", subne
             subnet["VpcId"],
             subnet["AvailabilityZone"],
             block,
-            subnet.get("AvailableIpAddressCount") if block.version == VERSIONS["IPV4"] else None,
+            next((each for each in blocks(subnet) if each.version == VERSIONS["IPV4"]), None),
+            subnet.get("AvailableIpAddressCount"),
         )
         for page in pages(ec2, "describe_subnets", Filters=filters)
         for subnet in page["Subnets"]
@@ -370,13 +377,16 @@ def find(arguments: argparse.Namespace) -> "Iterator[Address]":
     is_part = wanted != subnet.block
     # Not the explicit one that was asked for.
     barred = [each for each, kind in reserved if not (is_part and kind == "explicit" and contains(each, wanted))]
-    if subnet.unused is not None:
-        unseen = sum(1 for _ in free(subnet.block, [*held, *(each for each, _ in reserved)])) - subnet.unused
+    # Whoever has an IPv6 address there has one of IPv4, too, unless the subnet has none: so that count is for both.
+    if subnet.unused is not None and subnet.ipv4 is not None:
+        shown = [*kept_by_aws(subnet.ipv4), *held, *(each for each, _ in reserved)]
+        unseen = sum(1 for _ in free(subnet.ipv4, shown)) - subnet.unused
         if unseen > 0:
-            left = f"{subnet.subnet_id} has {subnet.unused} left, as EC2 counts them"
+            of_ipv4 = " of IPv4" if subnet.block != subnet.ipv4 else ""
+            left = f"{subnet.subnet_id} has {subnet.unused} left{of_ipv4}, as EC2 counts them"
             said = (
                 f"some of these may not be free: {left}, {unseen} fewer than it shows, and not who has those"
-                if is_part
+                if is_part or of_ipv4
                 else f"{unseen} of these are not free: {left}, but it does not show who has the others"
             )
             print(
