@@ -26,6 +26,7 @@ import botocore.exceptions
 import botocore.loaders
 import botocore.session
 import botocore.utils
+from botocore.parsers import ResponseParserError
 
 from floatingip.core.errors import ConfigurationError, NoCredentials
 from floatingip.edges.ec2 import connections
@@ -338,6 +339,8 @@ def _credentials_hint(error: Exception | None = None) -> str:
     if role and token:  # Without both of them STS is not asked.
         if isinstance(error, botocore.exceptions.ClientError):
             return _assuming_hint(role, error.response.get("Error", {}).get("Code") or "")
+        if _is_unread(error):
+            return f"does something answer in STS's place, which is asked for {role}: a proxy (HTTPS_PROXY)?"
         if sent or error is None:
             return f"to assume {role}, let this node reach STS: by a NAT gateway, or a VPC endpoint for STS"
         return f"can {role} be assumed, and is {token} there?"
@@ -346,6 +349,12 @@ def _credentials_hint(error: Exception | None = None) -> str:
     if os.environ.get(NO_IMDS, "").lower() == "true":
         return f"{NO_IMDS}=true keeps the node's role from being found: unset it, or {ROLE_HINT}"
     return ROLE_HINT
+
+
+def _is_unread(error: Exception | None) -> bool:
+    """Whether the SDK failed to read what came in the place of credentials, as a page, or a time that is none."""
+    by_dateutil = type(error).__module__.startswith("dateutil.")
+    return by_dateutil or isinstance(error, ResponseParserError | LookupError | TypeError)
 
 
 def _agents_hint(said: str) -> str:
