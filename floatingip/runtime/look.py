@@ -35,8 +35,8 @@ def look(cloud: Cloud, settings: Settings, question: Question, calls: Calls | No
     """Ask EC2; tests pass ``calls`` that need no threads.
 
     Raises the CloudError of the first call that fails, with these exceptions: EC2 fails a call on which only a part of
-    the answer depends, or IAM denies a call about an Elastic IP.  Where an address is can be known without knowing its
-    holder's instance, an Elastic IP, or other addresses.
+    the answer depends, with whatever code, or IAM denies a call about an Elastic IP.  Where an address is can be known
+    without knowing its holder's instance, an Elastic IP, or other addresses.
     """
     calls, me = calls or Calls(), question.me
     foreseen = question.judged | (frozenset((me,)) - question.known)
@@ -98,7 +98,9 @@ def _describe(
             instances.update(described.result())
         if lacking:
             instances.update(calls.patiently(lambda: cloud.describe_instances(frozenset(lacking))))
-    except CloudUnavailable as error:
+    except Denied:
+        raise
+    except CloudError as error:
         return instances, [str(error)]
     return instances, []
 
@@ -125,7 +127,7 @@ def _told_of_elastic(
     for target, answer in asked.items():
         try:
             told[target] = answer.result()
-        except (CloudUnavailable, Denied) as error:
+        except CloudError as error:
             failed[target] = error
     return told, failed
 
@@ -207,7 +209,9 @@ def _occupants(
         return found
     try:
         occupants = calls.patiently(lambda: cloud.find_occupants(addresses))
-    except CloudUnavailable as error:
+    except Denied:
+        raise
+    except CloudError as error:
         unknown.update(dict.fromkeys(addresses, str(error)))
         return found
     # An ENI that has such an address is not ours, or is ours with a tag that EC2 does not show yet.

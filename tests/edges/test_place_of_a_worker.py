@@ -1,6 +1,6 @@
 """On a worker, what a command asks EC2 for is in that worker's Region, whatever the environment says."""
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -8,7 +8,7 @@ from floatingip.commands import arguments
 from floatingip.core.node import Identity
 
 ME = Identity(
-    "i-0a", "us-west-2", "us-west-2a", "vpc-1", "subnet-1", "02:00:00:00:00:0a", ip_address("10.0.0.10"), ("sg-1",)
+    "i-0a", "us-west-2", "us-west-2a", "vpc-1", "subnet-1", "02:00:00:00:00:0a", IPv4Address("10.0.0.10"), ("sg-1",)
 )
 
 
