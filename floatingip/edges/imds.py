@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TypeVar
@@ -317,7 +318,7 @@ def _unreadable(path: str) -> MetadataError:
 def _interruption(text: str) -> str:
     """A spot interruption of any kind (terminate, stop, hibernate), in words."""
     notice = read_json(text.encode(), depth=4)
-    return f"{_field(notice, 'action')} at {_field(notice, 'time')}"
+    return f"{_field(notice, 'action')} at {_moment(notice, 'time')}"
 
 
 def _lifecycle(text: str) -> str:
@@ -328,7 +329,7 @@ def _lifecycle(text: str) -> str:
 
 
 def _rebalance(text: str) -> str:
-    return f"recommended at {_field(read_json(text.encode(), depth=4), 'noticeTime')}"
+    return f"recommended at {_moment(read_json(text.encode(), depth=4), 'noticeTime')}"
 
 
 def _field(document: object, key: str) -> str:
@@ -337,6 +338,12 @@ def _field(document: object, key: str) -> str:
         raise TypeError(key)
     if not _WORDS.fullmatch(text):
         raise ValueError(key)
+    return text
+
+
+def _moment(document: object, key: str) -> str:
+    """A time in a JSON object, as it is written there.  Raises KeyError, TypeError or ValueError if there is none."""
+    datetime.fromisoformat(text := _field(document, key))
     return text
 
 

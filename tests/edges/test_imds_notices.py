@@ -44,6 +44,7 @@ NO_NOTICE = {
         b'{"SecretAccessKey": "secret"}',
         b'{"action": false, "time": "2017-09-18T08:22:00Z"}',
         b'["terminate"]',
+        b'{"action": "none", "time": "never"}',
     ),
     LIFECYCLE: (
         b"<html>Welcome</html>",
@@ -64,6 +65,7 @@ NO_NOTICE = {
     REBALANCE: (
         b"{}",
         b'{"noticeTime": 5}',
+        b'{"noticeTime": "n/a"}',
         5000 * b"9",
     ),
 }
