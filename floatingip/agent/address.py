@@ -164,6 +164,9 @@ class FloatingAddress:
         if wrote.error is None:
             self._writing.final = self._tending.final = None
             self._claims.accepted(wrote.write)
+            if isinstance(wrote.write, Assign | Associate) and self.is_here():
+                # It may be on the link still since it was here before: IMDS shows late that it is here again.
+                self._imds.carried(now, at_once=False)
 
     def _writer_of(self, write: Write) -> Writing:
         """Upkeep has a `Writing` of its own, so that a move does not wait for EC2's answer to upkeep."""
@@ -303,7 +306,7 @@ class FloatingAddress:
             burden=burden,
             informed_at=self._shared.informed_at,
             neighbours=self._shared.neighbours,
-            reached_by_tags=self._shared.reached_by_tags,
+            reached_by_tags=self.where.reached_by_tags,
             writing=self._writing.writing,
             wrote_at=self._writing.wrote_at,
             accepted=self._writing.accepted,

@@ -10,7 +10,6 @@ from floatingip.agent.looks import Seen, cluster_name
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.carry import Way, way_to
-from floatingip.core.decision.evidence import reached_by_tag
 from floatingip.core.ec2 import NAME_BEGINS, NO_MANAGE_TAG, OWNER_TAG, Eni, Instance, InstanceState, Subnet
 from floatingip.core.errors import Denied
 from floatingip.core.node import Identity
@@ -70,9 +69,6 @@ class Shared:
 
     informed_at: float = float("-inf")
     """When EC2 first told ``neighbours``; minus infinity before it did."""
-
-    reached_by_tags: float = float("-inf")
-    """When an observer last wrote to any of the standing ENIs that an address answered there, in Unix seconds."""
 
     denied: tuple[str, ...] = ()
     """The IAM actions that dry runs showed denied."""
@@ -142,7 +138,6 @@ class Shared:
         self.orphans, self.mixed, self.ours = seen.orphans, seen.mixed, seen.ours
         attachments = (eni.attachment for eni in seen.standing if eni.attachment is not None)
         self.neighbours = frozenset(attachment.instance_id for attachment in attachments) - {me}
-        self.reached_by_tags = max((reached_by_tag(eni) for eni in seen.standing), default=float("-inf"))
         self.informed_at = now if self.informed_at == float("-inf") else self.informed_at
         return described
 

@@ -12,6 +12,7 @@ from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision import ration
+from floatingip.core.decision.evidence import reached_by_tag
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import attachment_of
 from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Attachment, Eni, Owner, Subnet
@@ -29,8 +30,8 @@ class Whereabouts:
     """Where ``target`` is, which is the ``index``-th of the settings.
 
     ``owner`` is what EC2 last said of who has it, None before EC2 said anything.  ``records`` has the values of the
-    ration's tag for this target on the standing ENIs, by ENI id.  ``allocation`` is what EC2 tells of an Elastic IP.
-    Once ``allocation_known``, None means that there is no such Elastic IP.
+    ration's tag for this target on the standing ENIs, by ENI id.  ``reached_by_tags`` is as in `View`.  ``allocation``
+    is what EC2 tells of an Elastic IP.  Once ``allocation_known``, None means that there is no such Elastic IP.
     """
 
     def __init__(self, target: Target, index: int, shared: Shared) -> None:
@@ -41,6 +42,7 @@ class Whereabouts:
         self._way = shared.way
         self.owner: Owner | None = None
         self.records: Mapping[str, str] = {}
+        self.reached_by_tags = float("-inf")
         self.allocation: AllocationFacts | None = None
         self.allocation_known = False
         self._associated: tuple[str, float] = ("", float("-inf"))
@@ -59,6 +61,8 @@ class Whereabouts:
             self.found_allocation(seen.allocations[target], seen.asked_at)
         owner = self.owner = Owner(seen.asked_at, seen.enis.get(target), seen.instances, seen.calls)
         self.records = {eni.id: eni.tags[key] for eni in seen.standing if eni.tags.get(key)}
+        reached = (reached_by_tag(eni, self._way, target) for eni in seen.standing)
+        self.reached_by_tags = max(reached, default=float("-inf"))
         if owner.eni is not None:
             if not self.is_foreign():
                 self._was_ours = owner.eni.id

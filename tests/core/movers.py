@@ -37,7 +37,11 @@ def standing(
         "subnet-1",
         ZONE,
         bound,
-        {OWNER_TAG: name, STANDING_TAG: instance_id, **({REACHED_TAG: reached} if reached else {})},
+        {
+            OWNER_TAG: name,
+            STANDING_TAG: instance_id,
+            **({f"{REACHED_TAG}/{target or ADDRESS}": reached} if reached else {}),
+        },
         secondary=tuple({ADDRESS: (ADDRESS,), ELASTIC: (PRIVATE,)}.get(target, ())) if target else (),
         ipv6s=(target,) if isinstance(target, IPv6Address) else (),
         elastic={PRIVATE: target.id} if isinstance(target, Allocation) else {},

@@ -105,7 +105,8 @@ def sound(carry: Carry, holder: str) -> Vpc:
 
 def _eni(eni_id: str, address: IPv4Address, holder: str, attachment_id: str, tags: Mapping[str, str]) -> Eni:
     bound = Attachment(attachment_id, holder, 1, AttachmentStatus.ATTACHED, 1_763_000_000.0) if holder else None
-    told = {OWNER_TAG: NAME, "Name": f"floatingip {NAME}", REACHED_TAG: "1763999999", **tags}
+    reached = {REACHED_TAG: "1763999999", f"{REACHED_TAG}/{ADDRESS}": "1763999999"}
+    told = {OWNER_TAG: NAME, "Name": f"floatingip {NAME}", **reached, **tags}
     return Eni(
         eni_id, f"02:00:00:00:01:{eni_id[-1]:0>2}", address, SUBNET.id, ZONE, bound, told, security_groups=("sg-1",)
     )

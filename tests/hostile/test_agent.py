@@ -92,6 +92,7 @@ records = st.one_of(
         max_size=9,
     ).map(" ".join),
 )
+reached = st.one_of(texts, moments.map(lambda at: str(int(at))))
 orders = st.one_of(
     texts,
     st.builds(
@@ -107,7 +108,8 @@ tags = st.fixed_dictionaries(
         "Name": texts,
         STANDING_TAG: whose,
         ALLOCATION_TAG: st.sampled_from([str(ELASTIC), "eipalloc-1"]),
-        REACHED_TAG: st.one_of(texts, moments.map(lambda at: str(int(at)))),
+        REACHED_TAG: reached,
+        f"{REACHED_TAG}/{ADDRESS}": reached,
         "floatingip/moves": records,
         f"floatingip/moves/{ADDRESS}": records,
         "floatingip/to": orders,

@@ -1,5 +1,7 @@
 """The address is moved to a worker from which it reaches nobody either, though that worker calls itself sound."""
 
+from ipaddress import IPv4Address
+
 import pytest
 
 from floatingip.core import timing
@@ -9,6 +11,8 @@ from tests.sim.worker import Worker
 
 TAGGED_AFTER = timing.REACHED_FOR + 5.0
 """Seconds after which the address' tag tells that observers reach each other."""
+
+OTHER = IPv4Address("10.0.0.101")
 
 LATER = 300.0
 """Seconds after which all that is ever tried has been: another move would come after three minutes."""
@@ -93,3 +97,22 @@ def test_a_move_to_a_node_that_dies_at_once_was_not_in_vain(carry: Carry, dies_a
     (third,) = (worker for worker in fleet.workers if worker not in (first, second))
     within = FOLLOWED_WITHIN + fleet.settings.settle + timing.RATION_FIRST_WAIT
     fleet.wait(lambda: fleet.serving() is third, within, "the third worker takes it")
+
+
+def test_that_another_address_answers_is_no_reason_to_move_this_one_again() -> None:
+    """Both were moved twice in vain; somebody moves one to a worker that is well again, and restarts all observers."""
+    fleet = Fleet(1, workers=3, profile=INSTANT, carry=Carry.ADDRESS, targets=(ADDRESS, OTHER))
+    fleet.observers()
+    fleet.run(fleet.now + TAGGED_AFTER)
+    for worker in fleet.workers:
+        worker.is_mute = True
+    fleet.run(fleet.now + LATER)
+    well = next(worker for worker in fleet.workers if worker is not fleet.at(ADDRESS))
+    well.is_mute = False
+    fleet.ec2.assign(fleet.standing(well)[0].id, OTHER, reassign=True)
+    fleet.run(fleet.now + TAGGED_AFTER)
+    for worker in fleet.workers:
+        worker.kill()
+        worker.start()
+    fleet.run(fleet.now + LATER)
+    assert len(fleet.stays(ADDRESS)) == 3

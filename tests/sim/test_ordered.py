@@ -4,8 +4,8 @@ from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.model import Carry
 from tests.fakes.ec2 import WALL
-from tests.sim.fleet import ADDRESS, Fleet
-from tests.sim.planned import BOTH, moved, quick, serves, stays
+from tests.sim.fleet import ADDRESS, TYPICAL, Fleet
+from tests.sim.planned import BOTH, DRAIN, moved, quick, serves, stays
 from tests.sim.worker import Worker
 
 
@@ -66,3 +66,28 @@ def test_an_order_that_is_over_is_not_obeyed(carry: Carry) -> None:
     ask(fleet, order.ANYBODY, valid_for=-1)
     stays(fleet, holder, 150)
     assert fleet.stays() == moved(holder)
+
+
+def handed_over() -> tuple[Fleet, Worker]:
+    """Two workers; the second one has just got the address, by EC2, as it was ordered."""
+    fleet = Fleet(1, profile=TYPICAL, carry=Carry.ADDRESS)
+    _, standby = fleet.observers()
+    ask(fleet, order.ANYBODY)
+    fleet.wait(lambda: fleet.at(ADDRESS) is standby.worker, 70, "it is handed over")
+    return fleet, standby.worker
+
+
+def test_a_successor_that_dies_before_it_is_seen_to_have_the_address_is_followed() -> None:
+    """Of two workers the former holder may be the one that is cut off: but it has heard the other one take it."""
+    fleet, successor = handed_over()
+    successor.cut_power()
+    fleet.wait(lambda: fleet.serving() is not None, 15, "the former holder has it again")
+
+
+def test_an_address_that_comes_back_at_once_stays_on_the_link() -> None:
+    """It was not off the link yet, and IMDS lacks it still when EC2 has promised it to this node again."""
+    fleet, successor = handed_over()
+    fleet.run(fleet.now + 1.0)
+    successor.delete(DRAIN)
+    fleet.holds_for(lambda: fleet.serving() is not None, 15, "somebody serves it")
+    assert fleet.at(ADDRESS) is not successor

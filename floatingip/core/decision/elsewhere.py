@@ -123,12 +123,12 @@ def _reaching(situation: Situation, reached_at: float) -> Tag | None:
     """The tag to write so that observers that have just started know that workers reach each other, as they did at
     ``reached_at`` (Unix seconds); None if the tag says so already.
     """
-    eni, came_at = situation.eni, situation.came_at
+    eni, way, target, came_at = situation.eni, situation.way, situation.view.target, situation.came_at
     before = max(situation.last_move, -inf if came_at is None else came_at)
-    if reached_by_tag(eni) > before:
+    if reached_by_tag(eni, way, target) > before:
         return None
     # This node's clock may be behind the clocks by which the times before were written.
-    return Tag(eni.id, REACHED_TAG, str(int(max(reached_at, before + 1.0))))
+    return Tag(eni.id, way.of_one(REACHED_TAG, target), str(int(max(reached_at, before + 1.0))))
 
 
 def _clearance(situation: Situation) -> Tag | None:

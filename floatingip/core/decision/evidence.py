@@ -14,10 +14,12 @@ from collections.abc import Iterable, Set
 from math import inf
 
 from floatingip.core import timing
+from floatingip.core.decision.carry import Way
 from floatingip.core.decision.decision import Rule
 from floatingip.core.decision.situation import Situation
 from floatingip.core.decision.view import Memory, View, doubted_since, unmet
 from floatingip.core.ec2 import Eni, Owner, moment
+from floatingip.core.model import Target
 from floatingip.core.peer import Peer
 
 REACHED_TAG = "floatingip/reached"
@@ -26,15 +28,17 @@ just started that workers reach each other at all, and that the address did answ
 only when there was a move since."""
 
 
-def reached_by_tag(eni: Eni) -> float:
-    """When an observer last wrote that one of them saw the address UP, in Unix seconds; minus infinity for never."""
-    return moment(eni.tags, REACHED_TAG)
+def reached_by_tag(eni: Eni, way: Way, target: Target) -> float:
+    """When an observer last wrote to this ENI that one of them saw the address UP, in Unix seconds; minus infinity for
+    never.
+    """
+    return moment(eni.tags, way.of_one(REACHED_TAG, target))
 
 
 def answered_by_tag(situation: Situation) -> bool:
     """The tag tells that the address has answered under this attachment."""
     came_at = situation.came_at
-    return came_at is not None and reached_by_tag(situation.eni) > max(came_at, situation.last_move)
+    return came_at is not None and _reached_at(situation) > max(came_at, situation.last_move)
 
 
 def was_reached(situation: Situation) -> bool:
@@ -47,9 +51,16 @@ def was_reached(situation: Situation) -> bool:
     seen_at = inf if memory.moved_at == -inf else view.wall - (view.now - memory.moved_at)
     reached_at = -inf if memory.reached_wall is None else memory.reached_wall
     # A successor may have been heard only right before it had the address.  Where it was this node that lost it, that
-    # tells nothing: the successor took it since the two did not hear each other any more.
-    before = 0.0 if memory.came_from == view.me else timing.PEER_HEARD
-    return reached_by_tag(situation.eni) > recorded_at or reached_at + before > min(recorded_at, seen_at)
+    # tells nothing, unless the successor was heard to take it: it may have done so as the two did not hear each other.
+    before = 0.0 if memory.came_from == view.me and not took_it_aloud(situation) else timing.PEER_HEARD
+    return _reached_at(situation) > recorded_at or reached_at + before > min(recorded_at, seen_at)
+
+
+def took_it_aloud(situation: Situation) -> bool:
+    """Whether the last that was heard of the holder's observer is that it takes the address, or has it."""
+    peer = next((peer for peer in situation.view.peers if peer.instance_id == situation.who), None)
+    target = str(situation.view.target)
+    return peer is not None and (target in peer.claiming or target in peer.holds)
 
 
 def is_untried(situation: Situation) -> bool:
@@ -59,7 +70,7 @@ def is_untried(situation: Situation) -> bool:
     if situation.last_move == -inf:
         return True
     began_since = situation.memory.moved_at == -inf
-    return began_since and not situation.was_moved_by(Rule.R6, reached_by_tag(situation.eni))
+    return began_since and not situation.was_moved_by(Rule.R6, _reached_at(situation))
 
 
 def should_answer(situation: Situation) -> bool:
@@ -82,7 +93,7 @@ def should_answer(situation: Situation) -> bool:
     told = memory.moves_since_seen == 1 and held_for >= settle + timing.PEER_EXISTS
     if (seen or told) and not situation.is_silent:
         return True
-    seen_at, reached_at = view.wall - (view.now - memory.moved_at), reached_by_tag(situation.eni)
+    seen_at, reached_at = view.wall - (view.now - memory.moved_at), _reached_at(situation)
     if answered_by_tag(situation) and reached_at > seen_at:
         return True
     # The observers that saw it answer elsewhere may have been restarted since; tags remain.  Those of standing ENIs do
@@ -90,6 +101,10 @@ def should_answer(situation: Situation) -> bool:
     reached_at = max(reached_at, view.reached_by_tags)
     is_old = view.now - memory.attachment_since >= settle + timing.PEER_EXISTS and not situation.is_silent
     return is_old and reached_at > -inf and situation.moves_since(reached_at) <= 1
+
+
+def _reached_at(situation: Situation) -> float:
+    return reached_by_tag(situation.eni, situation.way, situation.view.target)
 
 
 def gap_in_evidence(situation: Situation) -> str:

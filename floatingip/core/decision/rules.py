@@ -18,6 +18,7 @@ from floatingip.core.decision.evidence import (
     answered_by_tag,
     is_untried,
     should_answer,
+    took_it_aloud,
     was_reached,
     witnessed_since,
 )
@@ -237,11 +238,12 @@ def _fell_silent_here(situation: Situation) -> bool:
 
     Right before it counts, since the holder was alive when it took the address from another node, and not cut off, or
     it would have waited longer.  That does not hold in a fleet of two, where this node is the one that just lost the
-    address.
+    address, unless the holder said that it took it.
     """
     memory, view = situation.memory, situation.view
     heard_at = max((p.heard_at for p in view.peers if p.instance_id == situation.who), default=-inf)
-    before = timing.ALONE_FOR if memory.came_from not in ("", view.me, situation.who) else 0.0
+    is_new = memory.came_from not in ("", situation.who)
+    before = timing.ALONE_FOR if is_new and (memory.came_from != view.me or took_it_aloud(situation)) else 0.0
     return heard_at >= memory.attachment_since - before and not view.word.refused
 
 

@@ -127,7 +127,7 @@ class View:
     """The other instances to which EC2 last showed standing ENIs attached: they may have observers."""
 
     reached_by_tags: float = float("-inf")
-    """When an observer last wrote to any of the standing ENIs that an address answered there, in Unix seconds."""
+    """When an observer last wrote to any of the standing ENIs that the address answered there, in Unix seconds."""
 
     mine: Eni | None = None
     """This node's standing ENI, once it is attached."""
