@@ -70,8 +70,7 @@ def begin(ours: Deployment, targets: Iterable[Target], seconds: float, console: 
     """Pause for so many seconds from now; return when that ends, in Unix seconds.
 
     A pause that is there already is replaced, whether it is longer or shorter.  Raises ConfigurationError if an address
-    has no interface, and CloudError.  What is said is what is waited for, a longer pause that is replaced, and, on
-    failure, how far this came.
+    has no interface, and CloudError.  What is said is what is waited for, and a longer pause that is replaced.
     """
     wall, carry = ours.wall, ours.carry
     ends_at, targets = int(wall() + seconds), tuple(targets)
@@ -149,12 +148,7 @@ def _remarks(shown: Iterable[Eni], enis: Collection[Eni], targets: Collection[Ta
 
 
 def _tag(cloud: Cloud, enis: Iterable[Eni], value: str, console: Console) -> None:
-    """Write the tag to all of them; if that fails for some, or Ctrl-C ends it, say which ones have it."""
-    left, done = [eni.id for eni in enis], list[str]()
-    try:
-        while left:
-            console.insist(partial(cloud.tag_eni, left[0], {pause.TAG: value}))
-            done.append(left.pop(0))
-    finally:
-        if left and done:
-            console.say(f"done for {', '.join(done)}, but not for {', '.join(left)}: run it again")
+    """Write the tag to all of them by one call, so that no pause is begun or ended on a part of them."""
+    ids = tuple(eni.id for eni in enis)
+    if ids:
+        console.insist(partial(cloud.tag_enis, ids, {pause.TAG: value}))

@@ -88,6 +88,9 @@ class Cloud(Protocol):
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """Add or overwrite tags of the ENI."""
 
+    def tag_enis(self, eni_ids: tuple[str, ...], tags: Mapping[str, str]) -> None:
+        """Add or overwrite tags of all these ENIs by one call; if EC2 refuses one of them, none gets any."""
+
     def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
         """Associate an Elastic IP with this private address of the ENI.
 

@@ -262,6 +262,16 @@ def test_tags_are_added_and_overwritten(cloud: ports.Cloud, here: Subnet) -> Non
     assert [other.id for other in cloud.describe_enis("another")] == [eni.id]
 
 
+def test_several_interfaces_are_tagged_together_or_not_at_all(cloud: ports.Cloud, here: Subnet) -> None:
+    """Where one of them is gone, the others get nothing."""
+    enis = create(cloud, here), create(cloud, here, IPv4Address("10.0.0.101"))
+    cloud.tag_enis(tuple(eni.id for eni in enis), {"floatingip/paused": "1"})
+    assert [show(cloud, eni).tags["floatingip/paused"] for eni in enis] == ["1", "1"]
+    with pytest.raises(LookAgain):
+        cloud.tag_enis((enis[0].id, "eni-0123456789abcdef0"), {"floatingip/paused": "2"})
+    assert show(cloud, enis[0]).tags["floatingip/paused"] == "1"
+
+
 def test_security_groups_are_replaced(world: World, cloud: ports.Cloud, here: Subnet) -> None:
     """By exactly those that are given, in whatever order."""
     eni = create(cloud, here)

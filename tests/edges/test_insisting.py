@@ -27,11 +27,11 @@ class Refusing(FakeCloud):
         super().__init__(ec2)
         self.refusals: list[BaseException | None] = []
 
-    def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
+    def tag_enis(self, eni_ids: tuple[str, ...], tags: Mapping[str, str]) -> None:
         """See :class:`floatingip.core.ports.Cloud`."""
         if self.refusals and (refusal := self.refusals.pop(0)) is not None:
             raise refusal
-        super().tag_eni(eni_id, tags)
+        super().tag_enis(eni_ids, tags)
 
 
 def test_what_is_throttled_is_asked_again_after_longer_and_longer_pauses() -> None:
@@ -146,8 +146,8 @@ def paused(vpc: Vpc) -> list[str]:
 
 
 def test_a_pause_and_its_end_wait_where_ec2_throttles(vpc: Vpc) -> None:
-    """On each interface."""
-    refuse(vpc, None, Throttled(THROTTLED), None)
+    """All interfaces are tagged by one call."""
+    refuse(vpc, Throttled(THROTTLED), None)
     begin(vpc)
     assert paused(vpc) == sorted(vpc.enis)
     refuse(vpc, Throttled(THROTTLED))
@@ -157,14 +157,17 @@ def test_a_pause_and_its_end_wait_where_ec2_throttles(vpc: Vpc) -> None:
 
 
 @pytest.mark.parametrize("broken_off_by", [CloudError("CreateTags: TagLimitExceeded"), KeyboardInterrupt()], ids=repr)
-def test_a_pause_of_a_part_is_told(vpc: Vpc, broken_off_by: BaseException) -> None:
-    """Or the address would be moved where nobody expects it any more."""
-    refuse(vpc, None, broken_off_by)
+def test_a_pause_is_begun_and_ended_on_all_interfaces_or_on_none(vpc: Vpc, broken_off_by: BaseException) -> None:
+    """Or an address would move, or not, where nobody expects it any more."""
+    refuse(vpc, broken_off_by)
     with pytest.raises(type(broken_off_by)):
         begin(vpc)
-    (done,) = paused(vpc)
-    (left,) = {*vpc.enis} - {done}
-    assert vpc.said == [f"done for {done}, but not for {left}: run it again"]
+    assert paused(vpc) == []
+    refuse(vpc, None, broken_off_by)
+    begin(vpc)
+    with pytest.raises(type(broken_off_by)):
+        end(vpc)
+    assert paused(vpc) == sorted(vpc.enis)
 
 
 def test_a_pause_can_be_ended_though_one_address_has_lost_its_interface(vpc: Vpc) -> None:

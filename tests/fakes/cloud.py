@@ -108,8 +108,14 @@ class FakeCloud:
             self._ec2.delete(eni_id)
 
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
+        self.tag_enis((eni_id,), tags)
+
+    def tag_enis(self, eni_ids: tuple[str, ...], tags: Mapping[str, str]) -> None:
         self._call("CreateTags")
-        self._ec2.modify(eni_id, lambda eni: replace(eni, tags={**eni.tags, **tags}))
+        for eni_id in eni_ids:
+            self._ec2.state.eni(eni_id)
+        for eni_id in eni_ids:
+            self._ec2.modify(eni_id, lambda eni: replace(eni, tags={**eni.tags, **tags}))
 
     def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
         self._call("AssociateAddress")

@@ -282,8 +282,12 @@ class Ec2Cloud:
 
     def tag_eni(self, eni_id: str, tags: Mapping[str, str]) -> None:
         """See `ports.Cloud`."""
+        self.tag_enis((eni_id,), tags)
+
+    def tag_enis(self, eni_ids: tuple[str, ...], tags: Mapping[str, str]) -> None:
+        """See `ports.Cloud`."""
         listed: list[Any] = [{"Key": key, "Value": value} for key, value in tags.items()]
-        self._api.write("CreateTags", lambda: self._ec2.create_tags(Resources=[eni_id], Tags=listed))
+        self._api.write("CreateTags", lambda: self._ec2.create_tags(Resources=list(eni_ids), Tags=listed))
 
     def associate(self, allocation_id: str, eni_id: str, address: IPv4Address) -> None:
         """See `ports.Cloud`.  With AllowReassociation EC2 would take the Elastic IP from whatever has it."""
