@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.network.netns import Namespace
 from lab.run.floating import FLOATING_IP
 from lab.run.region import Region
 
@@ -75,10 +76,10 @@ def _pod_network(region: Region) -> Iterator[list[str]]:
     """How a command is started in one."""
     [machine] = region.machines.values()
     namespace = machine.worker.namespace
-    name = f"{namespace.name}-pod"
+    pod = Namespace(f"{namespace.name}-pod")
+    pod.create()
     for command in (
-        f"ip netns add {name}",
-        f"ip link add to-pod type veth peer name pod-net netns {name}",
+        f"ip link add to-pod type veth peer name pod-net netns {pod.name}",
         "ip address add 192.168.77.1/24 dev to-pod",
         "ip link set to-pod up",
         "nft add table ip pod",
@@ -86,11 +87,11 @@ def _pod_network(region: Region) -> Iterator[list[str]]:
         "nft add rule ip pod out ip saddr 192.168.77.0/24 masquerade",
     ):
         namespace.run(command.split())
-    yield ["ip", "netns", "exec", name, "sh", "-c", POD_NETWORK, "sh"]
+    yield ["ip", "netns", "exec", pod.name, "sh", "-c", POD_NETWORK, "sh"]
     namespace.run(["nft", "delete", "table", "ip", "pod"])
     # With its namespace it would go, too, but not at once, and its name is used again.
     namespace.run(["ip", "link", "delete", "to-pod"])
-    namespace.run(["ip", "netns", "delete", name])
+    pod.delete()
 
 
 @BOTH
