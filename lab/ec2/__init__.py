@@ -12,6 +12,7 @@ import os
 # Without this moto loads some hundred machine images that nobody here asks for; it reads the variable when imported.
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 
+import lab.ec2.loader  # noqa: F401 - moto reads models as soon as it is imported
 from lab.ec2.attachments import Interface
 from lab.ec2.devices import Devices, NoDevices
 from lab.ec2.profiles import PROFILES, Guest, Profile
