@@ -45,20 +45,16 @@ def told(directory: Path, **tests: str) -> dict[str, list[str]]:
 
 
 def test_ordinary_lanes_begin_with_what_waits_and_the_other_one_with_what_computes(tmp_path: Path) -> None:
-    """And what is short is for whoever comes first."""
-    ran = told(tmp_path, core=TESTS, lab=TESTS, sim=TESTS)
-    assert {ran[lane][0] for lane in ORDINARY} == {"lab"}
+    """What is short is for whoever comes first; and what is short, or shares something, is for one lane."""
+    shared = '\n@pytest.fixture(scope="module")\ndef region(): pass\n'
+    ran = told(tmp_path, core=TESTS, kubernetes=TESTS + shared, lab=TESTS, sim=TESTS)
+    assert {ran[lane][0] for lane in ORDINARY} <= {"kubernetes", "lab"}
     assert ran[GIVES_WAY][0] == "sim"
-    assert "lab" not in ran[GIVES_WAY]
+    assert not {"kubernetes", "lab"} & set(ran[GIVES_WAY])
+    assert sum("core" in files for files in ran.values()) == 1
+    assert sum("kubernetes" in files for files in ran.values()) == 1
 
 
 def test_where_all_tests_wait_the_lane_that_gives_way_runs_none(tmp_path: Path) -> None:
     """It ends, and the others go on."""
     assert set(told(tmp_path, lab=TESTS)) == set(ORDINARY)
-
-
-def test_tests_that_share_something_or_are_short_run_in_one_lane(tmp_path: Path) -> None:
-    """What takes long to make is made once."""
-    shared = '\n@pytest.fixture(scope="module")\ndef region(): pass\n'
-    ran = told(tmp_path, core=TESTS, lab=TESTS + shared)
-    assert sorted(file for files in ran.values() for file in set(files)) == ["core", "lab"]
