@@ -99,7 +99,7 @@ test-fast: $(STAMP) ## Run those without a kernel or a clock, in half a minute
 test-clocks: system $(STAMP) ## Test what reads clocks on a machine that has just booted, and on one that is ten years old
 	@for uptime in 5 300000000; do
 		$(call tests,-q tests/edges tests/contract \
-			"tests/lab/test_scenarios.py::test_scenario_is_survived[power-cut-address]",--uptime $$uptime)
+			"tests/lab/test_scenarios.py::test_scenario_is_survived_with_an_address_of_each_kind[power-cut-address]",--uptime $$uptime)
 	done
 
 test-long: system $(STAMP) ## Run all other scenarios, both ways to carry

@@ -98,16 +98,15 @@ def silence_api_server(region: Region, _machine: Machine) -> None:
 
 API_SILENT = Scenario("api-silent", "the API server answers nobody", silence_api_server, nothing_moves, lasts=6.0)
 LONG = ("power-cut", "partition", "standby-frozen", "imds-hangs")
-"""By `make test` EC2 is silent, by `make test-more` Kubernetes is; and by `make test-long` one of each other kind: the
-holder is gone, or cut off; a standby's observer stands still; IMDS is silent.  All: `python -m lab run NAME --asking`.
+"""By `make test-more` EC2 is silent, or Kubernetes is; and by `make test-long` one of each other kind: the holder is
+gone, or cut off; a standby's observer stands still; IMDS is silent.  All: `python -m lab run NAME --asking`.
 """
 
 
 @pytest.mark.parametrize(
     "scenario",
     [
-        SCENARIOS["ec2-hangs"],
-        pytest.param(API_SILENT, marks=pytest.mark.more),
+        *(pytest.param(scenario, marks=pytest.mark.more) for scenario in (SCENARIOS["ec2-hangs"], API_SILENT)),
         *(pytest.param(SCENARIOS[name], marks=pytest.mark.long) for name in LONG),
     ],
     ids=lambda scenario: scenario.name,

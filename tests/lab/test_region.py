@@ -224,8 +224,6 @@ def test_backends_leave_a_node_that_shuts_down_before_its_network(
 
 def test_teardown_leaves_nothing_behind(in_sandbox: None) -> None:
     """No namespace, mount, process or thread, even where a test failed, one node hangs and the other has no power."""
-    with Fabric():
-        pass  # the first namespace of a sandbox makes a mount for all of them
     before = everything()
     with pytest.raises(RuntimeError, match="a test fails"):
         fail_amid_ruins(before)
