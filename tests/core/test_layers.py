@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -150,16 +150,24 @@ def module(path: Path) -> str:
     return path.relative_to(PRODUCT).with_suffix("").as_posix()
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
     """All that a file imports, at any depth, by full dotted names; relative imports as well."""
-    package = ".".join(path.relative_to(ROOT).parent.parts)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found, package = set[str](), path.relative_to(ROOT).parent.parts
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            above = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
+            above = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             origin = ".".join(filter(None, (above, node.module)))
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
+            found |= {f"{origin}.{alias.name}" for alias in node.names}
+    return frozenset(found)
 
 
 def top_levels(path: Path) -> set[str]:
@@ -170,7 +178,7 @@ def top_levels(path: Path) -> set[str]:
 def ours(path: Path) -> set[str]:
     """The product's modules that a file imports."""
     names = {f"floatingip/{module(path)}".replace("/", "."): module(path) for path in MODULES}
-    imported = set(imports(path))
+    imported = imports(path)
     return {names[name] for name in imported | {name.rpartition(".")[0] for name in imported} if name in names}
 
 
@@ -296,16 +304,14 @@ def test_only_the_command_line_prints_or_exits() -> None:
     """Everything else raises, and is told in one place."""
     for path in MODULES:
         if module(path) not in TELLING:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            guilty = [node for node in ast.walk(tree) if ends_the_process(node)]
+            guilty = [node for node in ast.walk(parsed(path)) if ends_the_process(node)]
             assert not guilty, f"{path}: {[ast.unparse(node) for node in guilty]}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module)
 def test_no_constant_has_two_meanings(path: Path) -> None:
     """The second one would hold for whoever meant the first; mypyc compiles no such module."""
-    statements = ast.parse(path.read_text(encoding="utf-8")).body
-    targets = [target for each in statements if isinstance(each, ast.Assign) for target in each.targets]
+    targets = [target for each in parsed(path).body if isinstance(each, ast.Assign) for target in each.targets]
     names = [each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)]
     assert len(names) == len(set(names))
 
@@ -313,7 +319,7 @@ def test_no_constant_has_two_meanings(path: Path) -> None:
 def test_every_module_says_what_it_is_for() -> None:
     """The docstring is the map of the house, and a folder's is its sign."""
     for path in PRODUCT.rglob("*.py"):
-        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+        assert ast.get_docstring(parsed(path)), path
 
 
 CHOOSE = {"core/decision/carry", "core/decision/carry_eni", "core/decision/carry_address", "core/settings"}
@@ -329,9 +335,4 @@ def asks_how_to_carry(node: ast.AST) -> bool:
 
 def test_nothing_but_the_two_ways_asks_how_an_address_is_carried() -> None:
     """Everything else asks what it wants to know, and each way's module tells its story."""
-    asking = {
-        module(path)
-        for path in MODULES
-        if any(map(asks_how_to_carry, ast.walk(ast.parse(path.read_text(encoding="utf-8")))))
-    }
-    assert asking <= CHOOSE
+    assert {module(path) for path in MODULES if any(map(asks_how_to_carry, ast.walk(parsed(path))))} <= CHOOSE
