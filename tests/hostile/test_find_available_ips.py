@@ -2,50 +2,18 @@
 
 import itertools
 import socket
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import available_ips
-from tests.edges.ec2_server import Become, Server, answer, error, http
+from tests.edges.ec2_server import Server, answer, error, http
+from tests.hostile.find_available_ips import EMPTY, NO_RESERVATIONS, SUBNET, Main
 from tests.hostile.strategies import several, texts
 
-pytest_plugins = ["tests.edges.ec2_fixtures"]
+pytest_plugins = ["tests.hostile.find_available_ips_fixtures"]
 
-SUBNET = (
-    "<subnetSet><item><subnetId>subnet-1</subnetId><vpcId>vpc-1</vpcId><availabilityZone>us-west-2a</availabilityZone>"
-    "<cidrBlock>10.0.0.0/28</cidrBlock></item></subnetSet>"
-)
-NONE = "<subnetIpv4CidrReservationSet/><subnetIpv6CidrReservationSet/>"
-EMPTY = {"DescribeSubnets": "<subnetSet/>", "DescribeNetworkInterfaces": "<networkInterfaceSet/>"}
-Main = Callable[[list[str]], int]
-
-
-@pytest.fixture(name="server")
-def _server(server: Server, environment: Become) -> Server:
-    """EC2 with one subnet that has nothing in it."""
-    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-west-2"}
-    environment(AWS_ENDPOINT_URL_EC2=server.url, HOME="/nonexistent", AWS_MAX_ATTEMPTS="1", **keys)
-    shown = {"DescribeSubnets": SUBNET, "DescribeNetworkInterfaces": "<networkInterfaceSet/>"}
-    shown |= {"GetSubnetCidrReservations": NONE}
-    server.replies |= {action: answer(action, body) for action, body in shown.items()}
-    return server
-
-
-@pytest.fixture(name="script")
-def _script() -> Any:
-    return available_ips.script()
-
-
-@pytest.fixture(name="main")
-def _main(script: Any, monkeypatch: pytest.MonkeyPatch) -> Main:
-    """The script's, which asks for 20 pages at most."""
-    monkeypatch.setattr(script, "MOST_PAGES", 20)
-    found: Main = script.main
-    return found
+ASKED = ("IPV4", "10.0.0.0/28")
 
 
 def refusal(main: Main, capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 1) -> str:
@@ -68,34 +36,34 @@ words = st.one_of(
 @several(2)
 @given(st.lists(words, max_size=4).filter(lambda argv: not (len(argv) > 1 and argv[0].upper().startswith("IPV"))))
 def test_odd_arguments_are_refused_in_a_line(
-    server: Server, main: Main, capsys: pytest.CaptureFixture[str], argv: list[str]
+    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], argv: list[str]
 ) -> None:
     """Before anybody is asked."""
-    server.asked.clear()
+    ec2.asked.clear()
     refusal(main, capsys, *argv, code=2)
-    assert not server.asked
+    assert not ec2.asked
 
 
 @pytest.mark.parametrize(
     ("reservations", "cause"),
     [
-        (answer("GetSubnetCidrReservations", f"{NONE}<nextToken>again</nextToken>"), "has no end"),
+        (answer("GetSubnetCidrReservations", f"{NO_RESERVATIONS}<nextToken>again</nextToken>"), "has no end"),
         (answer("GetSubnetCidrReservations", ""), "cannot be read"),
         (http(200, "<html>Welcome to the hotel</html>"), "cannot be read"),
     ],
     ids=["no end", "nothing", "a page"],
 )
 def test_reservations_that_are_not_told_are_not_none(
-    server: Server, main: Main, capsys: pytest.CaptureFixture[str], reservations: bytes, cause: str
+    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], reservations: bytes, cause: str
 ) -> None:
     """An address would be called free that is reserved; nor is anybody asked for ever."""
-    server.replies["GetSubnetCidrReservations"] = reservations
-    assert cause in refusal(main, capsys, "IPV4", "10.0.0.0/28")
+    ec2.replies["GetSubnetCidrReservations"] = reservations
+    assert cause in refusal(main, capsys, *ASKED)
 
 
 @pytest.mark.parametrize("action", EMPTY)
 def test_pages_without_end_are_not_read_for_ever(
-    server: Server, main: Main, capsys: pytest.CaptureFixture[str], action: str
+    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], action: str
 ) -> None:
     """Each with another token, which the SDK follows as long as there is one."""
     numbers = itertools.count()
@@ -106,58 +74,67 @@ def test_pages_without_end_are_not_read_for_ever(
         more = f"<nextToken>{number}</nextToken>" if number < 50 else ""
         connection.sendall(answer(action, EMPTY[action] + more))
 
-    server.replies[action] = reply
-    assert "has no end" in refusal(main, capsys, "IPV4", "10.0.0.0/28")
+    ec2.replies[action] = reply
+    assert "has no end" in refusal(main, capsys, *ASKED)
 
 
-def test_a_subnet_that_two_pages_show_is_one(server: Server, main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_subnet_that_two_pages_show_is_one(ec2: Server, main: Main, capsys: pytest.CaptureFixture[str]) -> None:
     """EC2's lists change while they are read; it is not ambiguous which subnet is meant."""
     first, numbers = f"{SUBNET}<nextToken>more</nextToken>", itertools.count()
 
     def reply(connection: socket.socket) -> None:
         connection.sendall(answer("DescribeSubnets", first if next(numbers) == 0 else SUBNET))
 
-    server.replies["DescribeSubnets"] = reply
-    assert main(["IPV4", "10.0.0.0/28", "--limit", "2"]) == 0
+    ec2.replies["DescribeSubnets"] = reply
+    assert main([*ASKED, "--limit", "2"]) == 0
     assert capsys.readouterr().out.split() == ["10.0.0.4", "10.0.0.5"]
 
 
-@pytest.mark.parametrize("status", [401, 403, 407, 502, 503])
-@pytest.mark.parametrize("page", ["<html>Who are you?</html>", "<Response/>", "<Response><Errors/></Response>"])
+WELCOME = "<html>Who are you?</html>"
+
+
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [
+        *((status, WELCOME) for status in (401, 403, 407, 502, 503)),
+        (403, "<Response/>"),
+        (403, "<Response><Errors/></Response>"),
+    ],
+)
 def test_a_proxys_page_that_is_well_formed_is_told_in_a_line(
-    server: Server, main: Main, capsys: pytest.CaptureFixture[str], status: int, page: str
+    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], status: int, page: str
 ) -> None:
     """The SDK takes it for an error of EC2's, but one without a code."""
-    server.replies["DescribeSubnets"] = http(status, page)
-    assert "is there a proxy" in refusal(main, capsys, "IPV4", "10.0.0.0/28")
+    ec2.replies["DescribeSubnets"] = http(status, page)
+    assert "is there a proxy" in refusal(main, capsys, *ASKED)
 
 
 def test_what_is_quoted_does_not_command_the_terminal(
-    server: Server, main: Main, capsys: pytest.CaptureFixture[str]
+    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """XML can have the character that begins a terminal's commands, and the one that reverses a line."""
-    server.replies["DescribeSubnets"] = error(400, "Odd", "&#x9b;2J &#x202e;dekcah")
-    assert main(["IPV4", "10.0.0.0/28"]) == 1
+    ec2.replies["DescribeSubnets"] = error(400, "Odd", "&#x9b;2J &#x202e;dekcah")
+    assert main(list(ASKED)) == 1
     assert capsys.readouterr().err.removesuffix("\n").isprintable()
 
 
 def test_credentials_that_ended_are_told_by_their_end(
-    server: Server, main: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `aws configure export-credentials` left them in a shell."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z")
-    assert main(["IPV4", "10.0.0.0/28"]) == 2
+    assert main(list(ASKED)) == 2
     assert "AWS_CREDENTIAL_EXPIRATION=2020-01-01T00:00:00Z" in capsys.readouterr().err
-    assert not server.asked
+    assert not ec2.asked
 
 
 def test_an_interface_that_shows_only_its_primary_address_has_it(
-    server: Server, main: Main, capsys: pytest.CaptureFixture[str]
+    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whether or not the list of its addresses repeats it."""
     eni = "<item><privateIpAddress>10.0.0.4</privateIpAddress></item>"
     answered = answer("DescribeNetworkInterfaces", f"<networkInterfaceSet>{eni}</networkInterfaceSet>")
-    server.replies["DescribeNetworkInterfaces"] = answered
-    assert main(["IPV4", "10.0.0.0/28", "--limit", "1"]) == 0
+    ec2.replies["DescribeNetworkInterfaces"] = answered
+    assert main([*ASKED, "--limit", "1"]) == 0
     assert capsys.readouterr().out.split() == ["10.0.0.5"]

@@ -5,41 +5,29 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.available_ips import SCRIPT
-from tests.edges.ec2_server import Reply, Server, answer, becoming, dripping, error, silent_until
+from tests.edges.ec2_server import Become, Reply, Server, answer, dripping, error, silent_until
+from tests.hostile.find_available_ips import AT_HOME, KEYS, SUBNET
 
-SUBNET = (
-    "<subnetSet><item><subnetId>subnet-1</subnetId><vpcId>vpc-1</vpcId><availabilityZone>us-west-2a</availabilityZone>"
-    "<cidrBlock>10.0.0.0/28</cidrBlock></item></subnetSet>"
-)
-KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+pytest_plugins = ["tests.edges.ec2_fixtures"]
+
 Ended = subprocess.CompletedProcess[str]
 LATEST = 30.0
 """Seconds within which the script must have ended that has one; it would take minutes."""
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """EC2 that answers only which subnet there is."""
-    server = Server()
-    threading.Thread(target=server.run, daemon=True).start()
-    server.replies["DescribeSubnets"] = answer("DescribeSubnets", SUBNET)
-    yield server
-    server.listener.close()
-
-
-@pytest.fixture
-def run(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+@pytest.fixture(name="run")
+def _run(server: Server, environment: Become) -> Callable[..., Ended]:
     """Runs the script as a user does, with a second for all of it, unless other arguments are given."""
+    server.replies["DescribeSubnets"] = answer("DescribeSubnets", SUBNET)
 
     def run(*arguments: str, **variables: str) -> Ended:
-        known = {"AWS_ENDPOINT_URL_EC2": server.url, "AWS_REGION": "us-west-2", "HOME": "/nonexistent"}
-        becoming(monkeypatch)(**known | variables)
+        environment(**{"AWS_ENDPOINT_URL_EC2": server.url} | AT_HOME | variables)
         command = [sys.executable, str(SCRIPT), "IPV4", "10.0.0.0/28", *(arguments or ("--timeout", "1"))]
         return subprocess.run(command, capture_output=True, text=True, timeout=LATEST, check=False)
 

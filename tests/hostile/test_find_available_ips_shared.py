@@ -1,36 +1,16 @@
 """find-available-ips.py in a shared subnet, of which EC2 shows a participant little; and after Windows' line ends."""
 
-import threading
-from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from tests.available_ips import script
-from tests.edges.ec2_server import Server, answer, becoming
+from tests.edges.ec2_server import Server, answer
+from tests.hostile.find_available_ips import Main
+
+pytest_plugins = ["tests.hostile.find_available_ips_fixtures"]
 
 LISTED = 11
 """Addresses of a /28 without those that AWS keeps."""
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """EC2 that shows no interface."""
-    server = Server()
-    threading.Thread(target=server.run, daemon=True).start()
-    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-west-2"}
-    becoming(monkeypatch)(AWS_ENDPOINT_URL_EC2=server.url, HOME="/nonexistent", AWS_MAX_ATTEMPTS="1", **keys)
-    server.replies["DescribeNetworkInterfaces"] = answer("DescribeNetworkInterfaces", "<networkInterfaceSet/>")
-    none = "<subnetIpv4CidrReservationSet/><subnetIpv6CidrReservationSet/>"
-    server.replies["GetSubnetCidrReservations"] = answer("GetSubnetCidrReservations", none)
-    yield server
-    server.listener.close()
-
-
-@pytest.fixture
-def main() -> Callable[[list[str]], int]:
-    """The script's."""
-    found: Callable[[list[str]], int] = script().main
-    return found
 
 
 def shared(unused: str) -> bytes:
@@ -49,10 +29,10 @@ def shared(unused: str) -> bytes:
     ids=["some unseen", "all unseen", "none unseen", "not counted"],
 )  # fmt: skip
 def test_addresses_that_are_taken_unseen_are_told(
-    server: Server, main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], unused: str, unseen: str
+    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], unused: str, unseen: str
 ) -> None:
     """Which of them they are nobody but the owner can say."""
-    server.replies["DescribeSubnets"] = shared(unused)
+    ec2.replies["DescribeSubnets"] = shared(unused)
     assert main(["IPV4", "10.0.0.0/28"]) == 0
     said = capsys.readouterr()
     assert len(said.out.split()) == LISTED
@@ -68,18 +48,18 @@ def test_addresses_that_are_taken_unseen_are_told(
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["", "explicit"])
 def test_addresses_of_a_part_that_may_be_taken_unseen_are_told(
-    server: Server,
-    main: Callable[[list[str]], int],
+    ec2: Server,
+    main: Main,
     capsys: pytest.CaptureFixture[str],
     unused: str,
     unseen: str,
     kind: str,
 ) -> None:
     """EC2 counts for the subnet as a whole; what is reserved there may be counted as left, or not."""
-    server.replies["DescribeSubnets"] = shared(unused)
+    ec2.replies["DescribeSubnets"] = shared(unused)
     item = f"<item><cidr>10.0.0.8/30</cidr><reservationType>{kind}</reservationType></item>" if kind else ""
     sets = f"<subnetIpv4CidrReservationSet>{item}</subnetIpv4CidrReservationSet><subnetIpv6CidrReservationSet/>"
-    server.replies["GetSubnetCidrReservations"] = answer("GetSubnetCidrReservations", sets)
+    ec2.replies["GetSubnetCidrReservations"] = answer("GetSubnetCidrReservations", sets)
     assert main(["IPV4", "10.0.0.8/30"]) == 0
     said = capsys.readouterr()
     assert said.out.split() == ["10.0.0.8", "10.0.0.9", "10.0.0.10", "10.0.0.11"]
@@ -87,33 +67,33 @@ def test_addresses_of_a_part_that_may_be_taken_unseen_are_told(
     assert (unseen if not kind else unseen.replace("7", "3")) in said.err
 
 
-def test_interfaces_that_a_service_of_aws_has_are_asked_for(server: Server, main: Callable[[list[str]], int]) -> None:
+def test_interfaces_that_a_service_of_aws_has_are_asked_for(ec2: Server, main: Main) -> None:
     """An account may have them hidden, as those of EKS Auto Mode's nodes."""
-    server.replies["DescribeSubnets"] = shared("")
+    ec2.replies["DescribeSubnets"] = shared("")
     assert main(["IPV4", "10.0.0.0/28"]) == 0
-    assert any("DescribeNetworkInterfaces" in said and "IncludeManagedResources=true" in said for said in server.asked)
+    assert any("DescribeNetworkInterfaces" in said and "IncludeManagedResources=true" in said for said in ec2.asked)
 
 
 def test_an_sdk_that_cannot_ask_for_those_asks_for_the_others(
-    server: Server, main: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch
+    ec2: Server, main: Main, script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CloudShell's may be older than that."""
-    client = script().connect("us-west-2")
+    client = script.connect("us-west-2")
     members = client.meta.service_model.operation_model("DescribeNetworkInterfaces").input_shape.members
     monkeypatch.delitem(members, "IncludeManagedResources")
-    monkeypatch.setattr(script(), "connect", lambda _: client)
-    server.replies["DescribeSubnets"] = shared("")
+    monkeypatch.setattr(script, "connect", lambda _: client)
+    ec2.replies["DescribeSubnets"] = shared("")
     assert main(["IPV4", "10.0.0.0/28"]) == 0
-    assert not any("IncludeManagedResources" in said for said in server.asked)
+    assert not any("IncludeManagedResources" in said for said in ec2.asked)
 
 
 @pytest.mark.parametrize(
     "last", [["--region", "us-west-2\r"], ["--subnet-id", "subnet-1\r"], ["--vpc-id", "vpc-1\r"], ["--limit", "11\r"]]
 )
 def test_the_line_end_of_windows_is_no_part_of_the_last_argument(
-    server: Server, main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], last: list[str]
+    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], last: list[str]
 ) -> None:
     """Whichever that is."""
-    server.replies["DescribeSubnets"] = shared("")
+    ec2.replies["DescribeSubnets"] = shared("")
     assert main(["IPV4", "10.0.0.0/28", *last]) == 0
     assert len(capsys.readouterr().out.split()) == LISTED
