@@ -46,7 +46,7 @@ def watch(observer: Observer, words: str, began: float, *, accepted: bool) -> Ca
         if decision.write is not None:
             calls.writes.append(now)
             observer.view = written_at(observer.view, now, decision.write, accepted=accepted)
-        now += 0.25 if now < began + 60 else 0.5
+        now += 0.25 if now < began + 60 else 1.0
         seen = words if now >= decision.look_at else ""
     return calls
 
@@ -194,7 +194,7 @@ def test_a_standing_eni_that_does_not_change_costs_less_and_less(
         if decided.write is not None:
             calls.writes.append(now)
             wrote_at, last = now, decided.write if accepted else None
-        now += 0.25 if now < 60 else 0.5
+        now += 0.25 if now < 60 else 1.0
         asked_at = now if now >= decided.look_at else asked_at
     calls.check(0.5)
 

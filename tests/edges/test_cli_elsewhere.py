@@ -132,11 +132,3 @@ def test_what_is_watched_is_one_document_a_line_or_a_table_below_the_other(capsy
     text = capsys.readouterr().out
     assert text.startswith("cluster: unknown, 1970-01-01 00:00:00 UTC\n")
     assert text.endswith("\n\n")
-
-
-@pytest.mark.parametrize("value", ["0", "often", "nan", "1e9", "-3"])
-def test_status_is_not_watched_all_the_time(run: Run, value: str) -> None:
-    """Each look asks everybody."""
-    done = run("status", f"--watch={value}", document="name: cluster\n")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"argument --watch: {value!r} is no number of seconds from 1 to 3600" in done.stderr

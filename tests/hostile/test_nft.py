@@ -48,19 +48,30 @@ OTHERS: dict[str, Any] = {
 printed = st.one_of(documents(LISTED).map(as_json), mutations(as_json(LISTED)), values.map(as_json), st.binary())
 
 
+PRINTS = """#!/bin/sh
+cd "${0%/*}"
+cat out
+[ ! -s errors ] || cat errors >&2
+read -r code <code
+exit "$code"
+"""
+
+
 class Odd(Nft):
     """A command of that name which prints what it is told to."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         command = directory / "nft"
-        command.write_text('#!/bin/sh\ncd "${0%/*}"\ncat out\ncat errors >&2\nexit "$(cat code)"\n')
+        command.write_text(
+            '#!/bin/sh\ncd "${0%/*}"\ncat out\n[ ! -s errors ] || cat errors >&2\nread -r code <code\nexit "$code"\n'
+        )
         command.chmod(0o755)
         super().__init__(str(command))
 
     def says(self, out: bytes = b"", errors: bytes = b"", code: int = 0) -> "Odd":
         """From now on."""
-        for name, content in (("out", out), ("errors", errors), ("code", b"%d" % code)):
+        for name, content in (("out", out), ("errors", errors), ("code", b"%d\n" % code)):
             (self._directory / name).write_bytes(content)
         return self
 
