@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 from typing import Any, ClassVar, Self
 
 from floatingip.core import health as probing
+from floatingip.core import writes
 from floatingip.core.decision.decide import decide
 from floatingip.core.decision.decision import Decision
 from floatingip.core.decision.evidence import REACHED_TAG
@@ -23,22 +24,6 @@ from floatingip.core.peer import Peer, Sight, Word, WordState
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
-from floatingip.core.writes import (
-    Assign,
-    AssignAny,
-    Associate,
-    Attach,
-    CheckSource,
-    Create,
-    Delete,
-    Detach,
-    KeepAfterTermination,
-    SetGroups,
-    Tag,
-    Unassign,
-    Write,
-    is_upkeep,
-)
 
 ADDRESS = IPv4Address("10.0.0.100")
 SETTINGS = Settings((ADDRESS,), fall=5)
@@ -64,42 +49,42 @@ def instance(instance_id: str, state: str = "running") -> Instance:
     return Instance(instance_id, InstanceState(state), IPv4Address("10.0.0.10"), ZONE, frozenset({0}))
 
 
-def written(write: Write | None) -> str:
+def written(write: writes.Write | None) -> str:
     """A write in short."""
     match write:
         case None:
             return ""
-        case Create(generation):
+        case writes.Create(generation):
             return f"create:{generation}" if generation else "create"
-        case Attach():
+        case writes.Attach():
             return "attach"
-        case Detach(attachment_id, force):
+        case writes.Detach(attachment_id, force):
             return f"{'force' if force else 'detach'}:{attachment_id}"
-        case Delete(eni_id):
+        case writes.Delete(eni_id):
             return f"delete:{eni_id}"
-        case Assign(eni_id, _, reassign):
+        case writes.Assign(eni_id, _, reassign):
             return f"{'move' if reassign else 'assign'}:{eni_id}"
-        case AssignAny(eni_id):
+        case writes.AssignAny(eni_id):
             return f"assign-any:{eni_id}"
-        case Unassign(eni_id):
+        case writes.Unassign(eni_id):
             return f"unassign:{eni_id}"
-        case Tag(_, key, value) if key == REACHED_TAG:
+        case writes.Tag(_, key, value) if key == REACHED_TAG:
             return "reached"
-        case Tag(_, _, value):
+        case writes.Tag(_, _, value):
             return f"tag:{value}"
-        case Associate(allocation_id):
+        case writes.Associate(allocation_id):
             return f"associate:{allocation_id}"
-        case SetGroups(_, groups):
+        case writes.SetGroups(_, groups):
             return f"groups:{','.join(groups)}"
-        case KeepAfterTermination(_, attachment_id):
+        case writes.KeepAfterTermination(_, attachment_id):
             return f"keep:{attachment_id}"
-        case CheckSource():
+        case writes.CheckSource():
             return "check-source"
 
 
-def written_at(view: View, now: float, write: Write, *, accepted: bool = True) -> View:
+def written_at(view: View, now: float, write: writes.Write, *, accepted: bool = True) -> View:
     """The view once this write has ended."""
-    if is_upkeep(write):
+    if writes.is_upkeep(write):
         return replace(view, tended_at=now, tended=write if accepted else None)
     return replace(view, wrote_at=now, accepted=write if accepted else None)
 

@@ -54,17 +54,13 @@ def test_each_address_has_a_table_two_priorities_and_a_mark_of_its_own(
     assert (plumbing.table, plumbing.priority, plumbing.mark, plumbing.mark_mask) == (table, priority, mark, 0x70)
 
 
-def test_an_ipv4_address_leaves_by_its_subnets_router() -> None:
-    """The first address behind the subnet's own; the MAC is the ENI's, the MTU the primary's."""
+def test_each_family_leaves_by_its_own_router() -> None:
+    """The subnet's for IPv4, the VPC's for IPv6, of whose ENI the IPv4 address is not carried."""
     made = Node()
     made.looked(eni(holder=ME))
     plumbing = plumbed(made)
     assert (plumbing.address, plumbing.mac, plumbing.gateway) == (ADDRESS, MAC, IPv4Address("10.0.0.1"))
     assert plumbing.primary_mac == IDENTITY.mac
-
-
-def test_an_ipv6_address_leaves_by_the_vpcs_router() -> None:
-    """The IPv4 address that EC2 gave the same ENI is not carried."""
     made = Node(IPV6)
     made.looked(eni(IPV6, ME))
     plumbing = plumbed(made)

@@ -50,7 +50,6 @@ def test_what_anybody_else_writes_into_the_tag_is_no_order(value: str) -> None:
 
 
 def test_an_order_names_anybody_or_one() -> None:
-    """The others wait."""
     assert Order("a", ANYBODY, 0).names("i-b")
     assert Order("a", "i-b", 0).names("i-b")
     assert not Order("a", "i-c", 0).names("i-b")

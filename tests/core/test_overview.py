@@ -103,7 +103,6 @@ def test_what_does_not_answer_is_down(reports: tuple[Report, ...], finding: str)
     ],
 )
 def test_what_is_served_but_not_safe_is_degraded(reports: tuple[Report, ...], finding: str) -> None:
-    """With why."""
     silent = {A: "the way is closed"} if reports == (watching(),) else {}
     shown = picture(*reports, silent=silent)
     assert shown.verdict is Verdict.DEGRADED
@@ -158,7 +157,6 @@ def test_without_ec2_the_agents_view_remains_and_what_was_not_learned_is_said() 
 
 
 def test_without_anybody_nothing_is_known() -> None:
-    """Which is neither well nor down."""
     shown = seen(silent={A: "refused"}, ec2=Ec2View("503"))
     assert (shown.verdict, shown.unknown[0]) == (Verdict.UNKNOWN, UNTOLD)
     assert [(each.instance, each.problem) for each in shown.observers] == [(A, "refused")]

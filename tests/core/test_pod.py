@@ -183,7 +183,6 @@ def test_ready_is_what_kubernetes_said_last() -> None:
 
 
 def test_a_suspicion_is_looked_into_at_once() -> None:
-    """Until it is a verdict, or none."""
     assert [rules.is_suspect(told(*((float(n), UNREADY) for n in range(count)))) for count in range(4)] == [
         False,
         True,

@@ -248,7 +248,6 @@ def test_an_ipv6_address_is_asked_for_services_of_ipv6_alone() -> None:
 
 
 def test_what_answers_at_the_address_is_told_while_it_is_so() -> None:
-    """To the other standbys."""
     node = Node()
     node.list_services((WEB,))
     carried(node, here=False)

@@ -115,7 +115,6 @@ def test_a_comma_too_many_is_told(problems: Problems, address: str) -> None:
 
 
 def test_every_bad_address_of_a_list_is_told(problems: Problems) -> None:
-    """Not only the first one."""
     lines = problems(address="10.0.0.300,10.0.0.100,127.0.0.1,10.0.0.100")
     assert [line.split("'")[1] for line in lines] == ["10.0.0.300", "127.0.0.1", "10.0.0.100"]
 

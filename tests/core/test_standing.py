@@ -101,14 +101,10 @@ def test_an_eni_that_is_not_attached_is_no_standing_eni_yet(status: AttachmentSt
     assert "standing ENI eni-b is being" in decided.problem
 
 
-def test_other_nodes_standing_enis_are_not_taken_for_the_own_one() -> None:
-    """By the tag, whatever they are attached to."""
+def test_a_node_knows_its_standing_eni_by_the_tag() -> None:
+    """Whatever it is attached to; after a restart, too, so there is never a second one."""
     foreign = replace(standing("i-c"), attachment=Attachment("at-9", ME, 2, AttachmentStatus.ATTACHED))
     assert Keeper().see(0.0, foreign).write == Create(0)
-
-
-def test_a_restarted_node_finds_its_standing_eni_again() -> None:
-    """There is never a second one."""
     assert Keeper().see(0.0, MINE, standing("i-a")).eni == MINE
     assert Keeper().see(0.0, FREE).write == Attach("eni-b")
 
@@ -270,18 +266,13 @@ def test_a_standing_eni_that_ec2_does_not_finish_attaching_is_detached_and_attac
     assert keeper.memory.vain == 0
 
 
-def test_a_standing_eni_with_a_floating_address_stays_though_ec2_goes_on_attaching_it() -> None:
-    """Another node is to take the address over first."""
+@pytest.mark.parametrize(
+    "known", [{"in_use": frozenset({MINE.id})}, {"device": True, "holds": True}], ids=["it has one", "it carries one"]
+)
+def test_a_standing_eni_with_a_floating_address_stays_though_ec2_goes_on_attaching_it(known: dict[str, Any]) -> None:
+    """Another node is to take the address over first; what EC2 shows of one whose device is here may be of before."""
     keeper, hanging = Keeper(), standing("i-b", status=AttachmentStatus.ATTACHING)
-    decided = [keeper.see(now, hanging, in_use=frozenset({hanging.id})) for now in (0.0, 100.0, 300.0)]
-    assert all(each.write is None for each in decided)
-
-
-def test_a_standing_eni_by_which_the_node_carries_an_address_stays_though_ec2_goes_on_attaching_it() -> None:
-    """What EC2 shows for so long may be of before: its device is here, and it would be shown without the address."""
-    keeper, hanging = Keeper(), standing("i-b", status=AttachmentStatus.ATTACHING)
-    decided = [keeper.see(now, hanging, device=True, holds=True) for now in (0.0, 100.0, 300.0)]
-    assert all(each.write is None for each in decided)
+    assert all(keeper.see(now, hanging, **known).write is None for now in (0.0, 100.0, 300.0))
 
 
 def test_a_standing_eni_that_stays_detaching_is_forced() -> None:
@@ -313,10 +304,13 @@ def test_a_standing_eni_with_a_floating_address_is_not_detached_for_want_of_its_
 
 
 def test_a_spare_address_is_given_back_after_two_answers_half_a_minute_apart() -> None:
-    """One is needed for a moment whenever an Elastic IP is new."""
+    """One is needed for a moment whenever an Elastic IP is new; while EC2 does not answer, time alone shows nothing."""
     keeper = Keeper()
     for now, write in ((0.0, None), (29.9, None), (30.0, SPARE)):
         assert keeper.see(now, MINE, spares=(SPARE,)).write == write
+    keeper = Keeper()
+    keeper.see(0.0, MINE, spares=(SPARE,))
+    assert keeper.see(300.0, MINE, asked_at=0.0, spares=(SPARE,)).write is None
 
 
 def test_a_spare_address_that_was_of_use_in_between_is_not_given_back() -> None:
@@ -326,13 +320,6 @@ def test_a_spare_address_that_was_of_use_in_between_is_not_given_back() -> None:
     keeper.see(20.0, MINE)
     assert keeper.see(40.0, MINE, spares=(SPARE,)).write is None
     assert keeper.see(70.0, MINE, spares=(SPARE,)).write == SPARE
-
-
-def test_one_answer_is_not_two() -> None:
-    """While EC2 does not answer, time alone shows nothing."""
-    keeper = Keeper()
-    keeper.see(0.0, MINE, spares=(SPARE,))
-    assert keeper.see(300.0, MINE, asked_at=0.0, spares=(SPARE,)).write is None
 
 
 ENDED: tuple[dict[str, Instance], ...] = ({}, {"i-a": instance("i-a", "terminated")})

@@ -115,7 +115,6 @@ def test_a_move_is_told_as_the_document_has_it() -> None:
 
 
 def test_a_starting_observer_reports_that() -> None:
-    """Nothing is known yet."""
     report = of(replace(standby(), addresses=(), peers=(), starting=True, answered_at=None), NOW)
     assert (report.starting, report.answer_age) == (True, None)
     assert parse(to_json(report).encode()) == report

@@ -60,7 +60,6 @@ def test_what_is_wrong_stands_above_the_table() -> None:
 
 
 def test_what_could_not_be_learned_is_told_at_the_end() -> None:
-    """EC2's silence, and an observer's."""
     text = list(lines(shown(silent={"i-0d": "no connection"}, ec2=Ec2View("no answer within 3 s"))))
     assert "i-0d: told nothing: no connection" in text
     assert text[-1] == "not learned: what EC2 says now: no answer within 3 s"
@@ -112,7 +111,6 @@ def test_a_span_is_told_in_two_units(seconds: float, words: str) -> None:
     ],
 )  # fmt: skip
 def test_the_calendar_is_the_one_that_everybody_has(wall: float, words: str) -> None:
-    """Leap years included."""
     assert clock(wall) == words
 
 

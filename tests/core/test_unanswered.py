@@ -56,7 +56,6 @@ def test_a_standby_that_ec2_tells_nothing_could_not_take_over(error: CloudError)
 
 
 def test_a_holder_that_ec2_tells_nothing_serves_on() -> None:
-    """And says so."""
     node = Node()
     node.hold()
     silent_for(node, 2 * timing.UNANSWERED_FOR)
@@ -86,7 +85,6 @@ def test_what_could_not_be_rehearsed_is_not_known(part: Part, what: str) -> None
 
 
 def test_what_is_rehearsed_again_is_known() -> None:
-    """With the first answer."""
     node = Node()
     node.looked(OTHER)
     for _ in range(3):

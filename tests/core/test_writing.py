@@ -126,7 +126,6 @@ def test_a_reassignment_is_one_only_if_the_write_says_so(desk: Desk) -> None:
 
 
 def test_what_is_created_for_no_target_has_some_address_and_its_tags(desk: Desk) -> None:
-    """A standing ENI."""
     desk.write(Create(), target=None)
     (made,) = (eni for eni in desk.ec2.state.enis.values() if eni.tags and eni.id != desk.eni.id)
     assert made.tags == {STANDING_TAG: desk.me}
