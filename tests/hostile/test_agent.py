@@ -8,37 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from floatingip.agent.events import (
-    AddressesShown,
-    Heard,
-    LogTroubled,
-    LookWanted,
-    MetadataTroubled,
-    NodePortsListed,
-    NodePortsUnknown,
-    Noticed,
-    PeersChosen,
-    PeersJudged,
-    PermissionsRehearsed,
-    PodShown,
-    Reconciled,
-    RehearsalEnded,
-    ReservationsRehearsed,
-    SlotsRehearsed,
-    Terminated,
-)
+from floatingip.agent import events
+from floatingip.core import ec2
 from floatingip.core.decision.evidence import REACHED_TAG
-from floatingip.core.ec2 import (
-    ALLOCATION_TAG,
-    OWNER_TAG,
-    STANDING_TAG,
-    AllocationFacts,
-    Attachment,
-    AttachmentStatus,
-    Instance,
-    InstanceState,
-    Subnet,
-)
 from floatingip.core.errors import AddressTaken, CloudUnavailable, Denied, LookAgain, NoFreeSlot, TokenSpent
 from floatingip.core.model import Carry
 from floatingip.core.node import Notice, OwnPod
@@ -73,11 +45,11 @@ moments = st.sampled_from([0.0, 1.0, 1_763_999_990.0, 1_764_000_000.0, 1_764_100
 
 ATTACHMENTS = ("eni-attach-1", "eni-attach-2", "eni-attach-3")
 bindings = st.builds(
-    Attachment,
+    ec2.Attachment,
     st.sampled_from(ATTACHMENTS),
     whose,
     st.integers(0, 2**31),
-    st.sampled_from(AttachmentStatus),
+    st.sampled_from(ec2.AttachmentStatus),
     st.one_of(st.none(), moments),
 )
 records = st.one_of(
@@ -103,11 +75,11 @@ orders = st.one_of(
     ),
 )
 tags = st.fixed_dictionaries(
-    {OWNER_TAG: st.sampled_from([NAME, NAME, NAME, "other", ""])},
+    {ec2.OWNER_TAG: st.sampled_from([NAME, NAME, NAME, "other", ""])},
     optional={
         "Name": texts,
-        STANDING_TAG: whose,
-        ALLOCATION_TAG: st.sampled_from([str(ELASTIC), "eipalloc-1"]),
+        ec2.STANDING_TAG: whose,
+        ec2.ALLOCATION_TAG: st.sampled_from([str(ELASTIC), "eipalloc-1"]),
         REACHED_TAG: reached,
         f"{REACHED_TAG}/{ADDRESS}": reached,
         "floatingip/moves": records,
@@ -136,16 +108,16 @@ oddities = st.one_of(
     *(st.tuples(st.integers(0, 3), st.just(name), FIELDS[name]) for name in ("attachment", "tags", "secondary")),
 )
 instances = st.builds(
-    Instance,
+    ec2.Instance,
     whose.filter(bool),
-    st.sampled_from(InstanceState),
+    st.sampled_from(ec2.InstanceState),
     st.one_of(st.none(), st.sampled_from([*ADDRESSES, IPv6Address("2001:db8::1")])),
     st.sampled_from([ZONE, ""]),
     st.frozensets(st.integers(0, 20), max_size=3),
     st.just({"kubernetes.io/cluster/lab": "owned"}),
 )
-SUBNETS = (Subnet("subnet-2", (ip_network("10.0.0.0/8"),), "elsewhere"), Subnet("subnet-3", (), ZONE))
-allocations = st.builds(AllocationFacts, st.just(str(ELASTIC)), short, st.sampled_from([ZONE, "us-west-2"]), whose)
+SUBNETS = (ec2.Subnet("subnet-2", (ip_network("10.0.0.0/8"),), "elsewhere"), ec2.Subnet("subnet-3", (), ZONE))
+allocations = st.builds(ec2.AllocationFacts, st.just(str(ELASTIC)), short, st.sampled_from([ZONE, "us-west-2"]), whose)
 worlds = st.builds(
     lambda holder, odd, ended, subnets, allocation: (
         lambda node: replace(
@@ -228,36 +200,38 @@ steps: st.SearchStrategy[Step] = st.one_of(
         lambda probe: lambda node: node.probe_ends(*probe)
     ),
     st.tuples(whose, heard, st.booleans()).map(
-        lambda said: lambda node: node.tell(Heard(said[0], Answer(node.now - 0.1, node.now, said[1], said[2])))
+        lambda said: lambda node: node.tell(events.Heard(said[0], Answer(node.now - 0.1, node.now, said[1], said[2])))
     ),
-    st.dictionaries(whose.filter(bool), st.sampled_from(ADDRESSES), max_size=3).map(lambda who: told(PeersChosen(who))),
-    st.tuples(st.sampled_from(TARGETS), reports).map(lambda report: told(Reconciled(*report))),
+    st.dictionaries(whose.filter(bool), st.sampled_from(ADDRESSES), max_size=3).map(
+        lambda who: told(events.PeersChosen(who))
+    ),
+    st.tuples(st.sampled_from(TARGETS), reports).map(lambda report: told(events.Reconciled(*report))),
     st.tuples(st.sampled_from([MAC, "zz"]), st.one_of(st.none(), st.frozensets(st.sampled_from(ADDRESSES)))).map(
-        lambda shown: lambda node: node.tell(AddressesShown(*shown, node.now))
+        lambda shown: lambda node: node.tell(events.AddressesShown(*shown, node.now))
     ),
-    st.one_of(st.none(), st.builds(Notice, short, short)).map(lambda notice: told(Noticed(notice, 0.0))),
+    st.one_of(st.none(), st.builds(Notice, short, short)).map(lambda notice: told(events.Noticed(notice, 0.0))),
     st.tuples(st.booleans(), short, st.booleans(), st.booleans(), short, flags, flags).map(
-        lambda pod: lambda node: node.tell(PodShown(OwnPod(node.now, *pod)))
+        lambda pod: lambda node: node.tell(events.PodShown(OwnPod(node.now, *pod)))
     ),
     st.lists(st.builds(NodePort, st.integers(1, 65535), st.just(""), short), max_size=9).map(
-        lambda ports: told(NodePortsListed(tuple(ports)))
+        lambda ports: told(events.NodePortsListed(tuple(ports)))
     ),
     st.builds(
-        lambda slots, mine: lambda node: node.tell(SlotsRehearsed(slots, {i.id: i for i in mine}, node.now)),
+        lambda slots, mine: lambda node: node.tell(events.SlotsRehearsed(slots, {i.id: i for i in mine}, node.now)),
         st.integers(-1, 2**31),
         st.lists(instances, max_size=2),
     ),
-    short.map(lambda text: told(MetadataTroubled(text))),
-    short.map(lambda text: told(LogTroubled(text, 7))),
+    short.map(lambda text: told(events.MetadataTroubled(text))),
+    short.map(lambda text: told(events.LogTroubled(text, 7))),
     st.sampled_from(
         [
-            told(PeersJudged()),
-            told(PermissionsRehearsed(("ec2:x", "ec2:DetachNetworkInterface"))),
-            told(ReservationsRehearsed(SUBNET, ())),
-            told(RehearsalEnded()),
-            told(NodePortsUnknown("x")),
-            told(LookWanted()),
-            told(Terminated()),
+            told(events.PeersJudged()),
+            told(events.PermissionsRehearsed(("ec2:x", "ec2:DetachNetworkInterface"))),
+            told(events.ReservationsRehearsed(SUBNET, ())),
+            told(events.RehearsalEnded()),
+            told(events.NodePortsUnknown("x")),
+            told(events.LookWanted()),
+            told(events.Terminated()),
         ]
     ),
     st.sampled_from([-1e9, -3600.0, 3600.0, 1e10]).map(
@@ -275,7 +249,6 @@ steps: st.SearchStrategy[Step] = st.one_of(
 def test_whatever_an_agent_is_told_it_goes_on_and_writes_nothing_without_evidence(
     carry: Carry, service: str, holder: str, happened: list[Step]
 ) -> None:
-    """See `Node`."""
     node = in_peace(carry, holder, service)
     for step in happened:
         step(node)

@@ -92,7 +92,7 @@ def is_unknown(found: Seen | CloudError) -> bool:
 carries = st.sampled_from(Carry)
 
 
-@several(5)
+@several(3)
 @given(carries.flatmap(lambda carry: st.tuples(st.just(carry), befallen(ENIS[carry]))))
 def test_an_odd_interface_is_never_a_free_one_nor_nobodys(
     server: Server, cloud: Ec2Cloud, odd: tuple[Carry, Tree.Element]
@@ -111,7 +111,7 @@ def test_an_odd_interface_is_never_a_free_one_nor_nobodys(
     assert shown.ours <= {each.text or "" for item in items for each in found(item, "networkInterfaceId")} | {""}
 
 
-@several(3)
+@several(2)
 @given(befallen(INSTANCES))
 def test_an_odd_instance_is_neither_dead_nor_gone(server: Server, cloud: Ec2Cloud, answer: Tree.Element) -> None:
     """It is dead only if EC2 says so, in one of its own words."""

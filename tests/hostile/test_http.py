@@ -42,7 +42,7 @@ def asked(other: Other, answer: bytes) -> Response | NoAnswer:
             return error
 
 
-@several(3)
+@several(2)
 @given(answers)
 def test_whatever_is_said_is_an_answer_or_none(other: Other, answer: bytes) -> None:
     """Nothing else is raised, nobody waits, and no more is kept than was asked for; nothing that came is quoted."""

@@ -76,7 +76,7 @@ def test_an_identity_is_made_of_ids_alone(service: Service, asker: Imds, odd: tu
     assert not found.address.is_unspecified
 
 
-@several(3)
+@several(2)
 @given(
     st.dictionaries(
         st.sampled_from(ADDRESSES), st.sampled_from(ADDRESSES).flatmap(lambda path: mutations(VALUES[path])), min_size=1
@@ -91,7 +91,7 @@ def test_an_address_is_lacked_only_by_a_list_of_addresses(service: Service, aske
     assert found == frozenset(ip_address(word) for path in ADDRESSES[:2] for word in said[path])
 
 
-@several(3)
+@several(2)
 @given(st.one_of(*(st.tuples(st.just(path), documents(sound)) for path, sound in NOTICES.items())), st.booleans())
 def test_an_end_is_announced_in_a_line_or_not_at_all(
     service: Service,
@@ -105,7 +105,7 @@ def test_an_end_is_announced_in_a_line_or_not_at_all(
     is_read(asker)
 
 
-@several(3)
+@several(2)
 @given(dates)
 def test_whenever_a_maintenance_begins_it_is_read_or_not(service: Service, asker: Imds, date: str) -> None:
     """Years that no clock has, and zones that no place has, included."""

@@ -156,7 +156,6 @@ def test_whatever_the_kernel_answers_is_read_or_is_an_error_of_one_line(
 @several(2)
 @given(spoil=spoils)
 def test_the_doctor_reads_on_or_is_told_that_it_cannot(kernel: OddKernel, spoil: Spoil) -> None:
-    """Of all it asks the kernel."""
     inspection = KernelInspection()
     inspection._netlink = kernel
     told: list[object] = []

@@ -63,7 +63,7 @@ def test_a_word_is_read_as_it_was_said(said: Status, sights: dict[str, Sight]) -
     assert found == Status(**{**{f: getattr(said, f) for f in Status.__slots__}, "peers": ("i-b",), "sights": sights})
 
 
-@several(3)
+@several(2)
 @given(anything)
 def test_whatever_comes_is_a_word_within_its_limits_or_silence(body: bytes) -> None:
     """Nothing is raised; what is taken says the same when it is said again, and no more of it than its limits."""
@@ -115,7 +115,7 @@ def depth(value: Any) -> int:
     return 0 if inner is None else 1 + max(map(depth, inner), default=0)
 
 
-@several(3)
+@several(2)
 @given(values, st.integers(0, 5))
 def test_json_is_read_as_deep_as_it_may_be_and_as_far_as_it_is_of_use(value: Any, deepest: int) -> None:
     """All else is a ValueError."""

@@ -64,7 +64,7 @@ sound: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@several(3)
+@several(2)
 @given(st.dictionaries(st.one_of(st.sampled_from(sorted(FIELDS)), texts), values, max_size=5))
 def test_a_document_of_anything_is_settings_or_told_in_lines(loaded: Load, document: dict[str, Any]) -> None:
     """Never anything else; and what is taken keeps within the limits of each setting, and of all together."""
@@ -79,7 +79,7 @@ def test_a_document_of_anything_is_settings_or_told_in_lines(loaded: Load, docum
             assert value == field.default or not check(list(value) if isinstance(value, tuple) else value)
 
 
-@several(3)
+@several(2)
 @given(st.fixed_dictionaries({}, optional=sound))
 def test_what_is_taken_is_what_was_written(loaded: Load, document: dict[str, Any]) -> None:
     """Value by value; what is refused names at least one of the settings that stand there."""
@@ -92,7 +92,7 @@ def test_what_is_taken_is_what_was_written(loaded: Load, document: dict[str, Any
         assert getattr(found, key) == (tuple(value) if isinstance(value, list) else value)
 
 
-@several(3)
+@several(2)
 @given(
     st.one_of(st.binary(max_size=200), mutations(b"name: lab\nsecurity_groups: [sg-01234567]\n# \xc3\xa4\nfall: 11\n"))
 )
@@ -110,7 +110,7 @@ targets = st.one_of(
 )
 
 
-@several(5)
+@several(3)
 @given(st.lists(targets, min_size=1, max_size=4).map(",".join))
 def test_a_reservation_is_what_it_says_or_told_in_lines(loaded: Load, listed: str) -> None:
     """Each address and allocation once, in order, and written anew it is the same."""

@@ -34,7 +34,7 @@ def test_what_was_recorded_is_read_again(moves: tuple[ration.Record, ...]) -> No
     assert len(value) <= 256
 
 
-@several(5)
+@several(3)
 @given(values, rules, st.floats(0, 1e10), st.one_of(st.just(-inf), st.floats(0, 1e10)))
 def test_whatever_is_recorded_a_move_waits_for_an_hour_at_most(
     value: str, rule: str, wall: float, since: float
@@ -48,7 +48,7 @@ def test_whatever_is_recorded_a_move_waits_for_an_hour_at_most(
     assert set(ration.parse(ration.merged((value, written)))) <= {*ration.parse(value), *ration.parse(written)}
 
 
-@several(5)
+@several(3)
 @given(values)
 def test_whatever_is_recorded_a_move_may_be_made_some_time(value: str) -> None:
     """Nothing waits for a time that does not come: by a record that is later than now by an hour, two hours at most."""
@@ -59,7 +59,7 @@ def test_whatever_is_recorded_a_move_may_be_made_some_time(value: str) -> None:
     assert soon or ration.wait(value, WALL + 2 * longest, ATTACHMENT) == 0
 
 
-@several(5)
+@several(3)
 @given(
     st.one_of(texts, st.builds("{}>{}@{}".format, texts, st.sampled_from(["*", "i-0a", "i-0b"]), times)),
     st.floats(0, 1e11),
