@@ -27,6 +27,11 @@ PORT = 1
 WALL = 1_764_000_000.0
 
 
+def interrupt() -> None:
+    """Ctrl-C."""
+    raise KeyboardInterrupt
+
+
 @dataclass
 class Vpc:
     """Two workers with their standing ENIs; the first one has the address.

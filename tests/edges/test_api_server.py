@@ -113,7 +113,6 @@ def test_a_ca_without_key_identifiers_is_trusted(service: Service, monkeypatch: 
 
 
 def test_nobody_there_is_unknown(service: Service) -> None:
-    """A refused connection."""
     assert ask(service, KUBERNETES_SERVICE_PORT="9") == unknown(
         "nothing from the API server: no connection (Connection refused)"
     )
@@ -138,7 +137,6 @@ def test_an_answer_without_end_or_sense_is_unknown(service: Service, answer: byt
 
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-x\r\n", 100 * b"\x00"])
 def test_what_speaks_no_tls_never_sees_the_token(service: Service, greeting: bytes) -> None:
-    """Whatever it says instead."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:

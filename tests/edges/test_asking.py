@@ -32,7 +32,6 @@ class Hanging:
 
 
 def test_what_a_call_returns_or_raises_is_passed_on() -> None:
-    """As if it had been made here."""
     ask = Asking(LONG).ask
     assert ask("Ask", lambda: "answer", repeatable=True) == "answer"
     with pytest.raises(ZeroDivisionError):
@@ -41,7 +40,6 @@ def test_what_a_call_returns_or_raises_is_passed_on() -> None:
 
 @pytest.mark.parametrize("repeatable", [True, False])
 def test_what_hangs_is_given_up(repeatable: bool) -> None:
-    """By name."""
     call = Hanging()
     with pytest.raises(CloudUnavailable, match="Ask: no answer within"):
         Asking(SHORT, SHORT).ask("Ask", call, repeatable=repeatable)

@@ -149,7 +149,6 @@ def test_bad_settings_load_no_cloud_and_no_kernel_library(run: Run) -> None:
 
 
 def test_help_names_all_commands_and_loads_none(run: Run) -> None:
-    """With what each is for."""
     done = run("--help", code=HELPED)
     assert done.returncode == 0
     said = " ".join(done.stdout.split())
@@ -267,7 +266,6 @@ def test_the_region_is_that_of_the_environment(
 
 
 def test_a_region_of_the_environment_that_is_none_is_blamed_on_its_variable(run: Run) -> None:
-    """Nobody gave the argument."""
     done = run("status", document="", environment={"AWS_REGION": "'us-west-2'"})
     assert done.returncode == 2
     assert "without --region that is AWS_REGION in the environment" in done.stderr

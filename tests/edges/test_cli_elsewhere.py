@@ -65,7 +65,6 @@ def test_a_handover_is_checked_before_it_is_ordered(vpc: Vpc) -> None:
 
 
 def test_a_denied_release_ends_with_4_and_names_the_permission(vpc: Vpc) -> None:
-    """In one line."""
     vpc.ec2.faults.deny({"DeleteNetworkInterface"})
     done = vpc.release("--yes")
     assert done.returncode == 4

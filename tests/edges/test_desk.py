@@ -44,15 +44,11 @@ def _observer(start: Start) -> Observer:
     return observer
 
 
-def test_a_peer_is_told_all(observer: Observer) -> None:
-    """By its instance and its address together."""
+def test_a_peer_and_this_node_itself_are_told_all(observer: Observer) -> None:
+    """A peer by its instance and its address together; this node, as a command in its own pod asks it."""
     told = word(observer, "i-b", ASKER)
     assert (told["name"], told["instance_id"]) == ("cluster", "i-a")
     assert told["holds"] == {TARGET: {"attachment": "a1", "problem": "", "leaving": "", "written_off": False}}
-
-
-def test_this_node_itself_is_told_all(observer: Observer) -> None:
-    """`floatingip handover` in the observer's own pod, and who debugs there."""
     assert word(observer, "", HOLDER)["name"] == "cluster"
     assert word(observer, "i-a", HOLDER)["name"] == "cluster"
 
@@ -154,7 +150,6 @@ def test_an_unknown_path_is_not_found(observer: Observer, path: str) -> None:
 
 @pytest.mark.parametrize("target", ["//[", "http://[::1/v1/word", "/v1/word?" + "a=b&" * 1000, "/v1/word?asker=%ff%00"])
 def test_no_question_raises(observer: Observer, target: str) -> None:
-    """Whatever its form."""
     for source in (ASKER, HOLDER, STRANGER):
         assert observer.desk.answer(target, source)[0] in (HTTPStatus.OK, HTTPStatus.BAD_REQUEST)
 
@@ -183,7 +178,6 @@ def test_this_node_loopback_and_peers_may_read_everything(observer: Observer, pa
 
 
 def test_the_page_reloads_itself_where_it_is_asked_to(observer: Observer) -> None:
-    """By a link of its own."""
     pages = [observer.desk.answer(path, LOOPBACK)[1] for path in ("/", "/?", "/?reload")]
     assert ['http-equiv="refresh"' in each for each in pages] == [False, False, True]
 

@@ -5,17 +5,8 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any, cast
 
+from floatingip.agent import events
 from floatingip.agent.effects import AskPeers, Look, Moved, Probing, Publish
-from floatingip.agent.events import (
-    Event,
-    Looked,
-    LookFailed,
-    PeersChosen,
-    PeersJudged,
-    Probed,
-    Reconciled,
-    ShownByMetadata,
-)
 from floatingip.agent.looks import Question
 from floatingip.core.errors import MetadataError
 from floatingip.core.model import Address
@@ -39,7 +30,7 @@ class Crew:
     """Does each job when the test says so, and keeps what was posted, and who is asked."""
 
     def __init__(self) -> None:
-        self.posted: list[Event] = []
+        self.posted: list[events.Event] = []
         self.jobs: list[tuple[str, Callable[[], None]]] = []
         self.asked: Mapping[str, Address] = {}
 
@@ -53,7 +44,7 @@ class Crew:
     def now(self) -> float:
         return 100.0
 
-    def post(self, event: Event) -> None:
+    def post(self, event: events.Event) -> None:
         self.posted.append(event)
 
     def begin(self, name: str, job: Callable[[], None]) -> None:
@@ -95,10 +86,10 @@ def test_who_is_named_is_asked_once_ec2_has_shown_it() -> None:
     node.doer.do(named)
     assert (node.crew.asked, node.crew.posted) == ({}, [])
     assert node.crew.work() == ["peers"]
-    assert node.crew.posted == [PeersJudged()]
+    assert node.crew.posted == [events.PeersJudged()]
     node.doer.do(named)
     assert node.crew.asked == {node.other: OTHER}
-    assert node.crew.posted[1:] == [PeersChosen({node.other: OTHER})]
+    assert node.crew.posted[1:] == [events.PeersChosen({node.other: OTHER})]
 
 
 def test_this_node_never_asks_itself() -> None:
@@ -116,13 +107,13 @@ def test_while_ec2_has_never_answered_imds_is_asked_meanwhile() -> None:
     node.doer.do(Look(Question(100.0, node.me, "lab"), metadata=True))
     assert node.crew.work() == ["look", "look-metadata"]
     failed, shown = node.crew.posted
-    assert isinstance(failed, LookFailed)
+    assert isinstance(failed, events.LookFailed)
     assert failed.interfaces == {ADDRESS: node.interface}
-    assert shown == ShownByMetadata({ADDRESS: node.interface})
+    assert shown == events.ShownByMetadata({ADDRESS: node.interface})
     node.cloud.reachable = True
     node.doer.do(Look(Question(101.0, node.me, "lab"), metadata=False))
     assert node.crew.work() == ["look"]
-    assert isinstance(node.crew.posted[-1], Looked)
+    assert isinstance(node.crew.posted[-1], events.Looked)
 
 
 def test_what_was_published_last_is_what_others_may_know() -> None:
@@ -140,8 +131,8 @@ def test_what_comes_of_probes_and_moves_is_counted() -> None:
     ping = Probing(text, ADDRESS, 1.0, 1.0)
     answered, lost = ProbeResult(1.0, 1.25, ProbeOutcome.ANSWERED), ProbeResult(1.0, 2.0, ProbeOutcome.LOST)
     rejected = replace(lost, outcome=ProbeOutcome.FAILED_HERE, ping_lost=True)
-    probed = [Probed(ping, each) for each in (answered, lost, rejected)]
-    probed.append(Probed(replace(ping, node_port=NodePort(30007)), lost))
+    probed = [events.Probed(ping, each) for each in (answered, lost, rejected)]
+    probed.append(events.Probed(replace(ping, node_port=NodePort(30007)), lost))
     for each in probed:
         node.doer.probed(each)
     report = PlumbingReport(PlumbingState.SOUND, ("marks", "rule"))
@@ -149,7 +140,7 @@ def test_what_comes_of_probes_and_moves_is_counted() -> None:
     moved = Move("1", 1.7e9 - 1.5, 1.7e9, text, "R3", "", "i-a", "i-b", Result.MOVED, {"duration": 1.5, "detect": 1.5})
     node.doer.do(Moved(moved))
     node.doer.do(Moved(replace(moved, ended_at=1.8e9, result=Result.KEPT)))
-    assert node.crew.posted == [*probed, Reconciled(ADDRESS, report)]
+    assert node.crew.posted == [*probed, events.Reconciled(ADDRESS, report)]
     counts = node.tally.read()
     assert counts.probes == {(text, "answered"): 1, (text, "lost"): 2}
     assert counts.round_trips[text].total == 0.25

@@ -33,7 +33,6 @@ def test_an_address_that_is_not_there_yet_ends_nothing(port: int, absent: Addres
 
 
 def test_an_address_that_is_there_is_not_absent(port: int) -> None:
-    """Nothing is told of it."""
     started = server(port, IPv4Address(HOLDER), IPv4Address("127.0.0.7"))
     started.start()
     try:

@@ -187,7 +187,6 @@ def test_an_answer_without_its_list_is_not_an_empty_one(
 def test_an_error_of_ec2s_keeps_its_meaning(
     server: Server, cloud: Ec2Cloud, code: str, status: int, kind: type[CloudError]
 ) -> None:
-    """Over the wire, too."""
     server.replies[""] = error(status, code)
     with pytest.raises(CloudError) as caught:
         cloud.detach_eni("eni-attach-1", force=False)

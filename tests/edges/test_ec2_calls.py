@@ -297,57 +297,39 @@ def test_a_rehearsal_names_what_is_denied_and_changes_nothing(endpoint: Endpoint
     assert sent == [True] * len(DRY_RUNS)
 
 
+UNASSIGNED = ENI | {"PrivateIpAddresses": ["10.0.0.7"], "AllowReassignment": False}
+OF_IPV4 = {"AssignPrivateIpAddresses": UNASSIGNED}
+OF_IPV6 = {"UnassignIpv6Addresses": ENI | {"Ipv6Addresses": ["2001:db8:0:1::"]}}
+
+
 @pytest.mark.parametrize(
-    ("target", "moving", "expected"),
-    [
-        (
-            ADDRESS,
-            "AssignPrivateIpAddresses",
-            {"NetworkInterfaceId": "eni-1", "PrivateIpAddresses": ["10.0.0.7"], "AllowReassignment": False},
-        ),
-        (IPV6, "UnassignIpv6Addresses", {"NetworkInterfaceId": "eni-1", "Ipv6Addresses": ["2001:db8:0:1::"]}),
-    ],
-    ids=["IPv4", "IPv6"],
+    ("targets", "moving"),
+    [((ADDRESS,), OF_IPV4), ((IPV6,), OF_IPV6), ((ADDRESS, IPV6), OF_IPV4 | OF_IPV6)],
+    ids=["IPv4", "IPv6", "both"],
 )
-def test_a_rehearsal_of_a_move_asks_for_what_changes_nothing(
-    endpoint: Endpoint, target: Target, moving: str, expected: Mapping[str, Any]
+def test_a_rehearsal_of_moves_asks_for_what_changes_nothing(
+    endpoint: Endpoint, targets: tuple[Target, ...], moving: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """These calls have no dry run: the ENI's own primary address, or one that none can have, is asked for.
 
-    No floating one: the node may have taken it over when the call comes, and would lose it.
+    No floating one: the node may have taken it over when the call comes, and would lose it.  What each family needs is
+    tried: a policy may allow one family's moves alone.
     """
     for action in DRY_RUNS[:-1]:
         endpoint.refuses(action, "DryRunOperation")
-    endpoint.refuses(moving, "UnauthorizedOperation", "Not authorized.", 403, **expected)
-    eni = Eni("eni-1", "02:00:00:00:00:64", IPv4Address("10.0.0.7"), "subnet-1", "us-west-2-lax-1a")
-    (denied,) = endpoint.cloud.rehearse(
-        eni, SUBNET, "i-0b", {"floatingip": "lab"}, (target,), way_to(Carry.ADDRESS).needed
-    )
-    assert denied == f"ec2:{moving}"
-
-
-def test_a_rehearsal_of_moves_tries_what_each_family_needs(endpoint: Endpoint) -> None:
-    """Whichever address comes first: a policy may allow that one's moves alone."""
-    for action in DRY_RUNS[:-1]:
-        endpoint.refuses(action, "DryRunOperation")
-    for action in ("AssignPrivateIpAddresses", "UnassignIpv6Addresses"):
-        endpoint.refuses(action, "UnauthorizedOperation", "Not authorized.", 403)
-    eni = Eni("eni-1", "02:00:00:00:00:64", IPv4Address("10.0.0.7"), "subnet-1", "us-west-2-lax-1a")
+    for action, asked in moving.items():
+        endpoint.refuses(action, "UnauthorizedOperation", "Not authorized.", 403, **asked)
+    eni = Eni("eni-1", "02:00:00:00:00:64", SEVENTH, "subnet-1", "us-west-2-lax-1a")
     needed = way_to(Carry.ADDRESS).needed
-    denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, (ADDRESS, IPV6), needed)
-    assert denied == ("ec2:AssignPrivateIpAddresses", "ec2:UnassignIpv6Addresses")
+    denied = endpoint.cloud.rehearse(eni, SUBNET, "i-0b", {"floatingip": "lab"}, targets, needed)
+    assert denied == tuple(f"ec2:{action}" for action in moving)
 
 
 @pytest.mark.parametrize("carry", Carry)
 def test_a_rehearsal_without_an_eni_asks_for_its_creation_only(endpoint: Endpoint, carry: Carry) -> None:
-    """The others need one."""
+    """The others need one; where EC2 does not answer nothing is said to be allowed, nor to be denied."""
     endpoint.refuses("CreateNetworkInterface", "DryRunOperation")
     assert endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, (ADDRESS,), way_to(carry).needed) == ()
-
-
-@pytest.mark.parametrize("carry", Carry)
-def test_a_rehearsal_that_ec2_does_not_answer_says_nothing(endpoint: Endpoint, carry: Carry) -> None:
-    """Neither that all is allowed, nor that something is denied."""
     endpoint.refuses("CreateNetworkInterface", "RequestLimitExceeded", status=503)
     with pytest.raises(CloudUnavailable):
         endpoint.cloud.rehearse(None, SUBNET, "i-0b", {"floatingip": "lab"}, (ADDRESS,), way_to(carry).needed)

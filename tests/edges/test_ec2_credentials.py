@@ -320,17 +320,16 @@ def test_what_the_sdk_cannot_use_is_blamed_on_its_variable_alone(made: Made, var
         made(**{variable: value})
 
 
-@pytest.mark.parametrize("value", ["", " "])
 @pytest.mark.parametrize(
-    "variable",
+    ("variable", "value"),
     [
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-        "AWS_DEFAULTS_MODE",
-        "AWS_ENDPOINT_URL",
-        "AWS_MAX_ATTEMPTS",
-        "AWS_PROFILE",
-        "AWS_SESSION_TOKEN",
-        "AWS_STS_REGIONAL_ENDPOINTS",
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", ""),
+        ("AWS_DEFAULTS_MODE", " "),
+        ("AWS_ENDPOINT_URL", ""),
+        ("AWS_MAX_ATTEMPTS", " "),
+        ("AWS_PROFILE", ""),
+        ("AWS_SESSION_TOKEN", " "),
+        ("AWS_STS_REGIONAL_ENDPOINTS", ""),
     ],
 )
 def test_a_variable_without_a_value_is_none(made: Made, variable: str, value: str) -> None:

@@ -104,7 +104,6 @@ def test_an_error_code_has_its_meaning(
 def test_throttling_and_internal_failures_mean_that_nothing_is_known(
     endpoint: Endpoint, action: str, code: str, status: int
 ) -> None:
-    """On every call."""
     endpoint.refuses(action, code, status=status)
     expected = Throttled if code.startswith(("RequestLimit", "Throttling")) else CloudUnavailable
     assert type(endpoint.error_of(action)) is expected

@@ -166,20 +166,6 @@ def test_a_node_whose_role_is_not_looked_for_is_told_why(told: Told) -> None:
     )
 
 
-@pytest.mark.parametrize("variable", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
-def test_an_endpoint_of_another_kind_that_a_region_has_not_is_told_by_its_variable(
-    told: Told, monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
-    """Its name is not found: neither the name server nor the Region is wrong."""
-
-    def fail(*_asked: object, **_named: object) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
-    said = told(**KEYS, AWS_ENDPOINT_URL_EC2="", **{variable: "true"})
-    assert f"is there such an endpoint in this Region ({variable}=true)?" in said
-
-
 @pytest.mark.parametrize("proxy", ["http://[::1", "http://127.0.0.1:99999", "http://user:hidden@127.0.0.1:1"])
 def test_a_proxy_that_does_not_do_is_named_and_nothing_secret(told: Told, proxy: str) -> None:
     """It cannot be read, or nobody is there."""
@@ -194,21 +180,42 @@ def test_an_endpoint_whose_port_is_no_number_is_refused_at_the_start(told: Told)
         told(**KEYS, AWS_ENDPOINT_URL_EC2="http://127.0.0.1:\u0664\u0664")
 
 
-def test_a_name_that_is_not_found_is_not_taken_for_a_silent_ec2(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK says of both that it could not connect."""
+NO_SUCH_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+OTHER_KIND = "is there such an endpoint in this Region ({}=true)?"
+
+
+@pytest.mark.parametrize(
+    ("error", "variable", "value", "hint"),
+    [
+        *(
+            (NO_SUCH_NAME, variable, "true", OTHER_KIND.format(variable))
+            for variable in ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
+        ),
+        (
+            socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+            "AWS_ENDPOINT_URL_EC2",
+            "http://ec2.example",
+            "ec2.example/\" (Temporary failure in name resolution); does this machine's name server answer",
+        ),
+    ],
+)
+def test_a_name_that_is_not_found_is_not_taken_for_a_silent_ec2(
+    told: Told, monkeypatch: pytest.MonkeyPatch, error: OSError, variable: str, value: str, hint: str
+) -> None:
+    """The SDK says of both that it could not connect; a Region may lack endpoints of another kind."""
 
     def fail(*_asked: object, **_named: object) -> None:
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        raise error
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    said = told(**KEYS, AWS_ENDPOINT_URL_EC2="http://ec2.example")
-    assert "ec2.example/\" (Temporary failure in name resolution); does this machine's name server answer" in said
+    assert hint in told(**KEYS | {"AWS_ENDPOINT_URL_EC2": "", variable: value})
 
 
-def test_a_role_without_a_token_is_not_told_of(told: Told) -> None:
-    """Nobody asks for it."""
+def test_without_a_token_there_is_still_the_nodes_role(told: Told) -> None:
+    """The usual case; the role that a token would be for is not told of, as nobody asks for it."""
     assert ROLE not in (said := told(AWS_ROLE_ARN=ROLE))
     assert "give the pod a role (IRSA" in said
+    assert "give the pod a role" in told()
 
 
 @pytest.mark.parametrize(
@@ -218,8 +225,3 @@ def test_an_endpoint_that_the_sdk_takes_is_not_refused(environment: Become, url:
     """At its address, as where a name server may fail, or however it is written."""
     environment(AWS_ENDPOINT_URL_EC2=url)
     ec2.check_environment()
-
-
-def test_without_anything_there_is_still_the_role(told: Told) -> None:
-    """The usual case."""
-    assert "give the pod a role" in told()

@@ -42,16 +42,12 @@ def test_reservations_of_all_pages_are_known(server: Server, cloud: Ec2Cloud) ->
 
 
 def test_reservations_that_are_not_told_are_not_none(server: Server, cloud: Ec2Cloud) -> None:
-    """An answer without any list of them is no answer; an empty list is one."""
+    """An answer without any list of them is no answer, nor is one without an end; an empty list is one."""
     server.replies[RESERVATIONS] = answer(RESERVATIONS, "")
     with pytest.raises(CloudUnavailable, match="no list of reservations"):
         cloud.describe_reservations("subnet-1")
     server.replies[RESERVATIONS] = reserved()
     assert cloud.describe_reservations("subnet-1") == ()
-
-
-def test_reservations_without_an_end_are_not_known(server: Server, cloud: Ec2Cloud) -> None:
-    """Nobody is asked for ever."""
     server.replies[RESERVATIONS] = reserved(more="<nextToken>again</nextToken>")
     with pytest.raises(CloudUnavailable, match="has no end"):
         cloud.describe_reservations("subnet-1")

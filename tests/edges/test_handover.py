@@ -15,7 +15,7 @@ from floatingip.core.errors import CloudError, ConfigurationError, Denied
 from floatingip.core.model import Carry
 from floatingip.core.word import Status
 from floatingip.runtime import status_server
-from tests.edges.handed_over import ADDRESS, NAME, Observed, Vpc
+from tests.edges.handed_over import ADDRESS, NAME, Observed, Vpc, interrupt
 from tests.edges.observers import ASKER, TARGET, Start
 from tests.fakes.ec2 import Delays
 
@@ -76,11 +76,6 @@ def test_a_handover_that_nobody_carries_out_ends_and_is_taken_back(carry: Carry)
 
 
 def test_an_interrupted_handover_is_taken_back(vpc: Vpc) -> None:
-    """And that is told."""
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
     vpc.then[vpc.ec2.now + 1.0] = interrupt
     with pytest.raises(KeyboardInterrupt):
         vpc.carry_out()
@@ -299,7 +294,6 @@ def test_observers_are_asked_from_this_node_s_primary_address(vpc: Vpc, observed
 
 
 def test_a_holder_that_is_alone_is_told_so(vpc: Vpc, observed: Observed, port: int, start: Start) -> None:
-    """It knows of no other observer."""
     for observer in observed.observers:
         observer.server.stop()
     start("127.0.0.11", Status(NAME, vpc.workers[0])).meet(b=ASKER)

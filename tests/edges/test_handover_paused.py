@@ -8,7 +8,7 @@ from floatingip.commands import pause
 from floatingip.core.decision import pause as pauses
 from floatingip.core.errors import Denied
 from floatingip.core.model import Carry
-from tests.edges.handed_over import ADDRESS, WALL, Vpc
+from tests.edges.handed_over import ADDRESS, WALL, Vpc, interrupt
 from tests.fakes.ec2 import Delays
 
 
@@ -60,7 +60,6 @@ def test_a_pause_of_what_is_on_no_node_says_so(way: str) -> None:
 
 
 def test_a_longer_pause_that_could_not_be_replaced_is_not_told_as_over() -> None:
-    """It lasts."""
     vpc = Vpc()
     begin(vpc, 7200.0)
     vpc.cloud.denied.add("CreateTags")
@@ -116,10 +115,6 @@ def test_who_ends_a_handover_in_a_pause_is_told_to_see_to_the_pause(carry: Carry
     """The move may be under way, to an interface that is newer than the pause; an address' own one has it along."""
     vpc = Vpc(carry=carry)
     begin(vpc)
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
     vpc.then[12.0] = interrupt
     with pytest.raises(KeyboardInterrupt):
         vpc.carry_out()

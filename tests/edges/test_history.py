@@ -92,7 +92,6 @@ def test_what_is_no_move_is_passed_over(value: object) -> None:
 
 
 def test_what_is_somebody_elses_stays() -> None:
-    """It is neither read nor removed."""
     others = {"notes": "x" * history.BYTES_AT_MOST, "20251128T101500Z": "y"}
     assert history.read({**others, **kept(MOVE)}) == (MOVE,)
     assert history.surplus(others, KEY, history.entry(MOVE, "")) == ()
@@ -134,7 +133,6 @@ def test_a_history_without_such_a_move_says_whether_there_are_others(number: int
 
 
 def test_the_document_is_what_is_kept() -> None:
-    """Word for word."""
     [told] = json.loads(command.document([MOVE]))
     assert told == json.loads(history.entry(MOVE, "2025-11-28T10:15:00Z"))
     assert (told["from"], told["to"]) == ({"instance": "i-a", "node": ""}, {"instance": "i-b", "node": "node-b"})

@@ -186,7 +186,6 @@ NO_IDENTITY = {
     ],
 )
 def test_what_is_no_identity_is_none(service: Service, asker: Imds, path: str, said: bytes, told: str) -> None:
-    """Nobody goes on as somebody else."""
     service.bad = {path: said}
     with hurry(really=told == LATE), pytest.raises(MetadataError, match=f"^{re.escape(told)}$"):
         asker.identity()

@@ -12,7 +12,7 @@ from floatingip.core.decision import pause as pauses
 from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.errors import CloudError, CloudUnavailable, ConfigurationError, LookAgain, NoCredentials, Throttled
 from floatingip.core.model import Carry
-from tests.edges.handed_over import ADDRESS, NAME, Vpc
+from tests.edges.handed_over import ADDRESS, NAME, Vpc, interrupt
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ec2 import Delays, FakeEc2
 
@@ -98,7 +98,6 @@ def test_an_order_that_ec2_refuses_was_never_there(vpc: Vpc, error: CloudError) 
 
 
 def test_an_order_whose_answer_got_lost_is_taken_back(vpc: Vpc) -> None:
-    """It may be there."""
     refuse(vpc, CloudUnavailable("CreateTags: no answer within 5 s"))
     with pytest.raises(CloudUnavailable):
         vpc.carry_out()
@@ -107,7 +106,6 @@ def test_an_order_whose_answer_got_lost_is_taken_back(vpc: Vpc) -> None:
 
 
 def test_an_order_that_is_throttled_is_written_all_the_same_and_taken_back(vpc: Vpc) -> None:
-    """Both are told."""
     refuse(vpc, Throttled(THROTTLED), None, Throttled(THROTTLED))
     vpc.then[12.0] = vpc.move
     vpc.carry_out()
@@ -119,10 +117,6 @@ def test_an_order_that_is_throttled_is_written_all_the_same_and_taken_back(vpc: 
 def test_whoever_breaks_off_the_taking_back_is_told_what_may_still_happen(vpc: Vpc) -> None:
     """Ctrl-C twice: while EC2 throttles it takes a while."""
     refuse(vpc, None, KeyboardInterrupt())
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
     vpc.then[12.0] = interrupt
     with pytest.raises(KeyboardInterrupt):
         vpc.carry_out()

@@ -346,13 +346,9 @@ def waiting(*addresses: Address) -> Keeper:
 
 
 def test_without_events_one_address_is_looked_at_after_the_other() -> None:
-    """Each in its turn: fifty of them must not cost fifty looks a second."""
+    """Each in its turn: fifty must not cost fifty looks a second; one with a problem each time, as it may be over."""
     keeper = waiting(ONE, TWO, THREE)
     assert [due(keeper, everything=False) for _ in range(6)] == [[ONE], [TWO], [THREE]] * 2
-
-
-def test_an_address_with_a_problem_is_looked_at_each_time() -> None:
-    """It may be over."""
     keeper = waiting(ONE, TWO, THREE)
     keeper._kept[TWO].report = PlumbingReport(PlumbingState.UNSOUND, problem="carrier")
     assert [due(keeper, everything=False) for _ in range(3)] == [[ONE, TWO], [TWO], [TWO, THREE]]

@@ -1,7 +1,7 @@
 """What one look asks EC2: no more than is needed, at the same time where it can be, and never an old answer."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
@@ -178,15 +178,33 @@ def test_where_the_address_is_counts_without_its_holders_instance(world: World) 
     assert seen.undescribed == "instances: RequestLimitExceeded"
 
 
+class UnreadCloud(FakeCloud):
+    """The only subnet that it shows cannot be read."""
+
+    def describe_subnets(self) -> tuple[Subnet, ...]:
+        """See above."""
+        return (Subnet("subnet-9", (), "", unread="CidrBlock is 7"),)
+
+
 @pytest.mark.usefixtures("_retries_at_once")
-def test_where_the_address_is_counts_without_subnets_that_are_known(world: World) -> None:
+@pytest.mark.parametrize(
+    ("cloud", "why"),
+    [
+        (lambda ec2: ThrottledCloud(ec2, subnets="LL"), "subnets: RequestLimitExceeded"),
+        (UnreadCloud, "subnet-9: CidrBlock is 7"),
+    ],
+    ids=["not told", "cannot be read"],
+)
+def test_where_the_address_is_counts_without_subnets_that_are_known(
+    world: World, cloud: Callable[[FakeEc2], FakeCloud], why: str
+) -> None:
     """They are wanted because of another address, perhaps; only at the start nothing can be said without them."""
     question = replace(world.question(known="me holder"), want_subnets=True)
     assert look(NotedCloud(world.ec2), SETTINGS, question).subnets
-    seen = look(ThrottledCloud(world.ec2, subnets="LL"), SETTINGS, question)
+    seen = look(cloud(world.ec2), SETTINGS, question)
     assert (seen.enis[ADDRESS].id, seen.subnets) == (world.eni.id, None)
-    with pytest.raises(CloudUnavailable, match="subnets: RequestLimitExceeded"):
-        look(ThrottledCloud(world.ec2, subnets="LL"), SETTINGS, replace(question, need_subnets=True))
+    with pytest.raises(CloudUnavailable, match=why):
+        look(cloud(world.ec2), SETTINGS, replace(question, need_subnets=True))
 
 
 class SlowCloud(FakeCloud):
@@ -212,23 +230,6 @@ def test_where_the_address_is_does_not_wait_long_for_subnets_that_are_known(
     seen = look(SlowCloud(world.ec2, asked_on), SETTINGS, question)
     asked_on.set()
     assert (seen.enis[ADDRESS].id, seen.subnets) == (world.eni.id, None)
-
-
-class UnreadCloud(FakeCloud):
-    """The only subnet that it shows cannot be read."""
-
-    def describe_subnets(self) -> tuple[Subnet, ...]:
-        """See above."""
-        return (Subnet("subnet-9", (), "", unread="CidrBlock is 7"),)
-
-
-def test_where_the_address_is_counts_though_a_new_subnet_cannot_be_read(world: World) -> None:
-    """What was known of the others is known still; only at the start an address may belong to that one."""
-    question = replace(world.question(known="me holder"), want_subnets=True)
-    seen = look(UnreadCloud(world.ec2), SETTINGS, question)
-    assert (seen.enis[ADDRESS].id, seen.subnets) == (world.eni.id, None)
-    with pytest.raises(CloudUnavailable, match="subnet-9: CidrBlock is 7"):
-        look(UnreadCloud(world.ec2), SETTINGS, replace(question, need_subnets=True))
 
 
 @pytest.mark.usefixtures("_retries_at_once")

@@ -225,7 +225,6 @@ def test_an_asker_in_doubt_is_told_the_sight(asking: Asking, meet: Start, start:
 
 
 def test_an_asker_that_cannot_be_reached_from_the_floating_address_is_unseen(asking: Asking, meet: Start) -> None:
-    """Nobody listens there."""
     meet()
     asking.follow(doubt=True)
     asking.until(lambda: asking.word().sight is Sight.UNSEEN)
@@ -285,14 +284,6 @@ def test_who_speaks_for_another_instance_is_no_peer(asking: Asking, meet: Start)
     asking.until(lambda: bool(asking.peers.others("cluster")))
     observer.status = Status("cluster", "i-d", sees_up=("a1",), claiming=(TARGET,))
     asking.until(lambda: asking.peers.others("cluster") == ())
-
-
-def test_what_an_observer_of_another_name_sees_up_does_not_count(asking: Asking, meet: Start) -> None:
-    """It watches another address."""
-    meet(THIRD, Status("other", "i-c", sees_up=("a1",)))
-    asking.follow("", c=THIRD)
-    asking.receive()
-    assert [peer.sees_up for peer in asking.peers.others("cluster")] in ([], [()])
 
 
 def test_an_observer_of_another_name_is_none_that_could_take_over(asking: Asking, meet: Start) -> None:

@@ -192,7 +192,6 @@ def test_an_attached_interface_is_detached_and_then_deleted(vpc: Vpc) -> None:
 
 
 def test_several_are_detached_at_the_same_time(vpc: Vpc) -> None:
-    """Not one after the other."""
     held = [vpc.eni(target) for target in (ADDRESS, IPV6)]
     began = vpc.ec2.now
     assert vpc.release(ADDRESS, IPV6)[:2] == [f"{eni_id}: detaching from {vpc.worker}" for eni_id in held]
@@ -219,7 +218,6 @@ def test_what_nothing_uses_ends_and_what_is_named_stays(vpc: Vpc) -> None:
 
 
 def test_foreign_interfaces_are_never_touched(vpc: Vpc) -> None:
-    """Whatever is released."""
     foreign = {vpc.eni(OTHER, "other"), vpc.cloud.create_eni(IPV6, vpc.subnet, {}, "untagged").id}
     vpc.eni(ADDRESS)
     before = {eni_id: vpc.ec2.state.enis[eni_id] for eni_id in foreign}

@@ -57,39 +57,25 @@ def test_a_release_is_refused_while_the_holders_observer_answers(vpc: Vpc, obser
 
 
 def test_an_observer_of_another_cluster_is_no_reason_to_refuse(vpc: Vpc, observe: Observe) -> None:
-    """It does not know of our interfaces."""
+    """It does not know of our interfaces; but to who asks from outside of its cluster it does not tell whose it is."""
     vpc.eni(ADDRESS)
-    vpc.refuse(vpc.plan(), observe(Status("other", vpc.worker)), POD)
-
-
-def test_an_observer_that_does_not_know_who_asks_is_reason_enough(vpc: Vpc, observe: Observe) -> None:
-    """From outside of the cluster it says only that it is there: on the node that has our interface."""
-    vpc.eni(ADDRESS)
+    port = observe(Status("other", vpc.worker))
+    vpc.refuse(vpc.plan(), port, POD)
     with pytest.raises(ReleaseRefused):
-        vpc.refuse(vpc.plan(), observe(Status("other", vpc.worker)))
+        vpc.refuse(vpc.plan(), port)
 
 
-def test_an_observer_that_does_not_hold_what_is_unused_is_no_reason_to_refuse(vpc: Vpc, observe: Observe) -> None:
-    """It holds another address; the settings do not name this one any more."""
-    vpc.eni(OTHER)
-    assert vpc.refuse(vpc.plan(unused=True), observe(_holding(vpc, ADDRESS)), POD) == ()
-
-
-def test_an_observer_whose_settings_name_what_seems_unused_is_reason_enough(vpc: Vpc, observe: Observe) -> None:
-    """Whoever releases has others; the observer would attach it again."""
-    orphan = vpc.eni(OTHER)
-    with pytest.raises(ReleaseRefused, match=orphan):
-        vpc.refuse(vpc.plan(unused=True), observe(_holding(vpc, OTHER)), POD)
-
-
-def test_what_is_unused_is_not_released_where_an_observer_does_not_say_what_it_holds(
+def test_what_is_unused_is_released_where_an_observer_says_that_it_holds_something_else(
     vpc: Vpc, observe: Observe
 ) -> None:
-    """To strangers it does not; the remedy is to ask as somebody whom it tells."""
-    vpc.eni(OTHER)
-    with pytest.raises(ReleaseRefused) as caught:
-        vpc.refuse(vpc.plan(unused=True), observe(_holding(vpc, ADDRESS)))
-    assert "run release on a worker" in str(caught.value)
+    """It would attach what its own settings name; to strangers it does not say: the remedy is to ask as a worker."""
+    orphan = vpc.eni(OTHER)
+    port = observe(_holding(vpc, ADDRESS))
+    assert vpc.refuse(vpc.plan(unused=True), port, POD) == ()
+    with pytest.raises(ReleaseRefused, match="run release on a worker"):
+        vpc.refuse(vpc.plan(unused=True), port)
+    with pytest.raises(ReleaseRefused, match=orphan):
+        vpc.refuse(vpc.plan(unused=True), observe(_holding(vpc, OTHER)), POD)
 
 
 def _holding(vpc: Vpc, address: IPv4Address) -> Status:

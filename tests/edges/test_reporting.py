@@ -55,12 +55,16 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
 
 
 def test_news_are_told_in_their_order(board: Board) -> None:
-    """One that does not arrive is told until it does, before the next one."""
+    """What does not arrive is told until it does, before the next one; what is refused holds nothing up."""
     for news in (MOVE, REMARK):
         board.reporter.tell(news)
     board.tries(MOVE, SILENT)
     board.tries(MOVE, SILENT)
     board.tries(MOVE)
+    board.tries(REMARK)
+    for news in (MOVE, REMARK):
+        board.reporter.tell(news)
+    board.tries(MOVE, REFUSED)
     board.tries(REMARK)
 
 
@@ -70,14 +74,6 @@ def test_an_api_server_that_is_silent_for_days_is_told_at_last(board: Board) -> 
     for _ in range(1100):
         board.tries(MOVE, SILENT)
     board.tries(MOVE)
-
-
-def test_what_is_refused_is_not_told_again(board: Board) -> None:
-    """So it keeps nothing else from arriving."""
-    for news in (MOVE, REMARK):
-        board.reporter.tell(news)
-    board.tries(MOVE, REFUSED)
-    board.tries(REMARK)
 
 
 def test_a_role_that_was_refused_is_told_again_some_time(board: Board) -> None:
@@ -111,12 +107,14 @@ def test_the_oldest_are_dropped_and_that_is_told(board: Board) -> None:
     board.tries(many[3])
 
 
-def test_who_tells_never_waits(board: Board) -> None:
-    """The API server has not answered the first of them yet."""
+def test_who_tells_never_waits_nor_does_the_end_longer_than_it_may(board: Board) -> None:
+    """The API server has not answered the first of them yet; `attach` has served the address by then."""
     board.reporter.tell(MOVE)
     board.tried.get(timeout=10)
     for _ in range(1000):
         board.reporter.tell(REMARK)
+    assert board.told.empty()
+    board.reporter.end(0.1)
     assert board.told.empty()
 
 
@@ -142,11 +140,3 @@ def test_the_end_does_not_wait_for_who_does_not_answer(monkeypatch: pytest.Monke
     began = time.monotonic()
     board.reporter.end(60.0)
     assert time.monotonic() - began < 30
-
-
-def test_the_end_waits_for_who_hangs_no_longer_than_it_may(board: Board) -> None:
-    """`attach` has served the address by then."""
-    board.reporter.tell(MOVE)
-    board.tried.get(timeout=10)
-    board.reporter.end(0.1)
-    assert board.told.empty()

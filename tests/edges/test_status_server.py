@@ -215,7 +215,6 @@ def test_a_server_starts_without_asking_dns(port: int, start: Start, monkeypatch
 
 
 def test_a_taken_port_is_an_error_of_the_one_who_starts(port: int, start: Start) -> None:
-    """It is told by the runner."""
     start()
     with pytest.raises(OSError, match="Address already in use"):
         start()
@@ -360,7 +359,6 @@ def test_without_a_file_for_a_connection_the_server_waits_and_goes_on(port: int,
 def test_a_defect_in_an_answer_ends_nothing_but_its_connection(
     port: int, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server goes on."""
     observer = start()
     gather = observer.desk._metrics
 

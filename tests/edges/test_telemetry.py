@@ -57,7 +57,6 @@ def test_a_line_begins_with_time_level_and_event_and_ends_with_the_message(log: 
 
 
 def test_the_level_tells_who_should_care(log: Log, stream: io.StringIO) -> None:
-    """Info, warning, error."""
     log.info("a")
     log.warning("b")
     log.error("c")

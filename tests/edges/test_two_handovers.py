@@ -14,14 +14,9 @@ from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, Eni
 from floatingip.core.errors import CloudError, Denied
 from floatingip.core.model import Carry
-from tests.edges.handed_over import ADDRESS, NAME, WALL, Vpc
+from tests.edges.handed_over import ADDRESS, NAME, WALL, Vpc, interrupt
 
 OTHER = IPv4Address("127.0.0.101")
-
-
-def interrupt() -> None:
-    """Ctrl-C."""
-    raise KeyboardInterrupt
 
 
 def ask_also(vpc: Vpc, to: str) -> None:
@@ -144,7 +139,6 @@ def test_two_who_ask_for_the_same_in_one_second_are_told_apart() -> None:
 
 
 def test_an_order_that_could_not_be_replaced_is_not_told_as_replaced() -> None:
-    """It still stands."""
     vpc = Vpc()
     ask_also(vpc, vpc.workers[1])
     vpc.cloud.denied.add("CreateTags")
