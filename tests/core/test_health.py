@@ -86,15 +86,11 @@ def test_doubt_and_fall(probing: Probing, outcomes: str, in_doubt: bool, fell: b
 
 
 def test_first_lost_at_is_when_the_first_of_the_lost_probes_was_sent(probing: Probing) -> None:
-    """An answer of EC2 counts as evidence only if it was asked for after that."""
+    """EC2's answer is evidence only if it was asked for after that; a loss before the last answer dates nothing."""
     probing.see("AA")
     first_lost = probing.sent_at
     assert probing.see("L").first_lost_at == first_lost
     assert probing.see("LLLLLL").first_lost_at == first_lost
-
-
-def test_first_lost_at_begins_anew_after_an_answer(probing: Probing) -> None:
-    """A loss of an hour ago dates nothing."""
     probing.see("AALA")
     assert probing.health.first_lost_at is None
     again = probing.sent_at
@@ -137,15 +133,10 @@ def test_an_answer_read_after_a_stall_counts(probing: Probing) -> None:
     assert probing.see("AA", late=10.0).state is HealthState.UP
 
 
-def test_a_new_attachment_starts_anew(probing: Probing) -> None:
-    """What was seen of an earlier holder says nothing of this one."""
-    probing.see("AALLLLL")
-    assert under(probing.health, "a2") == Health("a2")
-
-
-def test_the_same_attachment_keeps_its_history(probing: Probing) -> None:
-    """Asking EC2 again does not make a fallen address young."""
+def test_a_new_attachment_starts_anew_and_the_same_one_keeps_its_history(probing: Probing) -> None:
+    """What was seen of an earlier holder says nothing of this one; to ask EC2 again makes no fallen address young."""
     fallen = probing.see("AALLLLL")
+    assert under(fallen, "a2") == Health("a2")
     assert under(fallen, "a1") is fallen
 
 

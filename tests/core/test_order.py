@@ -21,13 +21,9 @@ def test_an_order_is_read_as_it_was_written(to: str) -> None:
     assert len(value) <= 256, "the most that a tag can have"
 
 
-def test_an_order_is_over_after_its_deadline() -> None:
-    """Nobody needs to take it back."""
+def test_an_order_is_for_one_attachment_and_ends() -> None:
+    """After its deadline nobody needs to take it back; once it is carried out it means nothing to the new holder."""
     assert parse(render(ATTACHMENT, ANYBODY, DEADLINE), ATTACHMENT, DEADLINE + 0.1) is None
-
-
-def test_an_order_is_for_one_attachment() -> None:
-    """Once it is carried out it means nothing to the new holder."""
     assert parse(render(ATTACHMENT, ANYBODY, DEADLINE), "eni-attach-00000000000000001", DEADLINE - 1) is None
 
 

@@ -70,15 +70,11 @@ def test_a_planned_move_is_recorded_though_the_tag_is_full_of_others() -> None:
     "foreign", ["", "hello", "R4", "R4@", "R4@soon/x", "R4@12", "@/", "R4@-5/x", "  \n ", "=;,@@//"]
 )
 def test_foreign_text_in_the_tag_is_passed_over(foreign: str) -> None:
-    """A person's note in our tag neither fails nor counts."""
+    """A person's note in our tag neither fails nor counts; moves beside it do."""
     assert parse(foreign) == ()
     assert wait(foreign, NOW, NEW) == 0
     assert len(parse(record(foreign, "R4", NOW, NEW))) == 1
-
-
-def test_moves_between_foreign_text_still_count() -> None:
-    """Only what is no move is passed over."""
-    assert wait(f"hello {tag(('R4', 0))} there", NOW, NEW) == timing.RATION_FIRST_WAIT
+    assert wait(f"{foreign} {tag(('R4', 0))} {foreign}", NOW, NEW) == timing.RATION_FIRST_WAIT
 
 
 def test_a_full_tag_fits_what_ec2_takes() -> None:
@@ -149,12 +145,11 @@ def test_each_rationed_move_doubles_the_wait_for_the_next(moves: tuple[tuple[str
     assert wait(tag(*moves), NOW, NEW) == seconds
 
 
-def test_the_wait_is_capped_at_an_hour() -> None:
-    """A deployment that is mended after a bad week is not locked for another one."""
+def test_a_ration_ends() -> None:
+    """After an hour: a deployment that is mended after a bad week is not locked for another one.
+
+    A move that seems to lie in the future, by a clock that was fast, holds the next one up for its pause and no longer.
+    """
     value = tag(*(("R4", 0),) * KEPT)
     assert wait(value, NOW, NEW) == timing.RATION_LONGEST_WAIT
-
-
-def test_a_clock_that_was_fast_does_not_lock_the_address() -> None:
-    """A move that seems to lie in the future holds the next one up for its pause and no longer."""
     assert wait(tag(("R4", -86400)), NOW, NEW) <= timing.RATION_FIRST_WAIT

@@ -52,14 +52,11 @@ def test_it_answers_what_is_asked_at_night(said: str) -> None:
     assert said in TEXT.splitlines(), TEXT
 
 
-def test_what_is_wrong_stands_above_the_table() -> None:
-    """The worst thing, in the line after the verdict; nothing where all is well."""
+def test_the_worst_stands_above_the_table_and_what_was_not_learned_at_the_end() -> None:
+    """The line after the verdict is empty where all is well."""
     assert TEXT.splitlines()[1] == "wrong: 10.0.0.100: its holder is leaving: spot: at noon"
     well = overview(WALL, "prod", (TARGET,), (of(holder(), NOW), of(standby(), NOW)))
     assert list(lines(well))[1] == ""
-
-
-def test_what_could_not_be_learned_is_told_at_the_end() -> None:
     text = list(lines(shown(silent={"i-0d": "no connection"}, ec2=Ec2View("no answer within 3 s"))))
     assert "i-0d: told nothing: no connection" in text
     assert text[-1] == "not learned: what EC2 says now: no answer within 3 s"

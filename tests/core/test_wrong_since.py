@@ -11,6 +11,7 @@ from floatingip.core.overview import overview
 from floatingip.core.page import render
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.report import Report
+from floatingip.core.snapshot import AddressSnapshot
 from floatingip.core.status import of, parse, to_json
 from floatingip.core.table import lines
 from floatingip.core.wording import clock
@@ -32,20 +33,12 @@ def test_it_is_down_since_the_last_one_lost_it() -> None:
     assert f"  since       {clock(WALL - 192.0)}, 3 min 12 s ago" in said.splitlines()
 
 
-def test_a_holder_is_unwell_since_it_knows() -> None:
-    """Though the address answers."""
+@pytest.mark.parametrize("seen", [WATCHED, replace(FALLEN, down_since_wall=None)], ids=["answers", "never answered"])
+def test_a_holder_is_unwell_since_it_knows(seen: AddressSnapshot) -> None:
+    """Though the address answers, or nobody saw it stop, as it came there unserved."""
     held = holder()
     ill = replace(held.addresses[0], not_ready="nft is missing", unready_since_wall=WALL - 60.0)
-    said = text(of(replace(held, addresses=(ill,)), NOW), of(standby(), NOW))
-    assert f"  since       {clock(WALL - 60.0)}, 1 min ago" in said.splitlines()
-
-
-def test_a_holder_at_which_it_never_answered_is_unwell_since_it_knows() -> None:
-    """Nobody saw it stop: it came there unserved."""
-    held = holder()
-    ill = replace(held.addresses[0], not_ready="nft is missing", unready_since_wall=WALL - 60.0)
-    never = of(standby(replace(FALLEN, down_since_wall=None)), NOW)
-    said = text(of(replace(held, addresses=(ill,)), NOW), never)
+    said = text(of(replace(held, addresses=(ill,)), NOW), of(standby(seen), NOW))
     assert f"  since       {clock(WALL - 60.0)}, 1 min ago" in said.splitlines()
 
 
