@@ -11,16 +11,12 @@ from tests.edges.command_line import ADDRESS, Run, Vpc
 pytest_plugins = ["tests.edges.cli_fixtures"]
 
 
-def test_a_dry_run_shows_what_would_be_released_and_ends_with_0(vpc: Vpc) -> None:
-    """And nothing else, not even with --yes."""
+def test_nothing_is_released_by_a_dry_run_nor_without_an_agreement(vpc: Vpc) -> None:
+    """It is shown all the same; a dry run does nothing even with --yes, and without a terminal nobody can agree."""
     done = vpc.release("--dry-run", "--yes")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{vpc.eni} ({ADDRESS}): delete\n"
     assert vpc.is_there()
-
-
-def test_without_a_terminal_and_without_yes_nothing_is_released(vpc: Vpc) -> None:
-    """Nobody can have agreed; it is shown all the same."""
     done = vpc.release()
     assert (done.returncode, done.stderr) == (1, "nothing was done: there is no terminal to ask at; give --yes\n")
     assert vpc.eni in done.stdout
@@ -48,28 +44,29 @@ def test_only_what_nothing_uses_is_released_as_unused(vpc: Vpc) -> None:
     assert not vpc.is_there()
 
 
-def test_a_handover_to_a_node_that_is_not_there_ends_with_2(vpc: Vpc) -> None:
-    """At once, and with its name: nobody would ever obey."""
+def test_a_handover_that_cannot_be_is_refused_at_once_with_2(vpc: Vpc) -> None:
+    """Nobody would ever obey one to a node that is not there, which is named; --check ends by the same exit code."""
     done = vpc.command("handover", "--to", "i-0123456789abcdef0")
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("floatingip handover: --to i-0123456789abcdef0: no instance of this VPC has that id")
-
-
-def test_a_handover_is_checked_before_it_is_ordered(vpc: Vpc) -> None:
-    """By the exit code that it would end with."""
     done = vpc.command("handover", "--check")
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert line == f"floatingip handover: {ADDRESS}: no node holds it now; nothing to hand over"
 
 
-def test_a_denied_release_ends_with_4_and_names_the_permission(vpc: Vpc) -> None:
+def test_what_iam_denies_ends_with_4_and_names_the_permission(vpc: Vpc) -> None:
+    """In one line; of a status there is nothing else to show."""
     vpc.ec2.faults.deny({"DeleteNetworkInterface"})
     done = vpc.release("--yes")
     assert done.returncode == 4
     (line,) = done.stderr.splitlines()
     assert line.startswith("floatingip release: IAM denies ec2:DeleteNetworkInterface; allow ")
+    vpc.ec2.faults.deny({"DescribeNetworkInterfaces"})
+    done = vpc.command("status")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("floatingip status: IAM denies ec2:DescribeNetworkInterfaces; allow ")
 
 
 def test_the_doctor_judges_no_workstation(vpc: Vpc) -> None:
@@ -87,7 +84,7 @@ def test_the_doctor_judges_no_workstation(vpc: Vpc) -> None:
 
 
 def test_status_from_elsewhere_is_ec2s_view_and_its_exit_code_says_how_that_is(vpc: Vpc) -> None:
-    """An interface that is attached to nobody serves nobody."""
+    """What is attached to nobody serves nobody; as JSON it is one document, with the names of docs/status.md."""
     done = vpc.command("status")
     assert (done.returncode, done.stderr) == (11, "")
     lines = done.stdout.splitlines()
@@ -96,22 +93,10 @@ def test_status_from_elsewhere_is_ec2s_view_and_its_exit_code_says_how_that_is(v
     assert lines[4].split() == [ADDRESS, "holder", "nobody", "-", "-", "not", "probed", "-", "-"]
     assert f"  wrong       no node holds it: EC2 says: {vpc.eni} is attached to nobody" in lines
     assert lines[-1].startswith("not learned: EC2's view only: ")
-
-
-def test_status_as_json_is_one_document_without_a_terminals_width(vpc: Vpc) -> None:
-    """For programs; its names are those of docs/status.md."""
     done = vpc.command("status", "--json")
     document = json.loads(done.stdout)
     assert (done.returncode, document["verdict"], document["name"]) == (11, "down", "cluster")
     assert [each["address"] for each in document["addresses"]] == [ADDRESS]
-
-
-def test_status_that_ec2_denies_to_a_workstation_names_the_permission(vpc: Vpc) -> None:
-    """There is nothing else to show."""
-    vpc.ec2.faults.deny({"DescribeNetworkInterfaces"})
-    done = vpc.command("status")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert done.stderr.startswith("floatingip status: IAM denies ec2:DescribeNetworkInterfaces; allow ")
 
 
 def test_status_on_what_is_no_worker_says_what_to_give(run: Run) -> None:

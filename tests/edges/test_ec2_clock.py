@@ -70,8 +70,9 @@ def _behind(server: Server, environment: Become) -> Callable[[], float]:
 
 
 def test_what_a_person_orders_is_timed_by_ec2s_clock(server: Server, behind: Callable[[], float]) -> None:
-    """By a clock that is behind, an order would be over before any observer has seen it; who may not ask EC2 goes by the
-    own clock, as most are right.
+    """By a clock that is behind, an order would be over before any observer has seen it.
+
+    Who may not ask for EC2's time goes by the own clock: most are right.
     """
 
     def ahead(connection: socket.socket) -> None:

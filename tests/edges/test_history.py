@@ -98,14 +98,10 @@ def test_what_is_somebody_elses_stays() -> None:
 
 
 def test_the_oldest_give_way_to_a_new_one() -> None:
-    """As many as there are too many."""
+    """As many as there are too many, or too many bytes of, whatever is in a key that looks like a move's."""
     data = kept(*(replace(MOVE, id=f"{n:x}") for n in range(history.MOVES_AT_MOST + 2)))
     assert history.surplus(data, KEY, "new") == tuple(sorted(data)[:3])
     assert history.surplus(dict(list(data.items())[3:]), KEY, "new") == ()
-
-
-def test_their_bytes_are_bounded_too() -> None:
-    """Whatever is in a key that looks like a move's."""
     data = {history.key(replace(MOVE, id=str(n)), STAMP): "x" * (history.BYTES_AT_MOST // 3) for n in range(3)}
     assert history.surplus(data, history.key(replace(MOVE, id="9"), STAMP), "new") == tuple(sorted(data)[:1])
 

@@ -57,6 +57,7 @@ def test_a_line_begins_with_time_level_and_event_and_ends_with_the_message(log: 
 
 
 def test_the_level_tells_who_should_care(log: Log, stream: io.StringIO) -> None:
+    """Without a message there is no msg: an empty one would only be noise."""
     log.info("a")
     log.warning("b")
     log.error("c")
@@ -65,10 +66,6 @@ def test_the_level_tells_who_should_care(log: Log, stream: io.StringIO) -> None:
         ("warning", "b"),
         ("error", "c"),
     ]
-
-
-def test_no_message_means_no_msg(log: Log, stream: io.StringIO) -> None:
-    """An empty one would only be noise."""
     log.info("settings", port=9807)
     assert "msg" not in stream.getvalue()
 
