@@ -9,7 +9,6 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip.core import ports
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import (
     ALLOCATION_TAG,
@@ -22,11 +21,12 @@ from floatingip.core.ec2 import (
 )
 from floatingip.core.errors import AddressTaken, Denied, LookAgain, NoFreeSlot
 from floatingip.core.model import Allocation, Carry
+from floatingip.core.ports import Cloud
 from tests.contract.conftest import bad_input
 from tests.contract.worlds import FLOATING, FLOATING_IPV6, NAME, PUBLIC, TAGS, World, create, instance, primary, show
 
 
-def test_a_new_eni_has_what_was_asked_for(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_a_new_eni_has_what_was_asked_for(world: World, cloud: Cloud, here: Subnet) -> None:
     """The answer and the Describe agree: address, subnet, zone, tags and groups, and no attachment."""
     eni = create(cloud, here)
     assert eni == show(cloud, eni)
@@ -36,7 +36,7 @@ def test_a_new_eni_has_what_was_asked_for(world: World, cloud: ports.Cloud, here
     assert cloud.find_occupants(frozenset({FLOATING, FLOATING_IPV6})) == (eni,)
 
 
-def test_an_ipv6_target_gets_some_ipv4_address_too(cloud: ports.Cloud, here: Subnet) -> None:
+def test_an_ipv6_target_gets_some_ipv4_address_too(cloud: Cloud, here: Subnet) -> None:
     """The IPv4 address is of the subnet; both find the ENI."""
     eni = create(cloud, here, FLOATING_IPV6)
     assert eni.ipv6s == (FLOATING_IPV6,)
@@ -46,14 +46,14 @@ def test_an_ipv6_target_gets_some_ipv4_address_too(cloud: ports.Cloud, here: Sub
         create(cloud, here, FLOATING_IPV6, "another token")
 
 
-def test_two_allocations_get_an_eni_each(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_two_allocations_get_an_eni_each(world: World, cloud: Cloud, here: Subnet) -> None:
     """EC2 chooses their private addresses, which differ and are nobody else's."""
     world.worker("10.0.0.4", "10.0.0.5")
     first, second = (create(cloud, here, Allocation(f"eipalloc-{number}")) for number in "12")
     assert len({first.address, second.address, IPv4Address("10.0.0.4"), IPv4Address("10.0.0.5")}) == 4
 
 
-def test_the_same_token_makes_one_eni(cloud: ports.Cloud, here: Subnet) -> None:
+def test_the_same_token_makes_one_eni(cloud: Cloud, here: Subnet) -> None:
     """Twice the same answer; with another target the token is refused; another token finds the address in use."""
     eni = create(cloud, here, token="one")
     assert create(cloud, here, token="one").id == eni.id
@@ -64,7 +64,7 @@ def test_the_same_token_makes_one_eni(cloud: ports.Cloud, here: Subnet) -> None:
     assert [other.id for other in cloud.describe_enis(NAME)] == [eni.id]
 
 
-def test_a_token_answers_with_its_eni_after_that_was_deleted(cloud: ports.Cloud, here: Subnet) -> None:
+def test_a_token_answers_with_its_eni_after_that_was_deleted(cloud: Cloud, here: Subnet) -> None:
     """It is not described any more; the next generation of the token makes another."""
     eni = create(cloud, here, token="one")
     cloud.delete_eni(eni.id)
@@ -74,14 +74,14 @@ def test_a_token_answers_with_its_eni_after_that_was_deleted(cloud: ports.Cloud,
 
 
 @pytest.mark.parametrize("name", ["floating*", "floating-i?", "*", "FLOATING-IP", "floating-ip\\", ""])
-def test_a_name_is_no_pattern(cloud: ports.Cloud, here: Subnet, name: str) -> None:
+def test_a_name_is_no_pattern(cloud: Cloud, here: Subnet, name: str) -> None:
     """To EC2's filters it would be one: `release` of prod* would delete the interfaces of prod and of prod-2."""
     create(cloud, here)
     assert cloud.describe_enis(name) == ()
 
 
 @pytest.mark.parametrize("address", ["10.0.0.10", "10.0.0.20"])
-def test_an_address_in_use_is_refused(world: World, cloud: ports.Cloud, here: Subnet, address: str) -> None:
+def test_an_address_in_use_is_refused(world: World, cloud: Cloud, here: Subnet, address: str) -> None:
     """A worker's own and one of its pods'; whoever has it can be found, and is not ours."""
     world.worker("10.0.0.10", "10.0.0.20")
     with pytest.raises(LookAgain):
@@ -92,13 +92,13 @@ def test_an_address_in_use_is_refused(world: World, cloud: ports.Cloud, here: Su
 
 
 @pytest.mark.parametrize("address", ["10.0.1.100", "192.0.2.1", "10.0.0.0", "10.0.0.3", "10.0.0.255"])
-def test_an_address_outside_of_the_subnet_is_bad_input(cloud: ports.Cloud, here: Subnet, address: str) -> None:
+def test_an_address_outside_of_the_subnet_is_bad_input(cloud: Cloud, here: Subnet, address: str) -> None:
     """Also one that AWS keeps; that is no race, so it is not LookAgain."""
     with bad_input():
         create(cloud, here, IPv4Address(address))
 
 
-def test_an_attached_eni_shows_its_attachment(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_an_attached_eni_shows_its_attachment(world: World, cloud: Cloud, here: Subnet) -> None:
     """At the lowest free index, on both sides, since it was asked for, and not to be deleted with the instance."""
     worker, eni, asked_at = world.worker("10.0.0.10"), create(cloud, here), int(world.wall())
     attachment_id = cloud.attach_eni(eni.id, worker, frozenset())
@@ -112,7 +112,7 @@ def test_an_attached_eni_shows_its_attachment(world: World, cloud: ports.Cloud, 
     assert instance(cloud, worker).device_indexes == {0, 1}
 
 
-def test_a_second_attach_is_refused(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_a_second_attach_is_refused(world: World, cloud: Cloud, here: Subnet) -> None:
     """By the loser of a race, and by the winner itself; the first attachment stays."""
     winner, loser, eni = world.worker("10.0.0.10"), world.worker("10.0.0.11"), create(cloud, here)
     attachment_id = cloud.attach_eni(eni.id, winner, frozenset())
@@ -124,7 +124,7 @@ def test_a_second_attach_is_refused(world: World, cloud: ports.Cloud, here: Subn
     assert instance(cloud, loser).device_indexes == {0}
 
 
-def test_a_taken_index_is_passed_over(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_a_taken_index_is_passed_over(world: World, cloud: Cloud, here: Subnet) -> None:
     """One that the caller did not know to be taken, and one that it only believes to be."""
     worker = world.worker("10.0.0.10", instance_type="m5.24xlarge")
     first, second = create(cloud, here), create(cloud, here, IPv4Address("10.0.0.101"))
@@ -134,7 +134,7 @@ def test_a_taken_index_is_passed_over(world: World, cloud: ports.Cloud, here: Su
     assert instance(cloud, worker).device_indexes == {0, 1, 3}
 
 
-def test_a_full_instance_takes_no_more(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_a_full_instance_takes_no_more(world: World, cloud: Cloud, here: Subnet) -> None:
     """As many ENIs as the instance type has slots, the primary one included."""
     worker = world.worker("10.0.0.10", instance_type="t3.nano")
     assert cloud.describe_slots("t3.nano") == 2
@@ -144,14 +144,14 @@ def test_a_full_instance_takes_no_more(world: World, cloud: ports.Cloud, here: S
         cloud.attach_eni(create(cloud, here, IPv4Address("10.0.0.101")).id, worker, frozenset())
 
 
-def test_an_eni_does_not_leave_its_zone(world: World, cloud: ports.Cloud, elsewhere: Subnet) -> None:
+def test_an_eni_does_not_leave_its_zone(world: World, cloud: Cloud, elsewhere: Subnet) -> None:
     """That is bad input, no race."""
     eni = create(cloud, elsewhere, IPv4Address("10.0.1.100"))
     with bad_input():
         cloud.attach_eni(eni.id, world.worker("10.0.0.10"), frozenset())
 
 
-def test_a_terminated_instance_loses_its_eni_and_takes_none(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_a_terminated_instance_loses_its_eni_and_takes_none(world: World, cloud: Cloud, here: Subnet) -> None:
     """The ENI stays, free; the instance says that it is dead; its own address is free again."""
     worker, eni = world.worker("10.0.0.10"), create(cloud, here)
     cloud.attach_eni(eni.id, worker, frozenset())
@@ -165,7 +165,7 @@ def test_a_terminated_instance_loses_its_eni_and_takes_none(world: World, cloud:
     assert cloud.find_occupants(frozenset({IPv4Address("10.0.0.10")})) == ()
 
 
-def test_a_detached_eni_is_free_and_its_attachment_gone(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_a_detached_eni_is_free_and_its_attachment_gone(world: World, cloud: Cloud, here: Subnet) -> None:
     """Another worker can have it; whoever detaches the old attachment again does not touch the new one."""
     first, second, eni = world.worker("10.0.0.10"), world.worker("10.0.0.11"), create(cloud, here)
     stale = cloud.attach_eni(eni.id, first, frozenset())
@@ -182,7 +182,7 @@ def test_a_detached_eni_is_free_and_its_attachment_gone(world: World, cloud: por
     assert show(cloud, eni).attachment == Attachment(fresh, second, 1, AttachmentStatus.ATTACHED)
 
 
-def test_an_eni_that_is_detached_while_attaching_ends_free(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_an_eni_that_is_detached_while_attaching_ends_free(world: World, cloud: Cloud, here: Subnet) -> None:
     """The attach that was overtaken does not come back."""
     worker, eni = world.worker("10.0.0.10"), create(cloud, here)
     cloud.detach_eni(cloud.attach_eni(eni.id, worker, frozenset()), force=False)
@@ -190,7 +190,7 @@ def test_an_eni_that_is_detached_while_attaching_ends_free(world: World, cloud: 
     assert show(cloud, eni).attachment is None
 
 
-def test_a_hung_guest_keeps_the_eni_until_force(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_a_hung_guest_keeps_the_eni_until_force(world: World, cloud: Cloud, here: Subnet) -> None:
     """Detaching, and to be forced by the same attachment; without Force a second detach is refused."""
     worker, eni = world.worker("10.0.0.10"), create(cloud, here)
     attachment_id = cloud.attach_eni(eni.id, worker, frozenset())
@@ -208,7 +208,7 @@ def test_a_hung_guest_keeps_the_eni_until_force(world: World, cloud: ports.Cloud
     assert show(cloud, eni).attachment is None
 
 
-def test_a_primary_eni_is_not_detached(world: World, cloud: ports.Cloud) -> None:
+def test_a_primary_eni_is_not_detached(world: World, cloud: Cloud) -> None:
     """Not even with Force; that is bad input, no race."""
     world.worker("10.0.0.10")
     [primary] = cloud.find_occupants(frozenset({IPv4Address("10.0.0.10")}))
@@ -218,7 +218,7 @@ def test_a_primary_eni_is_not_detached(world: World, cloud: ports.Cloud) -> None
             cloud.detach_eni(primary.attachment.id, force=force)
 
 
-def test_what_does_not_exist_is_looked_for_again(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_what_does_not_exist_is_looked_for_again(world: World, cloud: Cloud, here: Subnet) -> None:
     """An ENI, an instance and an attachment; but deleting what is gone is fine, and instances are only left out."""
     ghost, worker, eni = "eni-00000000000000fff", world.worker("10.0.0.10"), create(cloud, here)
     no_instance, no_attachment = "i-00000000000000fff", "eni-attach-00000000000000fff"
@@ -237,7 +237,7 @@ def test_what_does_not_exist_is_looked_for_again(world: World, cloud: ports.Clou
     assert cloud.describe_allocation("eipalloc-00000000000000fff") is None
 
 
-def test_an_eni_in_use_is_not_deleted(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_an_eni_in_use_is_not_deleted(world: World, cloud: Cloud, here: Subnet) -> None:
     """It is when it is free; then its address is too."""
     eni = create(cloud, here)
     attachment_id = cloud.attach_eni(eni.id, world.worker("10.0.0.10"), frozenset())
@@ -251,7 +251,7 @@ def test_an_eni_in_use_is_not_deleted(world: World, cloud: ports.Cloud, here: Su
     create(cloud, here, token="another")
 
 
-def test_tags_are_added_and_overwritten(cloud: ports.Cloud, here: Subnet) -> None:
+def test_tags_are_added_and_overwritten(cloud: Cloud, here: Subnet) -> None:
     """Others stay; an ENI without our tag is not ours any more."""
     eni = create(cloud, here)
     cloud.tag_eni(eni.id, {"floatingip/moves": "1", ALLOCATION_TAG: "eipalloc-1"})
@@ -262,7 +262,7 @@ def test_tags_are_added_and_overwritten(cloud: ports.Cloud, here: Subnet) -> Non
     assert [other.id for other in cloud.describe_enis("another")] == [eni.id]
 
 
-def test_several_interfaces_are_tagged_together_or_not_at_all(cloud: ports.Cloud, here: Subnet) -> None:
+def test_several_interfaces_are_tagged_together_or_not_at_all(cloud: Cloud, here: Subnet) -> None:
     """Where one of them is gone, the others get nothing."""
     enis = create(cloud, here), create(cloud, here, IPv4Address("10.0.0.101"))
     cloud.tag_enis(tuple(eni.id for eni in enis), {"floatingip/paused": "1"})
@@ -272,7 +272,7 @@ def test_several_interfaces_are_tagged_together_or_not_at_all(cloud: ports.Cloud
     assert show(cloud, enis[0]).tags["floatingip/paused"] == "1"
 
 
-def test_security_groups_are_replaced(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_security_groups_are_replaced(world: World, cloud: Cloud, here: Subnet) -> None:
     """By exactly those that are given, in whatever order."""
     eni = create(cloud, here)
     cloud.set_security_groups(eni.id, (world.other_group,))
@@ -281,9 +281,7 @@ def test_security_groups_are_replaced(world: World, cloud: ports.Cloud, here: Su
     assert show(cloud, eni).security_groups == tuple(sorted((world.other_group, world.group)))
 
 
-def test_an_association_is_made_once_and_never_taken_from_another(
-    world: World, cloud: ports.Cloud, here: Subnet
-) -> None:
+def test_an_association_is_made_once_and_never_taken_from_another(world: World, cloud: Cloud, here: Subnet) -> None:
     """Both sides show it; asked again nothing changes; neither side is given to a third."""
     one, other = (world.allocate(f"203.0.113.{last}", "us-west-2-lax-1") for last in (100, 101))
     mine, yours = create(cloud, here, Allocation(one)), create(cloud, here, Allocation(other))
@@ -298,7 +296,7 @@ def test_an_association_is_made_once_and_never_taken_from_another(
     assert (show(cloud, mine).elastic, show(cloud, yours).elastic) == ({mine.address: one}, {})
 
 
-def test_an_association_ends_with_its_eni(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_an_association_ends_with_its_eni(world: World, cloud: Cloud, here: Subnet) -> None:
     """The Elastic IP stays allocated."""
     allocation_id = world.allocate(PUBLIC, "us-west-2-lax-1")
     eni = create(cloud, here, Allocation(allocation_id))
@@ -307,7 +305,7 @@ def test_an_association_ends_with_its_eni(world: World, cloud: ports.Cloud, here
     assert cloud.describe_allocation(allocation_id) == AllocationFacts(allocation_id, PUBLIC, "us-west-2-lax-1")
 
 
-def test_an_allocation_that_cannot_be_associated_is_bad_input(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_an_allocation_that_cannot_be_associated_is_bad_input(world: World, cloud: Cloud, here: Subnet) -> None:
     """One of another network border group, and one that does not exist; an ENI that is gone is LookAgain."""
     eni = create(cloud, here)
     for allocation_id in world.allocate(PUBLIC, "us-west-2"), "eipalloc-00000000000000fff":
@@ -318,7 +316,7 @@ def test_an_allocation_that_cannot_be_associated_is_bad_input(world: World, clou
 
 
 def test_an_instance_is_shown_with_the_ipv6_address_of_its_primary_interface(
-    world: World, cloud: ports.Cloud, here: Subnet
+    world: World, cloud: Cloud, here: Subnet
 ) -> None:
     """Not with one of an interface that was attached to it later."""
     with_one, without = world.worker("10.0.0.10", ipv6="2001:db8:0:1::a"), world.worker("10.0.0.11")
@@ -329,7 +327,7 @@ def test_an_instance_is_shown_with_the_ipv6_address_of_its_primary_interface(
     assert (shown[with_one].ipv6, shown[without].ipv6) == (IPv6Address("2001:db8:0:1::a"), None)
 
 
-def test_an_instance_is_found_by_its_address_or_name(world: World, cloud: ports.Cloud) -> None:
+def test_an_instance_is_found_by_its_address_or_name(world: World, cloud: Cloud) -> None:
     """As an operator would name a node; one that ended is none any more."""
     worker = world.worker("10.0.0.10")
     for name in ("10.0.0.10", "ip-10-0-0-10.us-west-2.compute.internal"):
@@ -345,7 +343,7 @@ def test_an_instance_is_found_by_its_address_or_name(world: World, cloud: ports.
 
 @pytest.mark.parametrize("action", ["CreateNetworkInterface", "AttachNetworkInterface", "DetachNetworkInterface"])
 def test_what_iam_denies_is_named_by_the_rehearsal_and_the_call(
-    world: World, cloud: ports.Cloud, here: Subnet, action: str
+    world: World, cloud: Cloud, here: Subnet, action: str
 ) -> None:
     """Nothing is changed by either; without a denial the rehearsal has nothing to say."""
     worker, eni = world.worker("10.0.0.10"), create(cloud, here)

@@ -5,11 +5,11 @@ from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from floatingip.core import ports
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import AllocationFacts, Subnet
 from floatingip.core.errors import AddressTaken, CloudError, Denied, LookAgain, NoFreeSlot
 from floatingip.core.model import Address, Allocation, Carry
+from floatingip.core.ports import Cloud
 from tests.contract.conftest import bad_input
 from tests.contract.worlds import (
     FLOATING,
@@ -26,9 +26,7 @@ from tests.contract.worlds import (
 
 
 @both_families
-def test_an_assigned_address_is_one_more_of_the_eni(
-    world: World, cloud: ports.Cloud, here: Subnet, address: Address
-) -> None:
+def test_an_assigned_address_is_one_more_of_the_eni(world: World, cloud: Cloud, here: Subnet, address: Address) -> None:
     """It is carried, and found, by it; asked again nothing changes."""
     eni = standing(world, cloud, here)
     for _ in range(2):
@@ -43,7 +41,7 @@ def test_an_assigned_address_is_one_more_of_the_eni(
 
 @both_families
 def test_without_reassignment_an_address_stays_where_it_is(
-    world: World, cloud: ports.Cloud, here: Subnet, address: Address
+    world: World, cloud: Cloud, here: Subnet, address: Address
 ) -> None:
     """The loser of a race for what nobody had looks again; IPv6 knows no reassignment at all."""
     winner, loser = standing(world, cloud, here), standing(world, cloud, here, 11)
@@ -55,7 +53,7 @@ def test_without_reassignment_an_address_stays_where_it_is(
     assert (show(cloud, winner).carries(address), show(cloud, loser).carries(address)) == (True, False)
 
 
-def test_with_reassignment_an_address_moves(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_with_reassignment_an_address_moves(world: World, cloud: Cloud, here: Subnet) -> None:
     """The former owner is not asked; the last one who calls has it, and nobody has it twice."""
     first, second = standing(world, cloud, here), standing(world, cloud, here, 11)
     cloud.assign(first.id, FLOATING, reassign=False)
@@ -69,7 +67,7 @@ def test_with_reassignment_an_address_moves(world: World, cloud: ports.Cloud, he
     assert (show(cloud, first).secondary, show(cloud, second).secondary) == ((), (FLOATING,))
 
 
-def test_a_primary_address_is_nobody_elses(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_a_primary_address_is_nobody_elses(world: World, cloud: Cloud, here: Subnet) -> None:
     """Not even with reassignment, which is bad input then; to its own ENI it can be given, which changes nothing."""
     eni = standing(world, cloud, here)
     for reassign, kind in ((False, LookAgain), (True, CloudError)):
@@ -81,7 +79,7 @@ def test_a_primary_address_is_nobody_elses(world: World, cloud: ports.Cloud, her
     assert show(cloud, eni) == eni
 
 
-def test_an_address_that_cannot_be_assigned_is_bad_input(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_an_address_that_cannot_be_assigned_is_bad_input(world: World, cloud: Cloud, here: Subnet) -> None:
     """One of another subnet, one that AWS keeps; for IPv6, EC2 does not say what it is."""
     eni = standing(world, cloud, here)
     for text in ("10.0.1.100", "10.0.0.3"):
@@ -92,7 +90,7 @@ def test_an_address_that_cannot_be_assigned_is_bad_input(world: World, cloud: po
     assert show(cloud, eni) == eni
 
 
-def test_an_eni_without_room_says_so(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_an_eni_without_room_says_so(world: World, cloud: Cloud, here: Subnet) -> None:
     """As many addresses as the instance type allows, the primary one included; the other family has its own."""
     eni = standing(world, cloud, here, instance_type="t3.nano")
     cloud.assign(eni.id, FLOATING, reassign=False)
@@ -106,7 +104,7 @@ def test_an_eni_without_room_says_so(world: World, cloud: ports.Cloud, here: Sub
     assert (shown.secondary, shown.ipv6s) == ((FLOATING,), (FLOATING_IPV6,))
 
 
-def test_an_address_of_ec2s_choice_is_free_and_of_the_subnet(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_an_address_of_ec2s_choice_is_free_and_of_the_subnet(world: World, cloud: Cloud, here: Subnet) -> None:
     """Each time another one."""
     eni = standing(world, cloud, here)
     for _ in range(2):
@@ -119,7 +117,7 @@ def test_an_address_of_ec2s_choice_is_free_and_of_the_subnet(world: World, cloud
 
 @both_families
 def test_an_address_is_unassigned_from_exactly_this_eni(
-    world: World, cloud: ports.Cloud, here: Subnet, address: Address
+    world: World, cloud: Cloud, here: Subnet, address: Address
 ) -> None:
     """Then anybody can have it, without reassignment; whoever judged the former owner cannot take it from the new."""
     first, second = standing(world, cloud, here), standing(world, cloud, here, 11)
@@ -138,7 +136,7 @@ def test_an_address_is_unassigned_from_exactly_this_eni(
     assert show(cloud, second).carries(address)
 
 
-def test_a_primary_address_is_not_unassigned(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_a_primary_address_is_not_unassigned(world: World, cloud: Cloud, here: Subnet) -> None:
     """An ENI keeps it for life."""
     eni = standing(world, cloud, here)
     with pytest.raises(LookAgain):
@@ -148,7 +146,7 @@ def test_a_primary_address_is_not_unassigned(world: World, cloud: ports.Cloud, h
 
 @both_families
 def test_a_free_eni_keeps_its_addresses_until_it_is_deleted(
-    world: World, cloud: ports.Cloud, here: Subnet, address: Address
+    world: World, cloud: Cloud, here: Subnet, address: Address
 ) -> None:
     """That of a terminated worker: nobody is handed the address out, but whoever takes it over."""
     orphan, other = standing(world, cloud, here), standing(world, cloud, here, 11)
@@ -166,7 +164,7 @@ def test_a_free_eni_keeps_its_addresses_until_it_is_deleted(
     assert show(cloud, other).carries(address)
 
 
-def test_an_elastic_ip_rides_along_with_its_private_address(world: World, cloud: ports.Cloud, here: Subnet) -> None:
+def test_an_elastic_ip_rides_along_with_its_private_address(world: World, cloud: Cloud, here: Subnet) -> None:
     """The association is made once; both sides show where it is."""
     allocation_id = world.allocate(PUBLIC, "us-west-2-lax-1")
     first, second = standing(world, cloud, here), standing(world, cloud, here, 11)
@@ -183,9 +181,7 @@ def test_an_elastic_ip_rides_along_with_its_private_address(world: World, cloud:
     assert shown.eni_id == second.id
 
 
-def test_an_elastic_ip_is_associated_with_one_address_of_its_eni(
-    world: World, cloud: ports.Cloud, here: Subnet
-) -> None:
+def test_an_elastic_ip_is_associated_with_one_address_of_its_eni(world: World, cloud: Cloud, here: Subnet) -> None:
     """Several may have one each; nobody's is taken away, and an address of another ENI is bad input."""
     one, two = (world.allocate(f"203.0.113.{last}", "us-west-2-lax-1") for last in (100, 101))
     eni, other = standing(world, cloud, here), standing(world, cloud, here, 11)
@@ -202,9 +198,7 @@ def test_an_elastic_ip_is_associated_with_one_address_of_its_eni(
     assert show(cloud, eni).elastic == {private: one, eni.address: two}
 
 
-def test_an_association_ends_when_its_private_address_is_unassigned(
-    world: World, cloud: ports.Cloud, here: Subnet
-) -> None:
+def test_an_association_ends_when_its_private_address_is_unassigned(world: World, cloud: Cloud, here: Subnet) -> None:
     """So it is moved, and never unassigned."""
     allocation_id = world.allocate(PUBLIC, "us-west-2-lax-1")
     eni = standing(world, cloud, here)
@@ -219,7 +213,7 @@ def test_an_association_ends_when_its_private_address_is_unassigned(
 
 
 def test_what_moves_to_or_from_an_eni_that_does_not_exist_is_looked_for_again(
-    world: World, cloud: ports.Cloud, here: Subnet
+    world: World, cloud: Cloud, here: Subnet
 ) -> None:
     """Somebody deleted it as an orphan."""
     ghost = "eni-00000000000000fff"
@@ -237,7 +231,7 @@ def test_what_moves_to_or_from_an_eni_that_does_not_exist_is_looked_for_again(
 
 @pytest.mark.parametrize("action", ["AssignPrivateIpAddresses", "UnassignIpv6Addresses", "AttachNetworkInterface"])
 def test_a_denied_move_is_named_by_the_rehearsal_and_the_call(
-    world: World, cloud: ports.Cloud, here: Subnet, action: str
+    world: World, cloud: Cloud, here: Subnet, action: str
 ) -> None:
     """For the target that needs it; nothing is changed by either."""
     eni = standing(world, cloud, here)

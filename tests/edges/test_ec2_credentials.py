@@ -30,6 +30,8 @@ from tests.waiting import until
 pytest_plugins = ["tests.edges.ec2_fixtures"]
 
 STS = "sts.amazonaws.com/doc/2011-06-15/"
+Made = Callable[..., Ec2Cloud]
+"""Makes a cloud."""
 
 
 def assumed(expires: str = "2099-01-01T00:00:00Z") -> bytes:
@@ -50,7 +52,7 @@ ROLE = "arn:aws:iam::123456789012:role/floatingip"
 
 
 @pytest.fixture
-def irsa(server: Server, environment: Become, tmp_path: Any) -> Callable[[], Ec2Cloud]:
+def irsa(server: Server, environment: Become, tmp_path: Any) -> Made:
     """A cloud whose credentials come from STS, by a token in a file."""
 
     def made() -> Ec2Cloud:
@@ -87,7 +89,7 @@ def irsa(server: Server, environment: Become, tmp_path: Any) -> Callable[[], Ec2
     ids=["denied", "a bad token", "503", "a page", "nothing", "closed", "no time", "ended long ago"],
 )  # fmt: skip
 def test_an_sts_that_gives_no_credentials_is_ec2s_silence_with_its_cause(
-    server: Server, irsa: Callable[[], Ec2Cloud], reply: bytes, told: str
+    server: Server, irsa: Made, reply: bytes, told: str
 ) -> None:
     """And a hint that names the role, not a permission of EC2's."""
     server.replies["AssumeRoleWithWebIdentity"] = reply
@@ -98,7 +100,7 @@ def test_an_sts_that_gives_no_credentials_is_ec2s_silence_with_its_cause(
 
 @pytest.mark.parametrize("token", [None, ""], ids=["missing", "empty"])
 def test_a_token_file_that_lacks_a_token_is_ec2s_silence(
-    server: Server, irsa: Callable[[], Ec2Cloud], tmp_path: Any, token: str | None
+    server: Server, irsa: Made, tmp_path: Any, token: str | None
 ) -> None:
     """The kubelet may be about to write it."""
     (tmp_path / "token").unlink()
@@ -115,7 +117,7 @@ AGENT = "/v1/credentials"
 
 
 @pytest.fixture
-def agents(server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ec2Cloud]:
+def agents(server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch) -> Made:
     """A cloud whose credentials come from the Pod Identity Agent, which botocore asks thrice, here without a pause."""
     monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0)
 
@@ -132,24 +134,20 @@ def agents(server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     "reply", [b"", http(404, "no"), http(500, "no"), http(200, "no"), http(200, "{}"), http(200, "[" * 5000), http(200)]
 )
-def test_a_pod_identity_agent_that_gives_none_is_ec2s_silence(
-    server: Server, agents: Callable[..., Ec2Cloud], reply: bytes
-) -> None:
+def test_a_pod_identity_agent_that_gives_none_is_ec2s_silence(server: Server, agents: Made, reply: bytes) -> None:
     """Making the client does not need it: they may come later."""
     server.replies[AGENT] = reply
     with pytest.raises(CloudUnavailable, match=r"no AWS credentials.*Pod Identity Agent"):
         agents().describe_enis("lab")
 
 
-def test_a_pod_identity_agent_whose_port_is_closed_is_ec2s_silence(agents: Callable[..., Ec2Cloud]) -> None:
+def test_a_pod_identity_agent_whose_port_is_closed_is_ec2s_silence(agents: Made) -> None:
     """It is about to be started, or was never installed."""
     with pytest.raises(CloudUnavailable, match=r"no AWS credentials.*Pod Identity Agent"):
         agents("http://127.0.0.1:9").describe_enis("lab")
 
 
-def test_credentials_that_come_later_are_used(
-    server: Server, agents: Callable[..., Ec2Cloud], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_credentials_that_come_later_are_used(server: Server, agents: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the same client."""
     monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
     server.replies[AGENT] = http(404, "not yet")
@@ -160,7 +158,7 @@ def test_credentials_that_come_later_are_used(
     assert cloud.describe_enis("lab") == ()
 
 
-def test_credentials_that_are_still_good_are_used_while_sts_hangs(server: Server, irsa: Callable[[], Ec2Cloud]) -> None:
+def test_credentials_that_are_still_good_are_used_while_sts_hangs(server: Server, irsa: Made) -> None:
     """They end in some minutes, so others are looked for, beside the question."""
     over = threading.Event()
     soon = ec2_time(600)
@@ -174,7 +172,7 @@ def test_credentials_that_are_still_good_are_used_while_sts_hangs(server: Server
 
 
 def test_credentials_that_aws_does_not_accept_any_more_are_replaced(
-    server: Server, irsa: Callable[[], Ec2Cloud], monkeypatch: pytest.MonkeyPatch
+    server: Server, irsa: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The role's session was revoked, or its keys rotated."""
     monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
@@ -196,7 +194,7 @@ def asked_of_sts(server: Server) -> int:
 
 @pytest.mark.parametrize(("doubted_after", "times"), [(0.0, 2), (60.0, 1)], ids=["a while ago", "just now"])
 def test_others_are_looked_for_where_something_is_denied(
-    server: Server, irsa: Callable[[], Ec2Cloud], monkeypatch: pytest.MonkeyPatch, doubted_after: float, times: int
+    server: Server, irsa: Made, monkeypatch: pytest.MonkeyPatch, doubted_after: float, times: int
 ) -> None:
     """The node may have another role by now, and what the former one has is good for hours; but now and then only."""
     monkeypatch.setattr(credentials, "DOUBTED_AFTER", doubted_after)
@@ -213,7 +211,7 @@ def test_others_are_looked_for_where_something_is_denied(
 
 
 def test_credentials_that_were_refused_once_are_used_on_while_sts_hangs(
-    server: Server, irsa: Callable[[], Ec2Cloud], monkeypatch: pytest.MonkeyPatch
+    server: Server, irsa: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be EC2 that erred: without them it could not even be asked again."""
     monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
@@ -242,7 +240,7 @@ def test_credentials_that_were_refused_once_are_used_on_while_sts_hangs(
     ids=["cut off", "a line break", "empty", "a blank"],
 )
 def test_what_is_told_of_credentials_that_are_none_has_no_secret(
-    server: Server, irsa: Callable[[], Ec2Cloud], reply: bytes, cause: str
+    server: Server, irsa: Made, reply: bytes, cause: str
 ) -> None:
     """Neither as it came, nor as it would be sent."""
     head, _, body = reply.replace(b">SK<", b">S3CR3T<").partition(b"\r\n\r\n")
@@ -253,7 +251,7 @@ def test_what_is_told_of_credentials_that_are_none_has_no_secret(
 
 
 def test_what_gives_credentials_by_drips_is_given_up_and_its_connection_ended(
-    server: Server, agents: Callable[..., Ec2Cloud], monkeypatch: pytest.MonkeyPatch
+    server: Server, agents: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No thread stays behind with it, as with EC2's own answers."""
     monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
@@ -272,9 +270,6 @@ def test_what_gives_credentials_by_drips_is_given_up_and_its_connection_ended(
 def ec2_time(seconds: float) -> str:
     """So many seconds from now, as AWS writes it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
-
-
-Made = Callable[..., Ec2Cloud]
 
 
 @pytest.fixture

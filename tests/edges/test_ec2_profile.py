@@ -26,6 +26,7 @@ LASTING = """cat <<END
  "Expiration": "$(date -u -d '1 hour' +%FT%TZ)"}
 END"""
 """A program that gives other keys each time."""
+Asks = Callable[[str], tuple[argparse.Namespace, Path]]
 PLACE = ["--region", "us-west-2", "--vpc-id", "vpc-0123456789abcdef0"]
 
 
@@ -39,9 +40,7 @@ def _shown(options: argparse.Namespace) -> None:
 
 
 @pytest.fixture(name="asks")
-def _asks(
-    server: Server, environment: Become, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], tuple[argparse.Namespace, Path]]:
+def _asks(server: Server, environment: Become, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asks:
     """Makes a profile that runs a program which ends so; gives the options of a command, and how often it was run."""
 
     def made(ends: str) -> tuple[argparse.Namespace, Path]:
@@ -65,7 +64,7 @@ def _asks(
 
 @pytest.mark.parametrize("command", [_found, _shown])
 def test_a_program_that_takes_its_time_is_waited_for_and_run_once(
-    asks: Callable[[str], tuple[argparse.Namespace, Path]], command: Callable[[argparse.Namespace], None]
+    asks: Asks, command: Callable[[argparse.Namespace], None]
 ) -> None:
     """Somebody types a code for it, or agrees on a telephone: two of them at a time would ask for two."""
     options, runs = asks(f"sleep {4 * SHORT}; echo '{KEYS}'")
@@ -74,7 +73,7 @@ def test_a_program_that_takes_its_time_is_waited_for_and_run_once(
 
 
 def test_a_program_that_fails_is_told_and_not_run_again(
-    asks: Callable[[str], tuple[argparse.Namespace, Path]],
+    asks: Asks,
 ) -> None:
     """Not even by a client that is made all the same, as the doctor's is."""
     options, runs = asks("echo 'no such code' >&2; exit 1")
@@ -86,7 +85,7 @@ def test_a_program_that_fails_is_told_and_not_run_again(
 
 
 def test_whoever_watches_after_the_credentials_have_ended_is_told_so_by_an_error_of_that_moment(
-    asks: Callable[[str], tuple[argparse.Namespace, Path]], monkeypatch: pytest.MonkeyPatch
+    asks: Asks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With each raise of the same one its traceback grows, and keeps alive whatever its frames had."""
     monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
@@ -103,7 +102,7 @@ def test_whoever_watches_after_the_credentials_have_ended_is_told_so_by_an_error
 
 
 def test_credentials_are_asked_for_again_before_they_end_as_long_as_somebody_watches(
-    asks: Callable[[str], tuple[argparse.Namespace, Path]], monkeypatch: pytest.MonkeyPatch
+    asks: Asks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the program, in the thread that Ctrl-C ends, before a look has to do without."""
     options, runs = asks(LASTING)
@@ -124,9 +123,7 @@ def test_credentials_are_asked_for_again_before_they_end_as_long_as_somebody_wat
     assert asked == [1, 1, 2]
 
 
-def test_what_was_obtained_last_is_used(
-    asks: Callable[[str], tuple[argparse.Namespace, Path]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_obtained_last_is_used(asks: Asks, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a client that was made before; and nothing is used twice that AWS refuses."""
     monkeypatch.setattr(credentials, "AGAIN_AFTER", 0.0)
     monkeypatch.setattr(sdk, "LASTS", 2 * 3600.0)
@@ -143,7 +140,7 @@ def test_what_was_obtained_last_is_used(
 
 
 def test_a_person_on_an_instance_is_asked_before_anything_has_a_time_limit(
-    asks: Callable[[str], tuple[argparse.Namespace, Path]],
+    asks: Asks,
 ) -> None:
     """Where IMDS tells the Region and the VPC; what does not work there is told with what the observers say."""
     here = status.Here("i-a", ADDRESS, "us-west-2")

@@ -21,19 +21,27 @@ EVERY = 1234.5
 """Seconds between two looks, which nobody else sleeps for."""
 
 
-def arguments(server: Server, environment: Become, directory: Path) -> list[str]:
-    """Of a status for which only EC2 is asked, at the server."""
-    (directory / "settings.yaml").write_text("name: lab")
+@pytest.fixture(name="given")
+def _given(server: Server, environment: Become, tmp_path: Path) -> list[str]:
+    """The arguments of a status for which only EC2 is asked, at the server."""
+    (tmp_path / "settings.yaml").write_text("name: lab")
     keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     environment(AWS_ENDPOINT_URL_EC2=server.url, FLOATING_IP="10.0.0.100", HOME="/nonexistent", **keys)
-    server.replies = {"DescribeSubnets": A_SUBNET, **server.replies}
+    server.replies["DescribeSubnets"] = A_SUBNET
     place = ["--region", "us-west-2", "--vpc-id", "vpc-0123456789abcdef0"]
-    return [*place, "--settings", str(directory / "settings.yaml")]
+    return [*place, "--settings", str(tmp_path / "settings.yaml")]
+
+
+def looked(arguments: list[str]) -> int:
+    """The exit code of a status in this process."""
+    parser = argparse.ArgumentParser()
+    status.add_arguments(parser)
+    return status.run(parser.parse_args(arguments))
 
 
 @pytest.mark.parametrize("watch", [[], ["--watch"]])
 def test_ctrl_c_before_anything_is_known_does_not_mean_that_all_is_well(
-    server: Server, environment: Become, tmp_path: Path, watch: list[str]
+    server: Server, given: list[str], watch: list[str]
 ) -> None:
     """As the exit code 0 does."""
     asked, over = threading.Event(), threading.Event()
@@ -43,7 +51,6 @@ def test_ctrl_c_before_anything_is_known_does_not_mean_that_all_is_well(
         silent_until(over)(connection)
 
     server.replies[""] = hang
-    given = arguments(server, environment, tmp_path)
     command = [sys.executable, "-m", "floatingip", "status", *given, *watch]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
         assert asked.wait(PATIENCE)
@@ -53,14 +60,9 @@ def test_ctrl_c_before_anything_is_known_does_not_mean_that_all_is_well(
 
 
 def test_an_outage_of_ec2_does_not_end_it(
-    server: Server,
-    environment: Become,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+    server: Server, given: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is watched because something is wrong; the outage is told in a line, and the status afterwards."""
-    given = arguments(server, environment, tmp_path)
     outage = error(503, "RequestLimitExceeded")
     # What is throttled once is asked once more; of an address that no interface of ours has, whose it is is asked, too.
     left = iter([FOUND, FOUND, outage, outage, FOUND, FOUND])
@@ -80,9 +82,7 @@ def test_an_outage_of_ec2_does_not_end_it(
 
     monkeypatch.setattr(time, "sleep", end_in_the_end)
     server.replies[""] = answer
-    parser = argparse.ArgumentParser()
-    status.add_arguments(parser)
-    assert status.run(parser.parse_args([*given, "--watch", str(EVERY)])) == 11
+    assert looked([*given, "--watch", str(EVERY)]) == 11
     told = capsys.readouterr()
     assert told.out.count("lab: DOWN, ") == 2
     (line,) = told.err.splitlines()
@@ -90,12 +90,9 @@ def test_an_outage_of_ec2_does_not_end_it(
 
 
 @pytest.mark.parametrize("watch", [[], ["--watch", "1"]])
-def test_a_reader_who_has_enough_learns_how_it_is(
-    server: Server, environment: Become, tmp_path: Path, watch: list[str]
-) -> None:
+def test_a_reader_who_has_enough_learns_how_it_is(server: Server, given: list[str], watch: list[str]) -> None:
     """As `head` does, in a script that goes by the exit code."""
     server.replies[""] = lambda connection: connection.sendall(FOUND)
-    given = arguments(server, environment, tmp_path)
     command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-m", "floatingip", "status", *given, *watch]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -105,21 +102,16 @@ def test_a_reader_who_has_enough_learns_how_it_is(
 
 
 def test_a_single_throttled_question_is_no_outage(
-    server: Server, environment: Become, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    server: Server, given: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whoever looks by a script would be told of one."""
-    given = arguments(server, environment, tmp_path)
     left = iter([error(503, "RequestLimitExceeded"), FOUND])
     server.replies[""] = lambda connection: connection.sendall(next(left, FOUND))
-    parser = argparse.ArgumentParser()
-    status.add_arguments(parser)
-    assert status.run(parser.parse_args(given)) == 11
+    assert looked(given) == 11
     assert capsys.readouterr().err == ""
 
 
-def test_what_a_script_runs_in_the_background_is_not_ended_by_ctrl_c(
-    server: Server, environment: Become, tmp_path: Path
-) -> None:
+def test_what_a_script_runs_in_the_background_is_not_ended_by_ctrl_c(server: Server, given: list[str]) -> None:
     """It is for what stands in front; a shell has the others ignore it."""
     asked, over = threading.Event(), threading.Event()
 
@@ -129,7 +121,6 @@ def test_what_a_script_runs_in_the_background_is_not_ended_by_ctrl_c(
         connection.sendall(FOUND)
 
     server.replies[""] = hang
-    given = arguments(server, environment, tmp_path)
     command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "floatingip", "status", *given]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
         assert asked.wait(PATIENCE)
