@@ -86,6 +86,11 @@ class Node:
         self.told.add(effects)
         return effects
 
+    def seen(self, **shown: object) -> Seen:
+        """What EC2 answers now: these of its fields, no interface unless it is among them, and the subnet."""
+        nothing = Seen(self.now, {}, (), frozenset(), frozenset(), "", {}, (SUBNET,), {})
+        return replace(nothing, **shown)  # type: ignore[arg-type]  # the test names fields of Seen
+
     def looked(self, holder: str = "", **tags: str) -> tuple[Effect, ...]:
         """EC2 shows our ENI at this instance, or free; other ``tags``: it is not ours."""
         attachment = Attachment("a1", holder, 1, AttachmentStatus.ATTACHED) if holder else None
@@ -96,7 +101,7 @@ class Node:
             each: Instance(each, InstanceState.RUNNING, IPv4Address(f"10.0.0.{last}"), ZONE, frozenset({0}))
             for each, last in ((ME, 11), (OTHER, 10))
         }
-        seen = Seen(self.now, {ADDRESS: shown}, (), frozenset({"eni-1"}), frozenset(), "", instances, (SUBNET,), {})
+        seen = self.seen(enis={ADDRESS: shown}, ours=frozenset({shown.id}), instances=instances)
         return self.handle(Looked(seen), after=0.1)
 
     @property
@@ -183,8 +188,7 @@ def test_an_address_that_no_subnet_has_may_get_one() -> None:
     """As when an IPv6 network is associated with it later: what EC2 told at the start is of then."""
     node = Node()
     assert subnets_asked_for(node.handle()) == [(True, False)]
-    nobody = Seen(node.now, {}, (), frozenset(), frozenset(), "", {}, (), {})
-    node.handle(Looked(nobody), after=0.1)
+    node.handle(Looked(node.seen(subnets=())), after=0.1)
     later = [effect for _ in range(70) for effect in node.handle(after=1.0)]
     assert subnets_asked_for(later) == [(False, True)]
 
@@ -210,7 +214,7 @@ def test_a_standing_eni_is_made_in_the_subnet_that_is_there_now() -> None:
     instances = {ME: Instance(ME, InstanceState.RUNNING, IPv4Address("10.0.0.11"), ZONE, frozenset({0}))}
     anew = replace(SUBNET, id="subnet-2")
     node.told.effects.clear()
-    node.handle(Looked(Seen(node.now, {}, (), frozenset(), frozenset(), "", instances, (anew,), {})), after=5.0)
+    node.handle(Looked(node.seen(instances=instances, subnets=(anew,))), after=5.0)
     assert [effect.writer for effect in node.told.effects if isinstance(effect, Perform)] == ["subnet-2"]
     assert set(node.agent._shared.standings) == {"subnet-2"}
     node.handle(Wrote(SUBNET.id, Create()), after=0.1)  # what was asked for before
@@ -227,9 +231,8 @@ def test_a_subnet_that_has_the_addresss_interface_is_there() -> None:
     assert shown.eni is not None
     another = Subnet("subnet-2", (ip_network("10.0.2.0/24"),), ZONE)
     for eni, found in ((shown.eni, {SUBNET.id, another.id}), (None, {another.id})):
-        enis: dict[Target, Eni] = {} if eni is None else {ADDRESS: eni}
-        seen = Seen(node.now, enis, (), frozenset(), frozenset(), "", {}, (another,), {})
-        node.handle(Looked(seen), after=1.0)
+        enis = {} if eni is None else {ADDRESS: eni}
+        node.handle(Looked(node.seen(enis=enis, subnets=(another,))), after=1.0)
         assert {subnet.id for subnet in node.agent._shared.subnets or ()} == found
 
 
@@ -246,7 +249,7 @@ def test_a_standing_eni_whose_subnet_has_a_new_network_is_that_subnets_still() -
     instances = {ME: Instance(ME, InstanceState.RUNNING, IPv4Address("10.0.0.11"), ZONE, frozenset({0}))}
     anew = replace(SUBNET, networks=(*SUBNET.networks, ip_network("2001:db8:0:1::/64")))
     for subnet in (SUBNET, anew):
-        seen = Seen(node.now, {}, (mine,), frozenset({mine.id}), frozenset(), "", instances, (subnet,), {})
+        seen = node.seen(standing=(mine,), ours=frozenset({mine.id}), instances=instances, subnets=(subnet,))
         node.handle(Looked(seen), after=1.0)
         node.handle(Reconciled(ADDRESS, PlumbingReport(PlumbingState.NO_LINK, extent=Extent.AHEAD)), after=1.0)
         node.handle(after=1.0)
@@ -316,9 +319,8 @@ def test_a_token_of_ours_is_not_spent_by_what_was_refused() -> None:
     """The ENI is created by the same write again."""
     node = Node()
     node.handle()
-    seen = Seen(node.now, {}, (), frozenset(), frozenset(), "", {}, (SUBNET,), {})
     for _ in range(2):
-        node.handle(Looked(replace(seen, asked_at=node.now)), after=20.0)
+        node.handle(Looked(node.seen()), after=20.0)
         asked = [effect for effect in node.told.effects if isinstance(effect, Perform)][-1]
         assert asked.write == Create()
         node.handle(Wrote(asked.writer, asked.write, Denied("ec2:CreateNetworkInterface")), after=0.1)
@@ -330,9 +332,7 @@ def test_a_permission_that_only_one_address_lacks_ends_no_attach_of_the_others(o
     node, denied = Node(*others, observes=False), Denied("ec2:DescribeAddresses")
     node.handle()
     target = (ADDRESS, *others)[-1]
-    unknown, refused = {target: str(denied)}, {target: denied}
-    seen = Seen(node.now, {}, (), frozenset(), frozenset(), "", {}, (SUBNET,), {}, unknown, refused)
-    effects = node.handle(Looked(seen), after=1.0)
+    effects = node.handle(Looked(node.seen(unknown={target: str(denied)}, refused={target: denied})), after=1.0)
     assert node.told.log.count("event=denied ") == 1
     assert [effect.error for effect in effects if isinstance(effect, End)] == ([] if others else [denied])
     assert any(isinstance(effect, Perform) for effect in effects) == bool(others)
@@ -343,8 +343,7 @@ def test_a_permission_that_an_elastic_ip_lacks_of_which_the_interface_is_known_e
     target: Target = Allocation("eipalloc-1")
     node, denied = Node(target, observes=False), Denied("ec2:DescribeAddresses")
     node.handle()
-    shown, refused = {target: nodes.eni(target)}, {target: denied}
-    node.handle(Looked(Seen(node.now, shown, (), frozenset(), frozenset(), "", {}, (SUBNET,), {}, {}, refused)))
+    node.handle(Looked(node.seen(enis={target: nodes.eni(target)}, refused={target: denied})))
     assert node.agent._addresses[target].final is denied
 
 
@@ -362,9 +361,9 @@ def test_what_ec2_does_not_tell_of_one_address_puts_off_no_question_about_anothe
             if any(isinstance(effect, Look) for effect in node.handle()):
                 asked.append(node.now)
                 attachment = Attachment("a1", OTHER, 1, status)
-                shown: dict[Target, Eni] = {ADDRESS: nodes.eni(attachment=attachment, tags={OWNER_TAG: NAME})}
-                seen = Seen(node.now, shown, (), frozenset({"eni-1"}), frozenset(), "", {}, (SUBNET,), {})
-                node.handle(Looked(replace(seen, unknown={target: str(denied)}, refused=refused)), after=0.1)
+                shown = {ADDRESS: nodes.eni(attachment=attachment, tags={OWNER_TAG: NAME})}
+                seen = node.seen(enis=shown, ours=frozenset({"eni-1"}), unknown={target: str(denied)}, refused=refused)
+                node.handle(Looked(seen), after=0.1)
             node.now = min(until, max(node.now + 0.01, node.agent.due()))
 
     go_on(120.0, AttachmentStatus.ATTACHED)

@@ -4,13 +4,12 @@ import pytest
 
 from floatingip.agent.effects import Part
 from floatingip.agent.events import Looked, LookFailed, RehearsalFailed, SlotsRehearsed
-from floatingip.agent.looks import Seen
 from floatingip.core import timing
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.model import Allocation
 from floatingip.core.snapshot import Lack
 from floatingip.core.status import of
-from tests.core.test_agent import ADDRESS, ME, OTHER, SUBNET, Node
+from tests.core.test_agent import ADDRESS, ME, OTHER, Node
 
 ELASTIC = Allocation("eipalloc-0123abcd")
 SILENT = CloudUnavailable("DescribeNetworkInterfaces: no answer within 5 s")
@@ -20,10 +19,11 @@ def test_what_is_denied_hides_nothing_else_that_ec2_does_not_tell() -> None:
     """Three kinds of questions fail at once: whoever has mended one of them would wait for the next to be named."""
     node = Node(ELASTIC)
     denied, unknown = Denied("ec2:DescribeAddresses"), f"DescribeNetworkInterfaces: {ADDRESS} is shown on two"
-    seen = Seen(
-        node.now, {}, (), frozenset(), frozenset(), "", {}, (SUBNET,), {}, {ELASTIC: str(denied), ADDRESS: unknown},
-        {ELASTIC: denied}, undescribed="DescribeInstances: RequestLimitExceeded",
-    )  # fmt: skip
+    seen = node.seen(
+        unknown={ELASTIC: str(denied), ADDRESS: unknown},
+        refused={ELASTIC: denied},
+        undescribed="DescribeInstances: RequestLimitExceeded",
+    )
     node.handle(Looked(seen))
     for problem in (str(denied), unknown, seen.undescribed):
         assert problem in node.published.unanswered
