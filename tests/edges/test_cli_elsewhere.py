@@ -1,14 +1,36 @@
 """Commands of somebody at a workstation, who names Region and VPC, against the lab's EC2."""
 
 import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
+from floatingip.cli import main
 from floatingip.commands import status
 from floatingip.core.overview import overview
 from tests.edges.command_line import ADDRESS, Run, Vpc
+from tests.edges.ec2_server import Become
 
-pytest_plugins = ["tests.edges.cli_fixtures"]
+pytest_plugins = ["tests.edges.cli_fixtures", "tests.edges.ec2_fixtures"]
+
+
+@pytest.fixture(name="vpc")
+def _vpc(vpc: Vpc, environment: Become, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Vpc:
+    """Its commands are run in this process, where the SDK is loaded once for all."""
+
+    def run(
+        *arguments: str, address: str, document: str, environment: Mapping[str, str]
+    ) -> "subprocess.CompletedProcess[str]":
+        (tmp_path / "settings.yaml").write_text(document, encoding="utf-8")
+        become(FLOATING_IP=address, HOME="/nonexistent", **environment)
+        code = main([*arguments, "--settings", str(tmp_path / "settings.yaml")])
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+
+    become, vpc.run = environment, run
+    return vpc
 
 
 def test_nothing_is_released_by_a_dry_run_nor_without_an_agreement(vpc: Vpc) -> None:
@@ -23,8 +45,9 @@ def test_nothing_is_released_by_a_dry_run_nor_without_an_agreement(vpc: Vpc) -> 
     assert vpc.is_there()
 
 
-def test_what_was_agreed_to_is_released_and_again_is_fine(vpc: Vpc) -> None:
-    """The second time there is nothing to do."""
+def test_what_was_agreed_to_is_released_and_again_is_fine(vpc: Vpc, run: Run) -> None:
+    """The second time there is nothing to do; in a process of its own, as at a workstation."""
+    vpc.run = run
     done = vpc.release("--yes")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [f"{vpc.eni} ({ADDRESS}): delete", f"{vpc.eni}: deleted"]
