@@ -14,7 +14,7 @@ from floatingip.agent.standing import Standing, StandingMemory, StandingView, ke
 from floatingip.agent.writing import Writing
 from floatingip.core.decision.carry_address import spares
 from floatingip.core.decision.room import lacks_slot
-from floatingip.core.ec2 import STANDING_TAG, Eni, Subnet
+from floatingip.core.ec2 import STANDING_TAG, Subnet
 from floatingip.core.model import Address, Allocation
 from floatingip.core.plumbing import Plumbing
 from floatingip.core.writes import Unassign
@@ -53,30 +53,8 @@ class StandingEni:
         ``holds``: this node has a floating address.  ``device``: whether the ENI's device is on this node, None while
         nobody has looked.  ``serves``: a floating address is configured on that device, and IMDS shows it.
         """
-        shared, before, seen = self._shared, self.now, self._seen
-        me = shared.me.instance_id
-        standing = tuple(eni for eni in seen.standing if eni.subnet_id == self.subnet.id)
-        is_known = isfinite(seen.asked_at) and shared.name and not shared.mixed
-        view = StandingView(
-            now=now,
-            me=me,
-            asked_at=seen.asked_at,
-            standing=standing if is_known else None,
-            instances=None if seen.undescribed else seen.instances,
-            in_use=frozenset(eni.id for eni in standing if self._is_used(eni)),
-            withholding=frozenset(eni.id for eni in standing if self._withholds(eni)),
-            spares=self._spares(),
-            holds=holds,
-            serves=serves,
-            groups=shared.groups_of(next((eni for eni in standing if eni.standing_for == me), None)),
-            barrier=self._barrier(now),
-            device=device,
-            writing=self.writing.writing,
-            wrote_at=self.writing.wrote_at,
-            accepted=self.writing.accepted,
-            retry_at=self.writing.retry_at,
-            calls=seen.calls,
-        )
+        shared, before = self._shared, self.now
+        view = replace(self._view(now), holds=holds, device=device, serves=serves)
         self._memory, self.now = keep(self._memory, view)
         if self.now.eni is None and self.writing.final is not None:
             self.now = replace(self.now, problem=str(self.writing.final))
@@ -84,18 +62,45 @@ class StandingEni:
         if (self.now.eni is None) != (before.eni is None):
             shared.slots_change(now)
         if self.now.problem != before.problem:
-            self._out.info("standing", self.now.problem or "the standing ENI is attached", eni=self._id())
+            eni = self.now.eni.id if self.now.eni is not None else "none"
+            self._out.info("standing", self.now.problem or "the standing ENI is attached", eni=eni)
         if self.now.gives_its_device_up:
             bound = self.now.bound.id if self.now.bound is not None else "none"
             self._out.warning("no-device", f"{self.now.problem}: detaching it, to try again", eni=bound)
         if isinstance(self.now.write, Unassign):
             self._clear(self.now.write.address)
         if self.now.write is not None:
-            what = f"standing {me} {self.subnet.id}"
+            me = shared.me.instance_id
             tags = shared.tags(f"standing {me}") | {STANDING_TAG: me}
-            token = shared.token(what, self._memory.token.generation)
+            token = shared.token(f"standing {me} {self.subnet.id}", self._memory.token.generation)
             making = Making(None, self.subnet, tags, token, shared.taken())
             self.writing.begin(self.now.write, making, now)
+
+    def _view(self, now: float) -> StandingView:
+        """What is known now, without what the addresses in the subnet know."""
+        shared, seen, targets = self._shared, self._seen, self._shared.settings.floating_ips
+        me = shared.me.instance_id
+        standing = tuple(eni for eni in seen.standing if eni.subnet_id == self.subnet.id)
+        is_known = isfinite(seen.asked_at) and shared.name and not shared.mixed
+        in_use = frozenset(eni.id for eni in standing if any(map(eni.carries, targets)))
+        withholding = frozenset(eni.id for eni in standing if any(map(eni.withholds, targets)))
+        return StandingView(
+            now=now,
+            me=me,
+            asked_at=seen.asked_at,
+            standing=standing if is_known else None,
+            instances=None if seen.undescribed else seen.instances,
+            in_use=in_use,
+            withholding=withholding - in_use,
+            spares=self._spares(),
+            groups=shared.groups_of(next((eni for eni in standing if eni.standing_for == me), None)),
+            barrier=self._barrier(now),
+            writing=self.writing.writing,
+            wrote_at=self.writing.wrote_at,
+            accepted=self.writing.accepted,
+            retry_at=self.writing.retry_at,
+            calls=seen.calls,
+        )
 
     def _clear(self, address: Address) -> None:
         """Take an address that is given back to EC2 off this node's kernel, before EC2 can give it to a pod.
@@ -118,17 +123,6 @@ class StandingEni:
             mark_mask=settings.mark,
         )
         self._out.add(Clear(plumbing))
-
-    def _id(self) -> str:
-        return self.now.eni.id if self.now.eni is not None else "none"
-
-    def _is_used(self, eni: Eni) -> bool:
-        """The ENI has a floating address."""
-        return any(eni.carries(target) for target in self._shared.settings.floating_ips)
-
-    def _withholds(self, eni: Eni) -> bool:
-        """The ENI has no floating address, and keeps one from being assigned."""
-        return not self._is_used(eni) and any(eni.withholds(target) for target in self._shared.settings.floating_ips)
 
     def _spares(self) -> tuple[Unassign, ...]:
         """The writes that remove addresses from this node's ENI which were made for Elastic IPs, once every Elastic IP
