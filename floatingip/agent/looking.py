@@ -106,7 +106,7 @@ class Looking:
         problem = "; ".join(dict.fromkeys(filter(None, (*refused, *unread, seen.undescribed))))
         self._looking, self.answered_at = False, seen.asked_at
         self._known = {each.target for each in self._addresses} - seen.unknown.keys()
-        self._complain(problem, denied, now)
+        self._tell(problem, denied, now)
         if denied is not None or unread:
             self._put_off(timing.BACKOFF_LAST, now)
         else:
@@ -117,10 +117,10 @@ class Looking:
         """EC2 did not answer, or refused to."""
         self._looking, self._known = False, ()
         denied = error if isinstance(error, Denied) else None
-        self._complain(str(error), denied, now)
+        self._tell(str(error), denied, now)
         self._put_off(timing.BACKOFF_LAST if denied is None else timing.BACKOFF_DENIED, now)
 
-    def _complain(self, problem: str, denied: Denied | None, now: float) -> None:
+    def _tell(self, problem: str, denied: Denied | None, now: float) -> None:
         """Log a problem, now and then while it lasts, and that EC2 answers as it should again (no problem)."""
         if not self._complaint.is_due(problem, now):
             if self._complaint.is_over:

@@ -18,7 +18,7 @@ from floatingip.core.token_bucket import TokenBucket
 from floatingip.edges import background, clock
 from floatingip.runtime.pulse import Pulse
 
-Order = Keep | Clear | Announce
+Wish = Keep | Clear | Announce
 """What the agent asks for that concerns the kernel."""
 
 
@@ -59,13 +59,13 @@ class Keeper:
         self._checked: list[Target] = []
         self._check_at = self._announce_at = float("-inf")
 
-    def order(self, order: Order) -> None:
+    def take_up(self, wish: Wish) -> None:
         """Take up what the agent asks for; it is done in the next turns.
 
         Plumbing is removed with as many tries as it takes, unless its address is being kept; an address is announced
         for some seconds, if it is here.
         """
-        match order:
+        match wish:
             case Keep(target, wanted):
                 self._wanted[target] = wanted
             case Clear(plumbing):
@@ -216,13 +216,13 @@ class HostKeeper:
         self._ended = threading.Event()
 
     def start(self) -> None:
-        """Begin; nothing is touched before it is ordered."""
+        """Begin; nothing is touched before there is a wish."""
         background.start("host", self._run)
         self._host.watch(self._wake.set)
 
-    def order(self, order: Order) -> None:
+    def take_up(self, wish: Wish) -> None:
         """See `Keeper`."""
-        self._keeper.order(order)
+        self._keeper.take_up(wish)
         self._hurry()
 
     def end(self, within: float) -> None:

@@ -220,7 +220,7 @@ class Loop:
             case Probe(probings):
                 self._probes.follow(probings)
             case Keep() | Clear() | Announce():
-                self._host.order(errand)
+                self._host.take_up(errand)
             case AskPod(every):
                 self._pod.ask(every=every)
             case AskNotice():

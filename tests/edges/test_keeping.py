@@ -121,24 +121,24 @@ def _keeper(kernel: Kernel, reports: Reports, quick: None) -> Iterator[HostKeepe
 
 def test_what_is_wanted_is_plumbed_at_once_and_told(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
     """To the extent that is wanted."""
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
     assert reports.get(timeout=PATIENCE) == (ONE, PlumbingReport(PlumbingState.SOUND, ("address",)))
     assert kernel.extents[0] is Extent.ALL
 
 
 def test_another_extent_is_brought_about_at_once(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
     """A claim that EC2 accepted does not wait for the next check."""
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
     assert not reports.get(timeout=PATIENCE)[1].carries
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
     assert reports.get(timeout=PATIENCE)[1].carries
 
 
 def test_a_node_that_is_ready_ahead_of_the_address_probes_by_the_gateway(keeper: HostKeeper, kernel: Kernel) -> None:
     """And one that carries it does not; what is there ahead is not removed again."""
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
     assert kernel.until("route") == [("plumb", ONE), ("route", ONE)]
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
     assert ("unplumb", ONE) not in kernel.until("unroute")
 
 
@@ -147,9 +147,9 @@ def test_a_node_that_cannot_probe_says_so_whatever_else_is_wrong(
 ) -> None:
     """Ahead of the address and without a link; what it carries itself it need not probe."""
     kernel.unseen = "10.0.0.100 is on kube-ipvs0"
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
     assert reports.get(timeout=PATIENCE)[1].blind == kernel.unseen
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
     report = reports.get(timeout=PATIENCE)[1]
     assert (report.carries, report.blind) == (True, "")
     kernel.has_link, kernel.stuck = False, "marks: nft has not answered yet"
@@ -163,7 +163,7 @@ def test_a_node_stays_blind_while_its_kernel_does_not_tell(
 ) -> None:
     """Or it would take itself for the holder as long as the kernel is busy."""
     kernel.unseen = "10.0.0.100 is on kube-ipvs0"
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
     assert reports.get(timeout=PATIENCE)[1].blind == kernel.unseen
     kernel.silent = "netlink: no answer within 2 s"
     kernel.wakes[0]()
@@ -176,7 +176,7 @@ def test_without_the_link_what_is_left_of_it_is_removed_and_that_is_looked_at_wi
 ) -> None:
     """Rules and routes outlive their link; and should somebody flush the probes' route it is back at once."""
     kernel.has_link = False
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
     for _ in range(4):
         assert kernel.until("route") == [("plumb", ONE), ("unplumb", ONE), ("route", ONE)]
         kernel.wakes[0]()
@@ -187,14 +187,14 @@ def test_what_cannot_be_removed_is_told_and_the_probes_are_routed_all_the_same(
 ) -> None:
     """A standby that waits for nft must not be blind meanwhile."""
     kernel.has_link, kernel.stuck = False, "marks: nft has not answered yet"
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.NOTHING)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.NOTHING)))
     assert kernel.until("route") == [("unplumb", ONE), ("route", ONE)]
     assert reports.get(timeout=PATIENCE)[1].problem == kernel.stuck
 
 
 def test_where_nothing_should_be_nothing_is_plumbed(keeper: HostKeeper, kernel: Kernel) -> None:
     """Whether or not the link is there."""
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.NOTHING)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.NOTHING)))
     assert kernel.until("route") == [("unplumb", ONE), ("route", ONE)]
 
 
@@ -208,7 +208,7 @@ def test_a_netlink_event_has_everything_looked_at(keeper: HostKeeper, kernel: Ke
             missing -= {target} if report.repaired else set()
 
     for address in (ONE, TWO):
-        keeper.order(Keep(address, Wanted(plumbing(address), Extent.ALL)))
+        keeper.take_up(Keep(address, Wanted(plumbing(address), Extent.ALL)))
     wait_for_repair()
     kernel.carried.clear()
     kernel.wakes[0]()
@@ -237,7 +237,7 @@ def test_an_event_just_after_a_wait_was_over_is_not_forgotten(
     keeper = HostKeeper(kernel, lambda target, report: reports.put((target, report)))
     keeper._wake = Late()
     for address in (ONE, TWO):
-        keeper.order(Keep(address, Wanted(plumbing(address), Extent.ALL)))
+        keeper.take_up(Keep(address, Wanted(plumbing(address), Extent.ALL)))
     keeper.start()
     repaired = [reports.get(timeout=PATIENCE)[0] for _ in range(4)]
     keeper.end(PATIENCE)
@@ -246,7 +246,7 @@ def test_an_event_just_after_a_wait_was_over_is_not_forgotten(
 
 def test_what_a_link_leaves_behind_is_removed_as_soon_as_it_is_gone(keeper: HostKeeper, kernel: Kernel) -> None:
     """However short ago it was there without the address."""
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
     kernel.until("route")
     kernel.has_link = False
     kernel.wakes[0]()
@@ -256,7 +256,7 @@ def test_what_a_link_leaves_behind_is_removed_as_soon_as_it_is_gone(keeper: Host
 def test_what_the_kernel_refuses_is_told_as_the_problem(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
     """Once, until it changes."""
     kernel.error = "nft is missing"
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
     assert "nft is missing" in reports.get(timeout=PATIENCE)[1].problem
     kernel.wakes[0]()
     kernel.until("plumb")
@@ -267,18 +267,18 @@ def test_what_the_kernel_refuses_is_told_as_the_problem(keeper: HostKeeper, kern
 
 def test_another_plumbing_for_the_same_address_ends_the_former(keeper: HostKeeper, kernel: Kernel) -> None:
     """Of an Elastic IP that has another private address now."""
-    keeper.order(Keep(ONE, Wanted(plumbing(ONE), Extent.ALL)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(ONE), Extent.ALL)))
     kernel.until("plumb", ONE)
-    keeper.order(Keep(ONE, Wanted(plumbing(TWO), Extent.ALL)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(TWO), Extent.ALL)))
     assert ("unplumb", ONE) in kernel.until("plumb", TWO)
 
 
 def test_what_was_given_back_is_removed_unless_it_is_kept(keeper: HostKeeper, kernel: Kernel) -> None:
     """An address that came back meanwhile is served on."""
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
     kernel.until("plumb")
-    keeper.order(Clear(plumbing(ONE)))
-    keeper.order(Clear(plumbing(TWO)))
+    keeper.take_up(Clear(plumbing(ONE)))
+    keeper.take_up(Clear(plumbing(TWO)))
     assert [address for what, address in kernel.until("unplumb", TWO) if what == "unplumb"] == [TWO]
     keeper.end(PATIENCE)
     assert ("unplumb", ONE) not in [kernel.done.get() for _ in range(kernel.done.qsize())]
@@ -290,7 +290,7 @@ def test_what_was_given_back_is_removed_again_and_again_until_it_is_gone(
     """EC2 may give it to a pod of this node, to which it would never get."""
     monkeypatch.setattr(timing, "HOST_RETRY", 0.01)
     kernel.stuck = "marks: nft has not answered yet"
-    keeper.order(Clear(plumbing()))
+    keeper.take_up(Clear(plumbing()))
     for _ in range(2):
         kernel.until("unplumb")
     kernel.stuck = ""
@@ -303,7 +303,7 @@ def test_what_was_given_back_is_removed_again_and_again_until_it_is_gone(
 def test_a_link_that_nobody_has_plumbed_is_left_alone(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
     """Before EC2 has told whose it is: what is there may be somebody else's, the address above all."""
     kernel.unseen = "the address is on this node"
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.AS_LEFT)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.AS_LEFT)))
     told = PlumbingReport(PlumbingState.NO_LINK, extent=Extent.NOTHING, blind=kernel.unseen)
     assert reports.get(timeout=PATIENCE) == (ONE, told)
     keeper.end(PATIENCE)
@@ -314,7 +314,7 @@ def test_at_the_end_no_probe_route_is_left(kernel: Kernel, quick: None) -> None:
     """The plumbing of a holder stays, and goes on serving."""
     keeper = HostKeeper(kernel, lambda target, report: None)
     keeper.start()
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
     kernel.until("route")
     keeper.end(PATIENCE)
     assert ("unplumb", ONE) not in kernel.until("unroute")
@@ -340,7 +340,7 @@ def waiting(*addresses: Address) -> Keeper:
     """A keeper that was never started, with some wanted addresses that it has looked at."""
     keeper = Keeper(Kernel(), lambda target, report: None)
     for address in addresses:
-        keeper.order(Keep(address, Wanted(plumbing(address), Extent.ALL)))
+        keeper.take_up(Keep(address, Wanted(plumbing(address), Extent.ALL)))
         keeper._keep(address, keeper._wanted[address])
     return keeper
 
@@ -357,7 +357,7 @@ def test_without_events_one_address_is_looked_at_after_the_other() -> None:
 def test_after_an_event_what_is_wanted_anew_comes_first() -> None:
     """A takeover does not wait for forty-nine other addresses."""
     keeper = waiting(ONE, TWO, THREE)
-    keeper.order(Keep(THREE, Wanted(plumbing(THREE), Extent.AHEAD)))
+    keeper.take_up(Keep(THREE, Wanted(plumbing(THREE), Extent.AHEAD)))
     assert due(keeper, everything=True) == [THREE, ONE, TWO]
 
 
@@ -366,10 +366,10 @@ def test_after_an_event_what_is_wanted_anew_comes_first() -> None:
 
 def test_an_address_that_came_is_announced_again_and_again_for_a_while(keeper: HostKeeper, kernel: Kernel) -> None:
     """EC2 drops what is announced before it has moved the address; then it ends."""
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
     for _ in range(3):
         kernel.until("announce")
-    keeper.order(Keep(TWO, Wanted(plumbing(TWO), Extent.ALL)))
+    keeper.take_up(Keep(TWO, Wanted(plumbing(TWO), Extent.ALL)))
     kernel.until("announce", TWO)
     keeper.end(PATIENCE)
     while not kernel.done.empty():
@@ -380,18 +380,18 @@ def test_an_address_that_came_is_announced_again_and_again_for_a_while(keeper: H
 def test_an_address_is_announced_again_on_request(keeper: HostKeeper, kernel: Kernel) -> None:
     """When EC2 shows that it has moved."""
     kernel.carried.add(ONE)
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
     assert kernel.done.get(timeout=PATIENCE) == ("plumb", ONE)
-    keeper.order(Announce(ONE))
+    keeper.take_up(Announce(ONE))
     kernel.until("announce")
 
 
 def test_an_address_that_is_not_here_is_never_announced(keeper: HostKeeper, kernel: Kernel) -> None:
     """Neither where it is only expected, nor one that nobody knows."""
-    keeper.order(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
+    keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
     kernel.until("route")
-    keeper.order(Announce(ONE))
-    keeper.order(Announce(TWO))
-    keeper.order(Keep(THREE, Wanted(plumbing(THREE), Extent.ALL)))
+    keeper.take_up(Announce(ONE))
+    keeper.take_up(Announce(TWO))
+    keeper.take_up(Keep(THREE, Wanted(plumbing(THREE), Extent.ALL)))
     assert ("announce", ONE) not in kernel.until("announce", THREE)
     assert ("announce", ONE) not in kernel.until("announce", THREE)

@@ -64,10 +64,10 @@ def test_the_keeper_of_the_kernel_hangs_where_the_kernel_does_not_let_it_go_on()
     kernel = StuckKernel()
     keeper = HostKeeper(kernel, lambda target, report: None)
     keeper.start()
-    keeper.order(Keep(IPv4Address("10.0.0.100"), Wanted(plumbing(), Extent.ALL)))
+    keeper.take_up(Keep(IPv4Address("10.0.0.100"), Wanted(plumbing(), Extent.ALL)))
     kernel.until("plumb")
     until(lambda: keeper.pulse.trouble(later(3600)) == "")
-    keeper.order(Keep(IPv4Address("10.0.0.101"), Wanted(plumbing(IPv4Address("10.0.0.101")), Extent.ALL)))
+    keeper.take_up(Keep(IPv4Address("10.0.0.101"), Wanted(plumbing(IPv4Address("10.0.0.101")), Extent.ALL)))
     assert kernel.stuck_at.entered.wait(PATIENCE)
     assert keeper.pulse.trouble(later(timing.KEEPER_LIVE_WITHIN - 10.0)) == ""
     assert keeper.pulse.trouble(later(timing.KEEPER_LIVE_WITHIN + 10.0)).startswith(

@@ -49,13 +49,13 @@ def test_an_address_is_announced_to_the_neighbours_when_it_comes(
     keeper = HostKeeper(KernelHost(), lambda _, report: reports.put(report))
     node.namespace.call(keeper.start)
     try:
-        keeper.order(Keep(plumbing.address, Wanted(plumbing, Extent.AHEAD)))
+        keeper.take_up(Keep(plumbing.address, Wanted(plumbing, Extent.AHEAD)))
         assert not reports.get(timeout=10).carries
         time.sleep(2 * timing.ANNOUNCE_EVERY)
-        keeper.order(Announce(plumbing.address))
+        keeper.take_up(Announce(plumbing.address))
         time.sleep(2 * timing.ANNOUNCE_EVERY)
         assert announcements(ears, plumbing) == 0
-        keeper.order(Keep(plumbing.address, Wanted(plumbing, Extent.ALL)))
+        keeper.take_up(Keep(plumbing.address, Wanted(plumbing, Extent.ALL)))
         while not reports.get(timeout=10).carries:
             continue
         heard, quiet_since = 0, time.monotonic()
@@ -65,7 +65,7 @@ def test_an_address_is_announced_to_the_neighbours_when_it_comes(
             new = announcements(ears, plumbing)
             heard, quiet_since = heard + new, time.monotonic() if new else quiet_since
         assert heard >= 3
-        keeper.order(Announce(plumbing.address))
+        keeper.take_up(Announce(plumbing.address))
         time.sleep(2 * timing.ANNOUNCE_EVERY)
         assert announcements(ears, plumbing) > 0, "a move that found the address there is announced too"
     finally:
@@ -76,11 +76,11 @@ def test_an_address_that_comes_in_a_busy_moment_is_announced_at_once(node: Node,
     """Something else changed a moment before it came, as on a node where pods come and go; then nothing does."""
     reports: SimpleQueue[PlumbingReport] = SimpleQueue()
     keeper = HostKeeper(KernelHost(), lambda _, report: reports.put(report))
-    keeper.order(Keep(IPV4.address, Wanted(IPV4, Extent.AHEAD)))
+    keeper.take_up(Keep(IPV4.address, Wanted(IPV4, Extent.AHEAD)))
     node.namespace.call(keeper.start)
     try:
         reports.get(timeout=10)
-        keeper.order(Keep(IPV4.address, Wanted(IPV4, Extent.ALL)))
+        keeper.take_up(Keep(IPV4.address, Wanted(IPV4, Extent.ALL)))
         until(lambda: announcements(ears, IPV4), timing.HOST_CHECK / 2)
     finally:
         keeper.end(within=5)
@@ -201,7 +201,7 @@ def test_a_storm_of_events_costs_a_share_of_the_time_and_a_claim_does_not_wait(n
         return plumb(plumbing, extent)
 
     node.host.plumb = count  # type: ignore[method-assign]  # counted, and done
-    keeper.order(Keep(IPV4.address, Wanted(IPV4, Extent.AHEAD)))
+    keeper.take_up(Keep(IPV4.address, Wanted(IPV4, Extent.AHEAD)))
     node.namespace.call(keeper.start)
     storm = "while :; do ip route add 10.7.0.0/16 via 10.0.0.1; ip route del 10.7.0.0/16; done"
     with node.namespace.popen(["sh", "-c", storm]) as attacker:
@@ -212,7 +212,7 @@ def test_a_storm_of_events_costs_a_share_of_the_time_and_a_claim_does_not_wait(n
             assert 1 <= looks <= 8
             began = time.monotonic()
             for extent in (Extent.ALL, Extent.AHEAD, Extent.ALL, Extent.AHEAD):
-                keeper.order(Keep(IPV4.address, Wanted(IPV4, extent)))
+                keeper.take_up(Keep(IPV4.address, Wanted(IPV4, extent)))
                 while reports.get(timeout=5).extent is not extent:
                     continue
             assert time.monotonic() - began < 2
@@ -226,7 +226,7 @@ def test_a_storm_of_events_costs_a_share_of_the_time_and_a_claim_does_not_wait(n
 def test_a_standby_gets_back_at_once_whatever_somebody_flushes(node: Node, plumbing: Plumbing, extent: Extent) -> None:
     """The probes' route, with and without an ENI that stands ready; and what is there ahead."""
     keeper = HostKeeper(node.host, lambda *_: None)
-    keeper.order(Keep(plumbing.address, Wanted(plumbing, extent)))
+    keeper.take_up(Keep(plumbing.address, Wanted(plumbing, extent)))
     node.namespace.call(keeper.start)
     ip, deadline = f"ip -{plumbing.address.version}", time.monotonic() + timing.HOST_CHECK / 2
 

@@ -84,8 +84,8 @@ def test_what_networkd_takes_away_when_it_starts_is_there_again(
     )
     reports: SimpleQueue[tuple[object, PlumbingReport]] = SimpleQueue()
     keeper = HostKeeper(KernelHost(), lambda target, report: reports.put((target, report)))
-    keeper.order(Keep(plumbing.address, Wanted(plumbing, Extent.ALL)))
-    keeper.order(Keep(probed.address, Wanted(probed, Extent.ALL)))
+    keeper.take_up(Keep(plumbing.address, Wanted(plumbing, Extent.ALL)))
+    keeper.take_up(Keep(probed.address, Wanted(probed, Extent.ALL)))
     node.namespace.call(keeper.start)
     try:
         until(lambda: is_carried(node, plumbing, probed))

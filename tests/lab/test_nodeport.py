@@ -106,10 +106,10 @@ class Keeper:
 
     def announce(self, address: str) -> None:
         """Tell the neighbours, as whoever takes an address over does."""
-        self._keeper.order(Announce(ip_address(address)))
+        self._keeper.take_up(Announce(ip_address(address)))
 
     def _want(self, address: str, extent: Extent) -> None:
-        self._keeper.order(Keep(ip_address(address), Wanted(self._plumbings[address], extent)))
+        self._keeper.take_up(Keep(ip_address(address), Wanted(self._plumbings[address], extent)))
 
     def _wait(self, extent: Extent, *addresses: str) -> None:
         until(lambda: all(self._is_sound(ip_address(address), extent) for address in addresses), 10)

@@ -279,7 +279,7 @@ class Observer:
             case Probe(probings):
                 self._follow(probings)
             case Keep() | Clear():
-                self._keeper.order(errand)
+                self._keeper.take_up(errand)
                 self.see_to_kernel()
             case Announce():
                 pass  # Simulated workers have no neighbour caches.
