@@ -8,6 +8,7 @@ one mute, a third without EC2, while a fourth could serve.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from math import inf
 
 from floatingip.core.decision import pause, ration
@@ -38,6 +39,7 @@ class Liveness:
         self._way = way_to(fleet.settings.carry)
         self._ailing_at: dict[str, float] = {}
         self._met_at: dict[str, float] = {}
+        self._in_the_dark_at: dict[tuple[str, Target], float] = {}
         self._observers: dict[str, tuple[Observer | None, float]] = {}
         self._holders: dict[Target, tuple[Worker | None, float]] = dict.fromkeys(self._addresses, (None, -inf))
         self._served_at = dict.fromkeys(self._addresses, fleet.now)
@@ -61,7 +63,10 @@ class Liveness:
                 has_moved = self._holders[address][1] > -inf
                 self._holders[address] = holder, now
                 self._mute[address] += has_moved and holder is not None and holder.is_mute
-            able_since = min(at if self._can_tell(name, address) else now for name, at in self._ailing_at.items())
+            for name in self._ailing_at:
+                if not self._can_tell(name, address):
+                    self._in_the_dark_at[name, address] = now
+            able_since = min(map(partial(self._able_since, address), self._ailing_at))
             if fleet.serving(address) is not None or self._is_held_back(address):
                 self._served_at[address], self._mute[address] = now, 0
             lasts = now - max(self._served_at[address], able_since)
@@ -69,11 +74,13 @@ class Liveness:
             within = SERVED_WITHIN + self._mute[address] * fleet.settings.patience
             if lasts > within:
                 self._served_at[address] = now
-                able = sorted(
-                    name for name, at in self._ailing_at.items() if now - at > within and self._can_tell(name, address)
-                )
+                able = sorted(name for name in self._ailing_at if now - self._able_since(address, name) > within)
                 faults.append(f"nobody serves {address} for {lasts:.1f} s, though {', '.join(able)} could")
         return faults
+
+    def _able_since(self, address: Target, name: str) -> float:
+        """Since when nothing has kept this worker from taking the address, and it could tell that it should."""
+        return max(self._ailing_at[name], self._in_the_dark_at.get((name, address), -inf))
 
     def _can_tell(self, name: str, address: Target) -> bool:
         """Whether this worker may take the address because of its silence (R6).
