@@ -64,7 +64,7 @@ class Rehearsal:
         self._unknown: dict[Part, _Unknown] = {}
         self._denied = Trouble()
         self._denied_with: Place | None = None
-        self._asking = False
+        self._asking, self._asked_at = False, float("-inf")
         self._reserved_in: set[str] = set()
         self._asked_in = ""
 
@@ -74,6 +74,10 @@ class Rehearsal:
         eni, targets = self._moving(), tuple(each.target for each in self._addresses)
         if self._denied_with is not None and self._denied_with not in self._places():
             self._denied_with, self._due[Part.PERMISSIONS] = _place_of(eni), now
+        if shared.denied and not all(each.is_calm() for each in self._addresses):
+            # An address may have to move, and this node leaves it where it is until it knows that the denial is over.
+            again_at = self._asked_at + timing.LOOK_WHILE_BARRED
+            self._due[Part.PERMISSIONS] = min(self._due[Part.PERMISSIONS], again_at)
         me = shared.instances.get(shared.me.instance_id)
         subnet = next(iter(self._subnets()), None)
         if self._asking or me is None or subnet is None:
@@ -83,7 +87,7 @@ class Rehearsal:
         if not due:
             return
         self._due.update(dict.fromkeys(due, now + timing.REHEARSE_EVERY))
-        self._asking, self._asked_in = True, subnet.id
+        self._asking, self._asked_at, self._asked_in = True, now, subnet.id
         tags = {OWNER_TAG: shared.name}
         self._out.add(Rehearse(due, eni, targets, subnet, me, tags, shared.slots, self._way.needed, now))
 

@@ -338,7 +338,8 @@ REHEARSE_EVERY = 600.0
 """Seconds between two checks whether a takeover would be possible: free slots and permissions."""
 
 REHEARSE_AGAIN = 60.0
-"""Seconds until a check is made again that failed, or in which IAM denied something."""
+"""Seconds until a check is made again that failed, or in which IAM denied something; LOOK_WHILE_BARRED after a denial,
+while an address is in doubt."""
 
 # The kernel.
 

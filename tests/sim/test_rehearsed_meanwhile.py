@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
+from floatingip.core import timing
 from floatingip.core.ec2 import Eni, Subnet
-from floatingip.core.model import Target
+from floatingip.core.model import Carry, Target
 from tests.sim.fleet import INSTANT, Fleet
 from tests.sim.worker import Worker
 
@@ -44,3 +45,23 @@ def test_a_denial_for_want_of_the_attachment_bars_no_takeover(monkeypatch: pytes
     assert not last.observer.logged("rehearsal")
     other.cut_power()
     fleet.wait(lambda: fleet.serving() is last, 10, "it takes over")
+
+
+@pytest.mark.parametrize(
+    ("carry", "action"), [(Carry.ENI, "DetachNetworkInterface"), (Carry.ADDRESS, "AssignPrivateIpAddresses")]
+)
+def test_a_denial_that_is_over_is_known_to_be_over_while_the_address_is_missed(carry: Carry, action: str) -> None:
+    """Somebody mends IAM because of the outage: nobody waits then until the next rehearsal in peace."""
+    fleet = Fleet(1, profile=INSTANT, carry=carry)
+    fleet.observers()
+    first, second = fleet.workers
+    second.cloud.denied = {action}
+    second.kill()
+    standby = second.start()
+    fleet.wait(lambda: bool(standby.published.denied), 30, "the denial is known")
+    fleet.run(fleet.now + timing.REHEARSE_AGAIN + 5)
+    first.cut_power()
+    fleet.run(fleet.now + 20)
+    assert fleet.serving() is None
+    second.cloud.denied = set()
+    fleet.wait(lambda: fleet.serving() is second, timing.LOOK_WHILE_BARRED + 5, "it takes over")
