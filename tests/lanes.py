@@ -25,7 +25,7 @@ from tests.dealing import Dealing
 EVERY = 60.0
 """Seconds between two lines where there is no terminal."""
 
-LOOK = 0.5
+LOOK = 1.0
 """Seconds between two changes of the live line."""
 
 END_WITHIN = 1.0

@@ -8,6 +8,7 @@ repeat an attach that had succeeded.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -126,7 +127,7 @@ def client(region: str, longest: float = LONGEST) -> EC2Client:
     """
     check_environment()
     keeper = _keeper(region)
-    with _configuring():
+    with _configuring(), _without_collector():
         made = _signing(region, longest, keeper).client("ec2")
 
     def answered(**call: Any) -> None:
@@ -201,6 +202,20 @@ def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.
     session = _session(region, longest)
     session.register_component("credential_provider", _Provider(keeper))
     return boto3.session.Session(botocore_session=session)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Run no garbage collector: all of EC2's model stays, and to look through it again and again while it is read takes
+    as long as reading it.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @contextmanager
