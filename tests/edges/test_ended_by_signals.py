@@ -103,11 +103,12 @@ def test_what_is_forgotten_in_a_pod_ends_though_nobody_reads_it() -> None:
 
 @pytest.fixture(name="_alarm")
 def _alarm() -> Iterator[None]:
-    """The process' one timer is left as it was."""
-    before = signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    """The process' one timer, by which a test that hangs is ended, is not set, and is left as it was."""
+    before, left = signal.signal(signal.SIGALRM, signal.SIG_IGN), signal.setitimer(signal.ITIMER_REAL, 0.0)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0.0)
     signal.signal(signal.SIGALRM, before)
+    signal.setitimer(signal.ITIMER_REAL, *left)
 
 
 @pytest.mark.usefixtures("_alarm")
