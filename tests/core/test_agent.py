@@ -28,11 +28,14 @@ from floatingip.agent.events import (
     Event,
     Looked,
     LookFailed,
+    LookWanted,
     MetadataTroubled,
+    NodePortsListed,
     NodePortsUnknown,
     Noticed,
     PermissionsRehearsed,
     PodShown,
+    Probed,
     Reconciled,
     RehearsalFailed,
     Terminated,
@@ -54,6 +57,7 @@ from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.model import Allocation, Carry, Target
 from floatingip.core.node import Identity, Notice, OwnPod
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
+from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
 from floatingip.core.settings import Settings
 from floatingip.core.snapshot import Snapshot
 from floatingip.core.writes import Attach, Create
@@ -64,6 +68,7 @@ ADDRESS, ME, OTHER, NAME = IPv4Address("10.0.0.100"), "i-b", "i-a", "lab"
 ZONE, MAC, WALL = "us-west-2a", "02:00:00:00:00:64", 1_764_000_000.0
 SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"),), ZONE)
 IDENTITY = Identity(ME, "us-west-2", ZONE, "vpc-1", SUBNET.id, "02:00:00:00:00:0b", IPv4Address("10.0.0.11"), ("sg-1",))
+WEB = NodePort(30007, service="web")
 CARRIED = PlumbingReport(PlumbingState.SOUND, extent=Extent.ALL)
 CHURN = (Probe, Keep, Announce, AskPod, Perform, Rehearse, ListNodePorts)
 """What is asked for only when something has changed, or rarely."""
@@ -164,6 +169,38 @@ def test_in_peace_nothing_is_asked_for_twice() -> None:
     assert not [effect for effect in effects if isinstance(effect, CHURN)]
     assert kinds(effects).count(AskPeers) == kinds(effects).count(Publish) == 30
     assert kinds(effects).count(Look) <= 1
+
+
+def test_ec2_is_asked_when_somebody_says_that_it_has_news_but_now_and_then_only() -> None:
+    """As who has written an order there; whoever says so all the time must not cost a question each time."""
+    node = Node()
+    node.handle()
+    node.hold()
+    node.handle(after=timing.CALM_TICK)
+    node.looked(ME)
+    rest = timing.LOOKS_ON_REQUEST_EVERY + 1.0
+    asked = [Look in kinds(node.handle(*said, after=rest)) for said in ((), (LookWanted(),))]
+    node.looked(ME)
+    assert [*asked, Look in kinds(node.handle(LookWanted(), after=0.5 * rest))] == [False, True, False]
+
+
+def test_what_came_of_a_node_ports_check_is_told_of_the_node_that_was_asked() -> None:
+    """Its probes are no address'."""
+    node = Node()
+    node.handle(NodePortsListed((WEB,)))
+    (probing,) = node.agent._serving.probings()
+    for _ in range(2):
+        node.handle(Probed(probing, ProbeResult(node.now, node.now, ProbeOutcome.ANSWERED)), after=1.1)
+    assert node.published.status.served == {ME: {WEB.port: True}}
+
+
+def test_a_standing_eni_that_cannot_be_read_is_not_taken_for_gone() -> None:
+    """Another one would be made in its place."""
+    node = Node(carry=Carry.ADDRESS)
+    node.handle()
+    odd = Eni("eni-me", MAC, None, SUBNET.id, ZONE, None, {OWNER_TAG: NAME, STANDING_TAG: ME}, unread="no address")
+    node.handle(Looked(node.seen(unread=(odd,), ours=frozenset({odd.id}))), after=0.1)
+    assert not [effect for effect in node.told.effects if isinstance(effect, Perform)]
 
 
 def test_what_came_of_a_write_reaches_who_asked_for_it() -> None:

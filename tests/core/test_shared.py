@@ -1,16 +1,12 @@
 """What concerns all addresses of a node: an answer of EC2 says nothing of what changed after it was asked for."""
 
+from dataclasses import replace
+
 from floatingip.agent.shared import Shared
 from floatingip.core import timing
+from floatingip.core.ec2 import InstanceState
 from floatingip.core.settings import Settings
-from tests.core.nodes import (
-    ADDRESS,
-    IDENTITY,
-    ME,
-    OTHER,
-    instance,
-    now,
-)
+from tests.core.nodes import ADDRESS, IDENTITY, ME, OTHER, instance, now
 
 
 def test_slots_are_known_again_by_an_answer_to_a_later_question() -> None:
@@ -35,6 +31,16 @@ def test_an_old_answer_does_not_undo_what_a_newer_one_showed() -> None:
     shared.describe({ME: instance(ME, 0, 1)}, now())
     shared.describe({ME: instance(ME, 0)}, asked_before)
     assert shared.free_slots() == 1
+
+
+def test_the_address_of_a_live_instance_is_known_though_an_answer_lacks_it() -> None:
+    """Its observer is asked there; a dead one has none."""
+    shared = Shared(IDENTITY, Settings((ADDRESS,)))
+    known, lacking = instance(OTHER), instance(OTHER, address=None)
+    for shown in (known, lacking, replace(lacking, state=InstanceState.TERMINATED)):
+        shared.describe({OTHER: shown}, now())
+        is_dead = shown.state is InstanceState.TERMINATED
+        assert shared.instances[OTHER].address == (None if is_dead else known.address)
 
 
 def test_instances_that_nobody_needs_any_more_are_forgotten() -> None:
