@@ -80,9 +80,9 @@ def begin(ours: Deployment, targets: Iterable[Target], seconds: float, console: 
         if not any(eni.carries(target) for eni in enis):
             read_in_full(shown)  # an interface that cannot be read may have it
             otherwise = carried_otherwise(shown, target, carry) or stranger(ours.cloud, ours.name, target)
-            said = f"{target}: {otherwise or f'no interface of {ours.name} has it; nothing to pause'}"
+            why = otherwise or f"no interface of {ours.name} has it; nothing to pause"
             there = [each for each in targets if any(eni.carries(each) for eni in enis)]
-            raise ConfigurationError(said, arguments.without_it("pause", there))
+            raise ConfigurationError(f"{target}: {why}", arguments.without_it("pause", there))
     before = max(pause.ends_at(eni.tags, wall()) for eni in enis)
     _tag(ours.cloud, enis, str(ends_at), console)
     for target in targets:

@@ -188,7 +188,7 @@ def test_what_came_of_a_node_ports_check_is_told_of_the_node_that_was_asked() ->
     """Its probes are no address'."""
     node = Node()
     node.handle(NodePortsListed((WEB,)))
-    (probing,) = node.agent._serving.probings()
+    (probing,) = node.agent._serving.probings
     for _ in range(2):
         node.handle(Probed(probing, ProbeResult(node.now, node.now, ProbeOutcome.ANSWERED)), after=1.1)
     assert node.published.status.served == {ME: {WEB.port: True}}

@@ -15,8 +15,8 @@ pytest_plugins = ["tests.edges.ec2_fixtures"]
 _loader = cache(botocore.loaders.create_loader)
 
 
-@pytest.fixture(name="ec2")
-def _ec2(server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch) -> Server:
+@pytest.fixture(name="odd")
+def _odd(server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch) -> Server:
     """EC2 with one subnet that has nothing in it; its model, of which reading takes long, is read once for all."""
     environment(AWS_ENDPOINT_URL_EC2=server.url, AWS_MAX_ATTEMPTS="1", **AT_HOME, **KEYS)
     monkeypatch.setattr("botocore.session.create_loader", _loader)
@@ -24,14 +24,14 @@ def _ec2(server: Server, environment: Become, monkeypatch: pytest.MonkeyPatch) -
     return server
 
 
-@pytest.fixture(name="script")
-def _script() -> Any:
+@pytest.fixture(name="odd_script")
+def _odd_script() -> Any:
     return available_ips.script()
 
 
 @pytest.fixture(name="main")
-def _main(script: Any, monkeypatch: pytest.MonkeyPatch) -> Main:
+def _main(odd_script: Any, monkeypatch: pytest.MonkeyPatch) -> Main:
     """The script's, which asks for 20 pages at most."""
-    monkeypatch.setattr(script, "MOST_PAGES", 20)
-    found: Main = script.main
+    monkeypatch.setattr(odd_script, "MOST_PAGES", 20)
+    found: Main = odd_script.main
     return found

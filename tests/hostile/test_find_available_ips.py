@@ -36,12 +36,12 @@ words = st.one_of(
 @several(2)
 @given(st.lists(words, max_size=4).filter(lambda argv: not (len(argv) > 1 and argv[0].upper().startswith("IPV"))))
 def test_odd_arguments_are_refused_in_a_line(
-    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], argv: list[str]
+    odd: Server, main: Main, capsys: pytest.CaptureFixture[str], argv: list[str]
 ) -> None:
     """Before anybody is asked."""
-    ec2.asked.clear()
+    odd.asked.clear()
     refusal(main, capsys, *argv, code=2)
-    assert not ec2.asked
+    assert not odd.asked
 
 
 @pytest.mark.parametrize(
@@ -54,16 +54,16 @@ def test_odd_arguments_are_refused_in_a_line(
     ids=["no end", "nothing", "a page"],
 )
 def test_reservations_that_are_not_told_are_not_none(
-    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], reservations: bytes, cause: str
+    odd: Server, main: Main, capsys: pytest.CaptureFixture[str], reservations: bytes, cause: str
 ) -> None:
     """An address would be called free that is reserved; nor is anybody asked for ever."""
-    ec2.replies["GetSubnetCidrReservations"] = reservations
+    odd.replies["GetSubnetCidrReservations"] = reservations
     assert cause in refusal(main, capsys, *ASKED)
 
 
 @pytest.mark.parametrize("action", EMPTY)
 def test_pages_without_end_are_not_read_for_ever(
-    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], action: str
+    odd: Server, main: Main, capsys: pytest.CaptureFixture[str], action: str
 ) -> None:
     """Each with another token, which the SDK follows as long as there is one."""
     numbers = itertools.count()
@@ -74,18 +74,18 @@ def test_pages_without_end_are_not_read_for_ever(
         more = f"<nextToken>{number}</nextToken>" if number < 50 else ""
         connection.sendall(answer(action, EMPTY[action] + more))
 
-    ec2.replies[action] = reply
+    odd.replies[action] = reply
     assert "has no end" in refusal(main, capsys, *ASKED)
 
 
-def test_a_subnet_that_two_pages_show_is_one(ec2: Server, main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_subnet_that_two_pages_show_is_one(odd: Server, main: Main, capsys: pytest.CaptureFixture[str]) -> None:
     """EC2's lists change while they are read; it is not ambiguous which subnet is meant."""
     first, numbers = f"{SUBNET}<nextToken>more</nextToken>", itertools.count()
 
     def reply(connection: socket.socket) -> None:
         connection.sendall(answer("DescribeSubnets", first if next(numbers) == 0 else SUBNET))
 
-    ec2.replies["DescribeSubnets"] = reply
+    odd.replies["DescribeSubnets"] = reply
     assert main([*ASKED, "--limit", "2"]) == 0
     assert capsys.readouterr().out.split() == ["10.0.0.4", "10.0.0.5"]
 
@@ -102,39 +102,39 @@ WELCOME = "<html>Who are you?</html>"
     ],
 )
 def test_a_proxys_page_that_is_well_formed_is_told_in_a_line(
-    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], status: int, page: str
+    odd: Server, main: Main, capsys: pytest.CaptureFixture[str], status: int, page: str
 ) -> None:
     """The SDK takes it for an error of EC2's, but one without a code."""
-    ec2.replies["DescribeSubnets"] = http(status, page)
+    odd.replies["DescribeSubnets"] = http(status, page)
     assert "is there a proxy" in refusal(main, capsys, *ASKED)
 
 
 def test_what_is_quoted_does_not_command_the_terminal(
-    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str]
+    odd: Server, main: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """XML can have the character that begins a terminal's commands, and the one that reverses a line."""
-    ec2.replies["DescribeSubnets"] = error(400, "Odd", "&#x9b;2J &#x202e;dekcah")
+    odd.replies["DescribeSubnets"] = error(400, "Odd", "&#x9b;2J &#x202e;dekcah")
     assert main(list(ASKED)) == 1
     assert capsys.readouterr().err.removesuffix("\n").isprintable()
 
 
 def test_credentials_that_ended_are_told_by_their_end(
-    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    odd: Server, main: Main, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `aws configure export-credentials` left them in a shell."""
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z")
     assert main(list(ASKED)) == 2
     assert "AWS_CREDENTIAL_EXPIRATION=2020-01-01T00:00:00Z" in capsys.readouterr().err
-    assert not ec2.asked
+    assert not odd.asked
 
 
 def test_an_interface_that_shows_only_its_primary_address_has_it(
-    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str]
+    odd: Server, main: Main, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whether or not the list of its addresses repeats it."""
     eni = "<item><privateIpAddress>10.0.0.4</privateIpAddress></item>"
     answered = answer("DescribeNetworkInterfaces", f"<networkInterfaceSet>{eni}</networkInterfaceSet>")
-    ec2.replies["DescribeNetworkInterfaces"] = answered
+    odd.replies["DescribeNetworkInterfaces"] = answered
     assert main([*ASKED, "--limit", "1"]) == 0
     assert capsys.readouterr().out.split() == ["10.0.0.5"]

@@ -29,10 +29,10 @@ def shared(unused: str) -> bytes:
     ids=["some unseen", "all unseen", "none unseen", "not counted"],
 )  # fmt: skip
 def test_addresses_that_are_taken_unseen_are_told(
-    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], unused: str, unseen: str
+    odd: Server, main: Main, capsys: pytest.CaptureFixture[str], unused: str, unseen: str
 ) -> None:
     """Which of them they are nobody but the owner can say."""
-    ec2.replies["DescribeSubnets"] = shared(unused)
+    odd.replies["DescribeSubnets"] = shared(unused)
     assert main(["IPV4", "10.0.0.0/28"]) == 0
     said = capsys.readouterr()
     assert len(said.out.split()) == LISTED
@@ -48,7 +48,7 @@ def test_addresses_that_are_taken_unseen_are_told(
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["", "explicit"])
 def test_addresses_of_a_part_that_may_be_taken_unseen_are_told(
-    ec2: Server,
+    odd: Server,
     main: Main,
     capsys: pytest.CaptureFixture[str],
     unused: str,
@@ -56,10 +56,10 @@ def test_addresses_of_a_part_that_may_be_taken_unseen_are_told(
     kind: str,
 ) -> None:
     """EC2 counts for the subnet as a whole; what is reserved there may be counted as left, or not."""
-    ec2.replies["DescribeSubnets"] = shared(unused)
+    odd.replies["DescribeSubnets"] = shared(unused)
     item = f"<item><cidr>10.0.0.8/30</cidr><reservationType>{kind}</reservationType></item>" if kind else ""
     sets = f"<subnetIpv4CidrReservationSet>{item}</subnetIpv4CidrReservationSet><subnetIpv6CidrReservationSet/>"
-    ec2.replies["GetSubnetCidrReservations"] = answer("GetSubnetCidrReservations", sets)
+    odd.replies["GetSubnetCidrReservations"] = answer("GetSubnetCidrReservations", sets)
     assert main(["IPV4", "10.0.0.8/30"]) == 0
     said = capsys.readouterr()
     assert said.out.split() == ["10.0.0.8", "10.0.0.9", "10.0.0.10", "10.0.0.11"]
@@ -67,33 +67,33 @@ def test_addresses_of_a_part_that_may_be_taken_unseen_are_told(
     assert (unseen if not kind else unseen.replace("7", "3")) in said.err
 
 
-def test_interfaces_that_a_service_of_aws_has_are_asked_for(ec2: Server, main: Main) -> None:
+def test_interfaces_that_a_service_of_aws_has_are_asked_for(odd: Server, main: Main) -> None:
     """An account may have them hidden, as those of EKS Auto Mode's nodes."""
-    ec2.replies["DescribeSubnets"] = shared("")
+    odd.replies["DescribeSubnets"] = shared("")
     assert main(["IPV4", "10.0.0.0/28"]) == 0
-    assert any("DescribeNetworkInterfaces" in said and "IncludeManagedResources=true" in said for said in ec2.asked)
+    assert any("DescribeNetworkInterfaces" in said and "IncludeManagedResources=true" in said for said in odd.asked)
 
 
 def test_an_sdk_that_cannot_ask_for_those_asks_for_the_others(
-    ec2: Server, main: Main, script: Any, monkeypatch: pytest.MonkeyPatch
+    odd: Server, main: Main, odd_script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CloudShell's may be older than that."""
-    client = script.connect("us-west-2")
+    client = odd_script.connect("us-west-2")
     members = client.meta.service_model.operation_model("DescribeNetworkInterfaces").input_shape.members
     monkeypatch.delitem(members, "IncludeManagedResources")
-    monkeypatch.setattr(script, "connect", lambda _: client)
-    ec2.replies["DescribeSubnets"] = shared("")
+    monkeypatch.setattr(odd_script, "connect", lambda _: client)
+    odd.replies["DescribeSubnets"] = shared("")
     assert main(["IPV4", "10.0.0.0/28"]) == 0
-    assert not any("IncludeManagedResources" in said for said in ec2.asked)
+    assert not any("IncludeManagedResources" in said for said in odd.asked)
 
 
 @pytest.mark.parametrize(
     "last", [["--region", "us-west-2\r"], ["--subnet-id", "subnet-1\r"], ["--vpc-id", "vpc-1\r"], ["--limit", "11\r"]]
 )
 def test_the_line_end_of_windows_is_no_part_of_the_last_argument(
-    ec2: Server, main: Main, capsys: pytest.CaptureFixture[str], last: list[str]
+    odd: Server, main: Main, capsys: pytest.CaptureFixture[str], last: list[str]
 ) -> None:
     """Whichever that is."""
-    ec2.replies["DescribeSubnets"] = shared("")
+    odd.replies["DescribeSubnets"] = shared("")
     assert main(["IPV4", "10.0.0.0/28", *last]) == 0
     assert len(capsys.readouterr().out.split()) == LISTED
