@@ -3,13 +3,11 @@
 import http.client
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import icmplib
 import pytest
 
-from floatingip.edges.kernel import nft
 from lab import sandbox
 from lab.network.fabric import Fabric
 from lab.network.netns import Namespace
@@ -33,14 +31,6 @@ def in_sandbox() -> None:
     """For tests that make namespaces: outside of a sandbox they fail, they do not skip."""
     if not sandbox.inside():
         pytest.fail("needs a sandbox: python -m lab.sandbox python -m pytest", pytrace=False)
-
-
-@pytest.fixture(autouse=True)
-def nft_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here nft starts by vfork.  A fork copies the page tables of this process, which has all tests in its memory: that
-    would take longer than all that nft does.  The agents of a lab, which are processes of their own, do fork.
-    """
-    monkeypatch.setattr(nft, "_by_fork", nullcontext)
 
 
 @pytest.fixture
