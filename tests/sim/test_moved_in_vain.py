@@ -76,6 +76,28 @@ def test_it_is_moved_once_more_where_all_observers_are_restarted_meanwhile(carry
     fleet.wait(lambda: fleet.serving() is not None, 30.0, "one of the others takes it")
 
 
+@pytest.mark.parametrize("carry", Carry)
+def test_so_it_is_where_no_tag_tells_yet_that_it_answered(carry: Carry) -> None:
+    """It fell seconds after it had come up; but it was moved for that, which nobody does who has not missed it."""
+    fleet = Fleet(1, workers=3, profile=INSTANT, carry=carry)
+    first, *others = fleet.workers
+    first.start()
+    fleet.wait(lambda: fleet.serving() is first, 10.0, "it has come up")
+    standbys = [worker.start() for worker in others]
+    fleet.wait(lambda: all(each.reason(ADDRESS) == "ANSWERS" for each in standbys), 10.0, "it is seen to answer")
+    first.is_mute = True
+    fleet.wait(lambda: fleet.at(ADDRESS) in others, fleet.settings.patience + 10.0, "another one takes it")
+    second = fleet.at(ADDRESS)
+    assert second is not None
+    second.is_mute = True
+    fleet.run(fleet.now + 5.0)
+    for worker in fleet.workers:
+        worker.kill()
+        worker.start()
+    within = fleet.settings.settle + timing.PEER_EXISTS + timing.RATION_FIRST_WAIT
+    fleet.wait(lambda: fleet.at(ADDRESS) not in (None, second), within, "one of the others takes it")
+
+
 @pytest.mark.parametrize("dies_after", [0.0, 3.0])
 @pytest.mark.parametrize("carry", Carry)
 def test_a_successor_that_dies_is_followed_whatever_it_took_the_address_for(carry: Carry, dies_after: float) -> None:

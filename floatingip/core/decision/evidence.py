@@ -100,7 +100,9 @@ def should_answer(situation: Situation) -> bool:
     # not move along with the address, so all of them are looked at.
     reached_at = max(reached_at, view.reached_by_tags)
     is_old = view.now - memory.attachment_since >= settle + timing.PEER_EXISTS and not situation.is_silent
-    return is_old and reached_at > -inf and situation.moves_since(reached_at) <= 1
+    # A move by R4 tells so, too, where the address fell before a tag told that it answered.
+    has_answered = reached_at > -inf or situation.was_moved_by(Rule.R4, -inf)
+    return is_old and has_answered and situation.moves_since(reached_at) <= 1
 
 
 def _reached_at(situation: Situation) -> float:
