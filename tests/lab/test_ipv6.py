@@ -21,6 +21,7 @@ from lab.network.netns import Namespace
 from lab.network.worker import BACKEND_PORT, Worker
 from tests.lab.matrix import ENI, MAC, NODE_PORT, Backends, Fetch, Workers
 from tests.lab.test_fabric import delivered, resolved
+from tests.waiting import until
 
 Ping = Callable[..., bool]
 
@@ -64,6 +65,8 @@ def test_the_vpc_itself_sends_no_errors(fabric: Fabric, address: str, hop_limit:
         probe.setsockopt(socket.IPPROTO_IPV6, 25, 1)  # IPV6_RECVERR: the errors that UDP would pass over, too
         probe.connect(socket.getaddrinfo(address, 9)[0][4])
 
+    # The kernel gives a link its link-local address a moment after it is up.
+    until(lambda: any(each.get("addr_info") for each in fabric.client_in.show("-6 address show dev eth0 scope link")))
     with fabric.client_in.listen("::", 0, socket.SOCK_DGRAM) as probe:
         fabric.client_in.call(connect)
         probe.settimeout(0.3)
