@@ -9,6 +9,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 
 from floatingip.commands import pause
+from floatingip.commands.console import Console
 from floatingip.commands.deployment import Deployment
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
@@ -133,7 +134,7 @@ def moves_paused(fleet: Fleet, draw: random.Random) -> End:
     settings, seconds = fleet.settings, draw.choice((600.0, draw.uniform(5.0, 20.0)))
     with suppress(ConfigurationError):
         ours = Deployment(fleet.cloud, settings.name, "vpc-1", settings.carry, settings.port, wall=lambda: fleet.wall)
-        pause.begin(ours, settings.floating_ips, seconds)
+        pause.begin(ours, settings.floating_ips, seconds, Console(say=lambda text: fleet.tell("", text)))
 
     def end() -> None:
         for eni in fleet.ec2.state.enis.values():
