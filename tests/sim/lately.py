@@ -214,7 +214,9 @@ class Lately:
 def looks_well(worker: Worker) -> bool:
     """Whether nothing is wrong with the worker that it, EC2 or Kubernetes would tell; it may be mute all the same."""
     is_sound = not (worker.problem or worker.notice or worker.hides_devices) and worker.serves
-    if worker.pod is not None and worker.pod.deleted and worker.pod.disruption in ("", BY_SCHEDULER):
+    # A deletion that the API server does not show yet is taken for the node's end.
+    shown = worker.pod if worker.pod_before is None else None
+    if shown is not None and shown.deleted and shown.disruption in ("", BY_SCHEDULER):
         return worker.runs and is_sound and not worker.is_ended  # A new pod comes: no reason for a move.
     is_written_off = worker.pod is not None and worker.pod != LIVING
     is_ending = worker.is_ended or (worker.observer is not None and worker.observer.is_stopping)
