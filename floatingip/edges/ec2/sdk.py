@@ -208,14 +208,14 @@ def _signing(region: str, longest: float, keeper: Keeper[Any]) -> boto3.session.
 def _without_collector() -> Iterator[None]:
     """Run no garbage collector: all of EC2's model stays, and to look through it again and again while it is read takes
     as long as reading it.
+
+    Afterwards it runs, also if it did not before: then another thread was just here, and may be gone by now.
     """
-    was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was_on:
-            gc.enable()
+        gc.enable()
 
 
 @contextmanager
