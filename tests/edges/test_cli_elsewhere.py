@@ -1,5 +1,6 @@
 """Commands of somebody at a workstation, who names Region and VPC, against the lab's EC2."""
 
+import io
 import json
 import subprocess
 from collections.abc import Mapping
@@ -17,8 +18,15 @@ pytest_plugins = ["tests.edges.cli_fixtures", "tests.edges.ec2_fixtures"]
 
 
 @pytest.fixture(name="vpc")
-def _vpc(vpc: Vpc, environment: Become, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Vpc:
-    """Its commands are run in this process, where the SDK is loaded once for all."""
+def _vpc(
+    vpc: Vpc,
+    environment: Become,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Vpc:
+    """Its commands are run in this process, where the SDK is loaded once for all; they have no terminal to ask at."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
 
     def run(
         *arguments: str, address: str, document: str, environment: Mapping[str, str]
