@@ -50,8 +50,9 @@ Place = tuple[str, ...]
 class Rehearsal:
     """Rehearses a takeover of ``addresses`` by this node.
 
-    A denial counts until another answer comes.  But a policy that goes by tags also denies actions on an interface or
-    attachment that is gone.  So permissions are tried again as soon as the ENI that they were tried with has moved.
+    A denial counts until the same part is rehearsed again.  But a policy that goes by tags also denies actions on an
+    interface or attachment that is gone.  So permissions are tried again as soon as the ENI that they were tried with
+    has moved.
     """
 
     def __init__(self, addresses: Sequence[FloatingAddress], shared: Shared, out: Outbox) -> None:
@@ -63,6 +64,7 @@ class Rehearsal:
         self._due = dict.fromkeys(parts, float("-inf"))
         self._unknown: dict[Part, _Unknown] = {}
         self._denied = Trouble()
+        self._denials: dict[Part, tuple[str, ...]] = {}
         self._denied_with: Place | None = None
         self._asking, self._asked_at = False, float("-inf")
         self._reserved_in: set[str] = set()
@@ -74,7 +76,7 @@ class Rehearsal:
         eni, targets = self._moving(), tuple(each.target for each in self._addresses)
         if self._denied_with is not None and self._denied_with not in self._places():
             self._denied_with, self._due[Part.PERMISSIONS] = _place_of(eni), now
-        if shared.denied and not all(each.is_calm() for each in self._addresses):
+        if self._denials.get(Part.PERMISSIONS) and not all(each.is_calm() for each in self._addresses):
             # An address may have to move, and this node leaves it where it is until it knows that the denial is over.
             again_at = self._asked_at + timing.LOOK_WHILE_BARRED
             self._due[Part.PERMISSIONS] = min(self._due[Part.PERMISSIONS], again_at)
@@ -121,6 +123,7 @@ class Rehearsal:
         """EC2 told how many ENIs this instance has, and may have."""
         shared = self._shared
         self._unknown.pop(Part.SLOTS, None)
+        self._deny(Part.SLOTS)
         shared.slots = found.slots
         shared.describe(found.me, found.asked_at)
         wanted = any(not each.burdens() for each in self._addresses)
@@ -139,7 +142,7 @@ class Rehearsal:
         self._denied_with = place if denied or is_open else None
         if self._denied.is_due(actions, now):
             self._out.error("rehearsal", f"a takeover would fail: {Denied(*denied)}")
-        self._shared.denied = denied
+        self._deny(Part.PERMISSIONS, *denied)
         if denied:
             self._due[Part.PERMISSIONS] = now + timing.REHEARSE_AGAIN
 
@@ -166,10 +169,16 @@ class Rehearsal:
             return
         if part is not Part.RESERVATIONS:
             # The other denials stay: this failure says nothing of them.
-            self._shared.denied = tuple(dict.fromkeys((*self._shared.denied, error.action)))
+            self._deny(part, *self._denials.get(part, ()), error.action)
+        if part is Part.PERMISSIONS:
             self._denied_with = _place_of(self._moving())
         if unknown.denial.is_due(str(error), now):
             self._tell(part, error)
+
+    def _deny(self, part: Part, *actions: str) -> None:
+        """IAM denies these actions, as this part of the rehearsal showed."""
+        self._denials[part] = actions
+        self._shared.denied = tuple(dict.fromkeys(action for each in Part for action in self._denials.get(each, ())))
 
     def _tell(self, part: Part, error: CloudError) -> None:
         said = f"not known whether a takeover is possible: {error}"

@@ -4,8 +4,9 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from floatingip.agent.effects import Part, Rehearse
-from floatingip.agent.events import PermissionsRehearsed, RehearsalFailed
+from floatingip.agent.events import PermissionsRehearsed, RehearsalFailed, SlotsRehearsed
 from floatingip.agent.rehearsal import Rehearsal
+from floatingip.core import timing
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
 from floatingip.core.errors import Denied
 from tests.core.nodes import ME, OTHER, Node, eni, now
@@ -129,3 +130,16 @@ def test_a_denial_that_needs_no_interface_bars_until_there_is_one() -> None:
     assert rehearsing.follow() == []
     rehearsing.node.looked(eni(holder=ME))
     assert rehearsing.follow() == [eni(holder=ME)]
+
+
+def test_a_denial_of_one_part_is_over_when_that_part_is_found_out() -> None:
+    """What else is rehearsed meanwhile says nothing of it; nor is that rehearsed for it again and again."""
+    rehearsing = Rehearsing()
+    rehearsing.ends(PermissionsRehearsed((), HELD))
+    rehearsing.rehearsal.failed(RehearsalFailed(Part.SLOTS, Denied("ec2:DescribeInstanceTypes")), now())
+    now.go_on(timing.LOOK_WHILE_BARRED)
+    assert rehearsing.follow() == [], "the address is in doubt, but a takeover is not denied"
+    rehearsing.ends(PermissionsRehearsed(DENIED, HELD))
+    assert set(rehearsing.node.shared.denied) == {*DENIED, "ec2:DescribeInstanceTypes"}
+    rehearsing.rehearsal.found_slots(SlotsRehearsed(4, {}, now()))
+    assert set(rehearsing.node.shared.denied) == {*DENIED}
