@@ -70,9 +70,8 @@ class Namespace:
 
     def delete(self) -> None:
         """Remove the name; every link and rule inside is gone once nothing runs there any more.  Idempotent."""
-        if self.path.exists():
-            self._check(_libc.umount2(os.fsencode(self.path), _MNT_DETACH))
-            self.path.unlink()
+        _libc.umount2(os.fsencode(self.path), _MNT_DETACH)  # In vain where `create` was interrupted before the mount.
+        self.path.unlink(missing_ok=True)
 
     def argv(self, command: Sequence[str]) -> list[str]:
         """The command line that runs `command` in here, for callers that start processes in their own way."""

@@ -38,6 +38,15 @@ def test_it_may_be_removed_twice(namespace: Namespace) -> None:
     namespace.create()
 
 
+def test_what_was_not_made_to_the_end_may_be_removed(in_sandbox: None) -> None:
+    """Whoever makes it may be interrupted."""
+    half = Namespace("half")
+    half.path.touch()
+    half.delete()
+    half.create()
+    half.delete()
+
+
 def test_nothing_is_left_of_it_where_other_mounts_are_seen(near: Namespace, namespace: Namespace) -> None:
     """A pod that began before has the names among its own mounts, which would keep the namespace, and its links."""
     near.ip("link add there type veth peer name here netns one")
