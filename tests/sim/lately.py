@@ -146,11 +146,11 @@ class Lately:
         now, last, observer = self._fleet.now, self.workers[worker.name], worker.observer
         if worker.notice:
             last.announced = now
-        if worker.pod not in (None, LIVING):
+        if worker.shown_pod not in (None, LIVING):
             last.written_off = now
         is_heard = observer is not None and not observer.is_paused
         # While the API server is silent, its last answer about the pod counts.
-        is_written_off = worker.pod is None and self.since(last.written_off) <= timing.POD_FRESH
+        is_written_off = worker.shown_pod is None and self.since(last.written_off) <= timing.POD_FRESH
         is_announced = self.since(last.announced) <= timing.NOTICE_EVERY
         is_well = looks_well(worker) and not (is_announced or is_written_off)
         if worker.is_mute or not is_well:
@@ -214,10 +214,9 @@ class Lately:
 def looks_well(worker: Worker) -> bool:
     """Whether nothing is wrong with the worker that it, EC2 or Kubernetes would tell; it may be mute all the same."""
     is_sound = not (worker.problem or worker.notice or worker.hides_devices) and worker.serves
-    # A deletion that the API server does not show yet is taken for the node's end.
-    shown = worker.pod if worker.pod_before is None else None
+    shown = worker.shown_pod
     if shown is not None and shown.deleted and shown.disruption in ("", BY_SCHEDULER):
         return worker.runs and is_sound and not worker.is_ended  # A new pod comes: no reason for a move.
-    is_written_off = worker.pod is not None and worker.pod != LIVING
+    is_written_off = shown is not None and shown != LIVING
     is_ending = worker.is_ended or (worker.observer is not None and worker.observer.is_stopping)
     return worker.runs and is_sound and not is_written_off and not is_ending

@@ -90,7 +90,15 @@ class Worker:
         """What the API server answers this worker's observer; None for no answer."""
         if self.pod is None or self.api_server_fails:
             return None if self.pod is None else UNKNOWN
-        return self.pod if self.pod_before is None else self.pod_before
+        return self.shown_pod
+
+    @property
+    def shown_pod(self) -> OwnPod | None:
+        """The pod as the API server knows it, if need be as it was before; None while that does not answer.
+
+        It is the only one to tell of a deletion: SIGTERM without one is the node's end.
+        """
+        return self.pod if self.pod is None or self.pod_before is None else self.pod_before
 
     @property
     def at_its_address(self) -> Worker:
