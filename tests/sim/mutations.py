@@ -314,13 +314,6 @@ def caught(mutation: Mutation, seeds: Iterable[int]) -> tuple[int, str] | None:
     return None
 
 
-def look_for(mutation: Mutation, first: int, last: int) -> tuple[int, str] | None:
-    """As `caught`, in a process that has not imported the product yet."""
-    apply(mutation)
-    load()
-    return caught(mutation, range(first, last + 1))
-
-
 def main() -> int:
     """Play histories until one has a fault; returns 0 if one has."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim.mutations", description="Play with a fault put in.")
@@ -329,7 +322,9 @@ def main() -> int:
     options = parser.parse_args()
     mutation = next(mutation for mutation in MUTATIONS if mutation.name == options.name)
     first, _, last = (options.seeds or "{}..{}".format(*mutation.caught_within)).partition("..")
-    found = look_for(mutation, int(first), int(last or first))
+    apply(mutation)
+    load()
+    found = caught(mutation, range(int(first), int(last or first) + 1))
     print(f"{mutation.name}: {f'caught at {found[0]}: {found[1]}' if found else f'not caught in {first}..{last}'}")
     return 0 if found else 1
 
