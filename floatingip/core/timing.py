@@ -360,9 +360,9 @@ that applies: a move is a burst of events, and must not be delayed."""
 ANNOUNCED_FOR = 5.0
 """Seconds for which an address is announced after it came; MetalLB does so for as long."""
 
-ANNOUNCE_EVERY = 0.2
+ANNOUNCE_EVERY = 0.1
 """Seconds between two announcements: EC2 moves the address a moment after it accepted the call, and drops announcements
-that come too early."""
+that come too early.  Neighbours that have the former holder's MAC lose what they send until the first one after it."""
 
 # The beginning and the end.
 

@@ -183,11 +183,12 @@ class Addresses:
             return  # a later call about this address has replaced this one
         del self._moves[move.address]
         address, old, new = move.address, self.owner(move.address), move.target
+        comes = new is not None and new is not old and self._attachments.is_in_guest(new)
         if old is not None and old is not new:
             self._record(address, old, "unassigned")
             _remove(old, address)
             self._announce(old)
-            if self._attachments.is_in_guest(old):
+            if self._attachments.is_in_guest(old) and not comes:
                 self._account.devices.unassign(old.id, address)
         if new is None:
             self._elastic.forget(address)
@@ -195,7 +196,8 @@ class Addresses:
             self.add(new, [address])
             self._elastic.follow(address, new)
             self._announce(new)
-            if self._attachments.is_in_guest(new):
+            if comes:
+                # In one step: an address on its way is never nobody's.
                 self._account.devices.assign(new.id, address)
         if new is not None:
             self._record(address, new, "assigned")
