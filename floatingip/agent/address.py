@@ -96,7 +96,7 @@ class FloatingAddress:
 
     def is_here(self) -> bool:
         """The link with the ENI's MAC is on this node, and the address with it."""
-        return self.report is not None and self.report.carries
+        return self.report is not None and self.report.is_here
 
     def is_shown_here(self, now: float) -> bool:
         """The address is on this node, and IMDS says so, too."""
@@ -216,11 +216,11 @@ class FloatingAddress:
 
     def reconciled(self, report: PlumbingReport, now: float) -> None:
         """The kernel was brought to what it should be, and read back."""
-        if report.carries and not self.is_here():
+        if report.is_here and not self.is_here():
             # IMDS is late with an address that EC2 has just given to this node.  But it must show at once an address
             # that was on the link before this process began, or was put there because IMDS showed it.
             self._imds.carried(now, at_once=self.where.owner is None or "address" not in report.repaired)
-        elif not report.carries:
+        elif not report.is_here:
             self._imds.dropped()
         self._telling.reconciled(report, self.moves.loss, now)
         self.report = report
@@ -369,10 +369,6 @@ class FloatingAddress:
         is_new = self.answers.are_new(now)
         return self._way.of_one(self.answers.health.attachment_id, self.target) if is_new else ""
 
-    def not_ready(self) -> str:
-        """Why this node could neither serve the address nor take it over, in words; empty if it could."""
-        return self.shortcoming().words
-
     def remark(self) -> str:
         """What a person should see to although this node is ready; empty if there is nothing."""
         if self.decision.reason in NOTED:
@@ -381,12 +377,8 @@ class FloatingAddress:
         problem = report.problem if report is not None and report.state is PlumbingState.SOUND else ""
         return problem or self._telling.undone
 
-    def shortcoming(self) -> Shortcoming:
-        """Why this node could neither serve the address nor take it over, in words and by name."""
-        return self._lacking(self.where.obstacle(self.now))
-
     def _lacking(self, obstacle: Shortcoming) -> Shortcoming:
-        """The same as `shortcoming`, for an ``obstacle`` to carrying the address that is known already."""
+        """Why this node could neither serve the address nor take it over; ``obstacle`` is why it could not carry it."""
         return shortcoming(
             self.decision,
             obstacle,

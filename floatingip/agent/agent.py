@@ -16,14 +16,7 @@ from floatingip.agent.backoff import Chance
 from floatingip.agent.bulletin import Bulletin
 from floatingip.agent.company import Company
 from floatingip.agent.configured import Configured
-from floatingip.agent.effects import (
-    Described,
-    Effect,
-    End,
-    Probe,
-    Probing,
-    Publish,
-)
+from floatingip.agent.effects import Described, Effect, End, Probe, Probing, Publish
 from floatingip.agent.events import (
     AddressesShown,
     Event,
@@ -152,23 +145,14 @@ class Agent:
     # What happened.
 
     def _take(self, event: Event) -> None:
+        """Take up one event, and have the addresses judged again to which it may matter."""
         now = self._now
         match event:
-            case Probed(probing, result):
-                address = self._by_text.get(probing.whose)
-                if address is None:
-                    self._serving.probed(probing, result)
-                elif address.answers.probed(probing, result):
-                    self._stale.add(address.target)
+            case Probed():
+                self._probed(event)
             case Heard(instance_id, answer):
                 # An answer that is news matters for all addresses; any other only for those in doubt.
                 self._judge_doubted(all_of_them=self._peers.heard(instance_id, answer))
-            case Reported(instance_id, report):
-                self._peers.reported(instance_id, report, now)
-            case PeersChosen(addresses):
-                self._peers.ask(addresses)
-            case PeersJudged():
-                self._company.ask(now)
             case Looked(seen):
                 self._looked(seen)
             case LookFailed():
@@ -186,6 +170,28 @@ class Agent:
                 for target, address in self._addresses.items():
                     if address.found_addresses(mac, addresses_shown or frozenset(), asked_at):
                         self._stale.add(target)
+            case (
+                SlotsRehearsed()
+                | PermissionsRehearsed()
+                | ReservationsRehearsed()
+                | RehearsalFailed()
+                | RehearsalEnded()
+            ):
+                if self._rehearsal.take(event, now):
+                    self._judge_all()
+            case _:
+                self._take_of_surroundings(event)
+
+    def _take_of_surroundings(self, event: Event) -> None:
+        """The same for what is told of this node, of other observers and of the services."""
+        now = self._now
+        match event:
+            case Reported(instance_id, report):
+                self._peers.reported(instance_id, report, now)
+            case PeersChosen(addresses):
+                self._peers.ask(addresses)
+            case PeersJudged():
+                self._company.ask(now)
             case Noticed(notice, asked_at):
                 self._leaving.noticed(notice, asked_at)
                 self._judge_all()
@@ -211,19 +217,6 @@ class Agent:
             case Terminated():
                 self._leaving.terminated(now)
                 self._judge_all()
-            case SlotsRehearsed():
-                self._rehearsal.found_slots(event)
-                self._judge_all()
-            case PermissionsRehearsed():
-                self._rehearsal.found_permissions(event, now)
-                self._judge_all()
-            case ReservationsRehearsed():
-                self._rehearsal.found_reservations(event)
-            case RehearsalFailed():
-                self._rehearsal.failed(event, now)
-                self._judge_all()
-            case RehearsalEnded():
-                self._rehearsal.ended()
 
     def _judge_all(self) -> None:
         self._stale.update(self._addresses)
@@ -232,6 +225,13 @@ class Agent:
         """Have the addresses in doubt judged again (their last probe was lost), or all of them."""
         addresses = self._addresses.items()
         self._stale.update(target for target, address in addresses if all_of_them or address.answers.health.in_doubt)
+
+    def _probed(self, probed: Probed) -> None:
+        address = self._by_text.get(probed.probing.whose)
+        if address is None:
+            self._serving.probed(probed.probing, probed.result)
+        elif address.answers.probed(probed.probing, probed.result):
+            self._stale.add(address.target)
 
     def _wrote(self, wrote: Wrote) -> None:
         self._looking.spend(wrote.calls, self._now)

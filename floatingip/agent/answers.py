@@ -126,7 +126,7 @@ class Answers:
 
     def why_blind(self, report: PlumbingReport | None, now: float) -> str:
         """Why this node, which should probe the address, cannot tell whether it answers; empty if it can."""
-        if report is None or report.carries:
+        if report is None or report.is_here:
             return ""
         return report.blind or self._unsent_for_long(now)
 

@@ -76,7 +76,7 @@ class Attaching:
         if self._hopeless(address) is not None or decision.reason is Reason.HELD_HERE:
             return True
         if address.where.owner is None and now - self._started_at > timing.ATTACH_GIVES_UP:
-            said = f"{address.not_ready()}; the observer goes on trying"
+            said = f"{address.lack.words}; the observer goes on trying"
             self._out.warning("attach", said, address=target, seconds=timing.ATTACH_GIVES_UP)
             return True
         if now - self._started_at > timing.ATTACH_AT_MOST:

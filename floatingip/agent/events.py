@@ -213,6 +213,10 @@ class RehearsalEnded:
     """All parts were tried."""
 
 
+Rehearsed = SlotsRehearsed | PermissionsRehearsed | ReservationsRehearsed | RehearsalFailed | RehearsalEnded
+"""What comes of a rehearsal."""
+
+
 @dataclass(frozen=True, slots=True)
 class LookWanted:
     """Somebody with the right to do so says that EC2 has news: EC2 should be asked soon."""
@@ -253,11 +257,7 @@ Event = (
     | NodePortsListed
     | NodePortsUnknown
     | NewsTold
-    | SlotsRehearsed
-    | PermissionsRehearsed
-    | ReservationsRehearsed
-    | RehearsalFailed
-    | RehearsalEnded
+    | Rehearsed
     | LookWanted
     | SettingsFound
     | Terminated

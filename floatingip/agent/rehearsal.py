@@ -9,7 +9,9 @@ from floatingip.agent.address import FloatingAddress
 from floatingip.agent.effects import Part, Rehearse
 from floatingip.agent.events import (
     PermissionsRehearsed,
+    RehearsalEnded,
     RehearsalFailed,
+    Rehearsed,
     ReservationsRehearsed,
     SlotsRehearsed,
 )
@@ -109,9 +111,22 @@ class Rehearsal:
         """The places with which permissions could be tried now; only the empty one if no address has an ENI."""
         return {_place_of(eni) for each in self._addresses if (eni := each.where.own_eni()) is not None} or {()}
 
-    def ended(self) -> None:
-        """The rehearsal has ended: the next one may begin."""
-        self._asking = False
+    def take(self, event: Rehearsed, now: float) -> bool:
+        """Take up what one part has shown, or that all were tried.  Return whether that may change what is decided."""
+        match event:
+            case SlotsRehearsed():
+                self._found_slots(event)
+            case PermissionsRehearsed():
+                self._found_permissions(event, now)
+            case RehearsalFailed():
+                self._failed(event, now)
+            case ReservationsRehearsed():
+                self._found_reservations(event)
+                return False
+            case RehearsalEnded():
+                self._asking = False
+                return False
+        return True
 
     def unknown(self, now: float) -> Iterator[str]:
         """A sentence for each part of the rehearsal that has failed for a while."""
@@ -119,7 +134,7 @@ class Rehearsal:
             if part in UNKNOWN and now - each.since >= timing.REHEARSE_AGAIN:
                 yield UNKNOWN[part].format(span=span(now - each.since), why=each.why)
 
-    def found_slots(self, found: SlotsRehearsed) -> None:
+    def _found_slots(self, found: SlotsRehearsed) -> None:
         """EC2 told how many ENIs this instance has, and may have."""
         shared = self._shared
         self._unknown.pop(Part.SLOTS, None)
@@ -130,7 +145,7 @@ class Rehearsal:
         if wanted and not self._way.has_standing_enis and shared.free_slots() == 0:
             self._out.warning("rehearsal", f"this node could take nothing over: {lacks_slot(shared.me.instance_id)}")
 
-    def found_permissions(self, found: PermissionsRehearsed, now: float) -> None:
+    def _found_permissions(self, found: PermissionsRehearsed, now: float) -> None:
         """Dry runs showed what IAM denies."""
         denied, actions, place = found.denied, ", ".join(found.denied), _place_of(found.eni)
         self._unknown.pop(Part.PERMISSIONS, None)
@@ -146,7 +161,7 @@ class Rehearsal:
         if denied:
             self._due[Part.PERMISSIONS] = now + timing.REHEARSE_AGAIN
 
-    def found_reservations(self, found: ReservationsRehearsed) -> None:
+    def _found_reservations(self, found: ReservationsRehearsed) -> None:
         """Warn, once, of addresses that are not reserved: EC2 may give one to a pod while it is on no ENI."""
         self._unknown.pop(Part.RESERVATIONS, None)
         self._reserved_in.add(found.subnet.id)
@@ -157,7 +172,7 @@ class Rehearsal:
                 advice = f"reserve it: `aws ec2 create-subnet-cidr-reservation --subnet-id {found.subnet.id}`"
                 self._out.warning("reservation", f"EC2 may hand {target} out to a pod while no node has it; {advice}")
 
-    def failed(self, failed: RehearsalFailed, now: float) -> None:
+    def _failed(self, failed: RehearsalFailed, now: float) -> None:
         """One part could not be found out: it is tried again soon."""
         part, error = failed.part, failed.error
         self._due[part] = now + timing.REHEARSE_AGAIN

@@ -21,7 +21,7 @@ def shown(address: FloatingAddress, settings: Settings, now: float, wall: float)
     The agent keeps times by the clock that never jumps, since the wall clock may be set, as after a boot.
     """
     decision, owner, answers = address.decision, address.where.owner, address.answers
-    attachment, lack = address.where.attachment(), address.shortcoming()
+    attachment, lack = address.where.attachment(), address.lack
     since_wall, at_least = _since(address, settings, attachment, wall - now)
     order, rationed_until = _orders(address, settings, attachment, wall)
     return AddressSnapshot(

@@ -82,7 +82,7 @@ class StandingEni:
         me = shared.me.instance_id
         standing = tuple(eni for eni in seen.standing if eni.subnet_id == self.subnet.id)
         is_known = isfinite(seen.asked_at) and shared.name and not shared.mixed
-        in_use = frozenset(eni.id for eni in standing if any(map(eni.carries, targets)))
+        in_use = frozenset(eni.id for eni in standing if any(map(eni.has, targets)))
         withholding = frozenset(eni.id for eni in standing if any(map(eni.withholds, targets)))
         return StandingView(
             now=now,

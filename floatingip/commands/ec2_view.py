@@ -97,7 +97,7 @@ def _is_unread(eni: Eni) -> bool:
 
 def _carrier(target: Target, usable: Iterable[Eni]) -> Eni | None:
     """The interface that has the target; if several have it, an attached one."""
-    having = (eni for eni in usable if eni.carries(target))
+    having = (eni for eni in usable if eni.has(target))
     return min(having, key=lambda eni: (eni.attachment is None, eni.id), default=None)
 
 

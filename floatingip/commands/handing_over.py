@@ -292,7 +292,7 @@ def _attachment(enis: Iterable[Eni], target: Target, carry: Carry) -> Attachment
 
 def carriers(enis: Iterable[Eni], target: Target, carry: Carry) -> Iterator[Eni]:
     """The ENIs that have the target, and are of the kind with which this deployment carries addresses."""
-    return (eni for eni in way_to(carry).usable(enis) if eni.carries(target))
+    return (eni for eni in way_to(carry).usable(enis) if eni.has(target))
 
 
 def _lacks(status: Status | None, target: Target) -> str:

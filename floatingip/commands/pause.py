@@ -77,11 +77,11 @@ def begin(ours: Deployment, targets: Iterable[Target], seconds: float, console: 
     shown = console.insist(partial(ours.cloud.describe_enis, ours.name))
     enis = _interfaces(shown, targets, carry)
     for target in targets:
-        if not any(eni.carries(target) for eni in enis):
+        if not any(eni.has(target) for eni in enis):
             read_in_full(shown)  # an interface that cannot be read may have it
             otherwise = carried_otherwise(shown, target, carry) or stranger(ours.cloud, ours.name, target)
             why = otherwise or f"no interface of {ours.name} has it; nothing to pause"
-            there = [each for each in targets if any(eni.carries(each) for eni in enis)]
+            there = [each for each in targets if any(eni.has(each) for eni in enis)]
             raise ConfigurationError(f"{target}: {why}", arguments.without_it("pause", there))
     before = max(pause.ends_at(eni.tags, wall()) for eni in enis)
     _tag(ours.cloud, enis, str(ends_at), console)
@@ -118,7 +118,7 @@ def end(ours: Deployment, targets: Iterable[Target], console: Console = ALOUD) -
 
 def _on_its_way(target: Target, enis: Iterable[Eni]) -> str:
     """Where EC2 shows an address that is on no node now, in words; empty if it is on a node, or that is not known."""
-    having = [eni for eni in enis if eni.carries(target)]
+    having = [eni for eni in enis if eni.has(target)]
     bound = [eni.attachment for eni in having if eni.attachment is not None]
     if any(eni.unread for eni in having) or any(each.status is AttachmentStatus.ATTACHED for each in bound):
         return ""
@@ -131,7 +131,7 @@ def _interfaces(enis: Iterable[Eni], targets: Collection[Target], carry: Carry) 
     Also those that cannot be read in full: to tag an interface, its id and owner are enough.
     """
     enis = way_to(carry).usable(eni for eni in enis if eni.id)
-    return [eni for eni in enis if eni.standing_for or any(eni.carries(target) for target in targets)]
+    return [eni for eni in enis if eni.standing_for or any(eni.has(target) for target in targets)]
 
 
 def _remarks(shown: Iterable[Eni], enis: Collection[Eni], targets: Collection[Target], carry: Carry) -> Iterator[str]:

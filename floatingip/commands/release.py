@@ -128,7 +128,7 @@ class Plan:
         for eni in shown:
             bound = eni.attachment
             if eni.id not in planned:
-                if self.targets and (eni.standing_for or any(eni.carries(target) for target in self.targets)):
+                if self.targets and (eni.standing_for or any(eni.has(target) for target in self.targets)):
                     return f"{eni.id} was made in the meantime"
             elif bound is not None and bound.id != planned[eni.id]:
                 return f"{eni.id} was attached to {bound.instance_id} in the meantime"
@@ -142,7 +142,7 @@ def plan(ours: Deployment, targets: tuple[Target, ...], *, unused: bool) -> Plan
     addresses that the settings do not name.
     """
     enis = read_in_full(ours.cloud.describe_enis(ours.name))
-    used = {eni.id for eni in enis if any(eni.carries(target) for target in targets)}
+    used = {eni.id for eni in enis if any(eni.has(target) for target in targets)}
     if unused:
         return Plan(tuple(e for e in enis if e.id not in used and (e.attachment is None or not e.standing_for)))
     return Plan(tuple(eni for eni in enis if eni.id in used or eni.standing_for), targets)

@@ -130,7 +130,7 @@ class Eni:
         """
         return bool(self.standing_for) and self.attachment is None and target == self.address
 
-    def carries(self, target: Target) -> bool:
+    def has(self, target: Target) -> bool:
         """Is this the ENI by which the target is carried?
 
         A standing ENI carries it as a secondary address, or as an Elastic IP that is associated with one; an ENI of the

@@ -77,6 +77,6 @@ class PlumbingReport:
     blind: str = ""
 
     @property
-    def carries(self) -> bool:
+    def is_here(self) -> bool:
         """The link is there, and has, or should have, the address."""
         return self.state is not PlumbingState.NO_LINK and self.extent is Extent.ALL

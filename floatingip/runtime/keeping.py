@@ -119,7 +119,7 @@ class Keeper:
             if kept is not None:
                 kept.announced_until = now + timing.ANNOUNCED_FOR
         for kept in self._kept.values():
-            if now < kept.announced_until and kept.report is not None and kept.report.carries:
+            if now < kept.announced_until and kept.report is not None and kept.report.is_here:
                 self._host.announce(kept.wanted.plumbing)
 
     def _keep(self, target: Target, wanted: Wanted) -> None:
@@ -132,7 +132,7 @@ class Keeper:
         report = self._reconcile(kept)
         if report != kept.report or report.repaired or report.removed:
             kept.report = report
-            if report.carries and {"address", "link-up"}.intersection(report.repaired):
+            if report.is_here and {"address", "link-up"}.intersection(report.repaired):
                 self._announce_anew.add(target)
             self._reconciled(target, report)
 
@@ -143,7 +143,7 @@ class Keeper:
         try:
             if extent is not Extent.NOTHING:
                 report = self._host.plumb(plumbing, extent)
-            if report.carries:
+            if report.is_here:
                 if kept.routed:
                     self._host.unroute_probes(plumbing)
                 kept.routed = False
@@ -156,7 +156,7 @@ class Keeper:
             self._host.route_probes(plumbing)
         except HostError as error:
             report = replace(report, problem=report.problem or str(error))
-        return report if report.carries else self._see(kept, report)
+        return report if report.is_here else self._see(kept, report)
 
     def _see(self, kept: _Kept, report: PlumbingReport) -> PlumbingReport:
         """The report with ``blind``: why probes of the address would not leave this node in spite of their route.

@@ -138,7 +138,7 @@ def _perhaps_on(settings: Settings, unread: Iterable[Eni]) -> dict[Target, str]:
         target: cannot_be_read(eni)
         for eni in unread
         for target in settings.floating_ips
-        if eni.carries(target) or not eni.tags
+        if eni.has(target) or not eni.tags
     }
 
 
@@ -150,7 +150,7 @@ def _shown_twice(settings: Settings, ours: tuple[Eni, ...]) -> dict[Target, str]
     found: dict[Target, str] = {}
     for target in settings.floating_ips:
         is_elastic = isinstance(target, Allocation)
-        having = [eni for eni in ours if eni.carries(target) and (eni.standing_for or not is_elastic)]
+        having = [eni for eni in ours if eni.has(target) and (eni.standing_for or not is_elastic)]
         if len(having) > 1:
             found[target] = f"{target} is shown on {' and on '.join(sorted(eni.id for eni in having))}"
     return found
@@ -195,7 +195,7 @@ def _by_target(settings: Settings, usable: tuple[Eni, ...], unknown: Mapping[Tar
     # If an allocation has two ENIs, all observers choose the same one.
     ranked = sorted(usable, key=lambda eni: (not eni.elastic, eni.attachment is None, eni.id), reverse=True)
     known = [target for target in settings.floating_ips if target not in unknown]
-    return {target: eni for target in known for eni in ranked if eni.carries(target)}
+    return {target: eni for target in known for eni in ranked if eni.has(target)}
 
 
 def _occupants(

@@ -35,7 +35,7 @@ def test_an_assigned_address_is_one_more_of_the_eni(world: World, cloud: Cloud, 
         shown = show(cloud, eni)
         assert shown.address == eni.address
         assert (*shown.secondary, *shown.ipv6s) == (address,)
-        assert shown.carries(address)
+        assert shown.has(address)
         assert cloud.find_occupants(frozenset({address})) == (shown,)
 
 
@@ -50,7 +50,7 @@ def test_without_reassignment_an_address_stays_where_it_is(
         with pytest.raises(LookAgain):
             cloud.assign(loser.id, address, reassign=reassign)
     world.settle()
-    assert (show(cloud, winner).carries(address), show(cloud, loser).carries(address)) == (True, False)
+    assert (show(cloud, winner).has(address), show(cloud, loser).has(address)) == (True, False)
 
 
 def test_with_reassignment_an_address_moves(world: World, cloud: Cloud, here: Subnet) -> None:
@@ -133,7 +133,7 @@ def test_an_address_is_unassigned_from_exactly_this_eni(
     with pytest.raises(LookAgain):
         cloud.unassign(first.id, address)
     world.settle()
-    assert show(cloud, second).carries(address)
+    assert show(cloud, second).has(address)
 
 
 def test_a_primary_address_is_not_unassigned(world: World, cloud: Cloud, here: Subnet) -> None:
@@ -155,13 +155,13 @@ def test_a_free_eni_keeps_its_addresses_until_it_is_deleted(
     world.terminate(orphan.standing_for)
     world.settle()
     shown = show(cloud, orphan)
-    assert (shown.attachment, shown.carries(address)) == (None, True)
+    assert (shown.attachment, shown.has(address)) == (None, True)
     with pytest.raises(LookAgain):
         cloud.assign(other.id, address, reassign=False)
     cloud.delete_eni(orphan.id)
     cloud.assign(other.id, address, reassign=False)
     world.settle()
-    assert show(cloud, other).carries(address)
+    assert show(cloud, other).has(address)
 
 
 def test_an_elastic_ip_rides_along_with_its_private_address(world: World, cloud: Cloud, here: Subnet) -> None:
@@ -175,7 +175,7 @@ def test_an_elastic_ip_rides_along_with_its_private_address(world: World, cloud:
     cloud.assign(second.id, private, reassign=True)
     world.settle()
     assert (show(cloud, first).elastic, show(cloud, second).elastic) == ({}, {private: allocation_id})
-    assert show(cloud, second).carries(Allocation(allocation_id))
+    assert show(cloud, second).has(Allocation(allocation_id))
     shown = cloud.describe_allocation(allocation_id)
     assert shown is not None
     assert shown.eni_id == second.id

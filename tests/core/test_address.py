@@ -167,7 +167,7 @@ def test_two_nodes_that_create_at_once_make_one_eni(vpc: Vpc) -> None:
     for number in (0, 1):
         vpc.create(vpc.node(number, ELASTIC))
     (made,) = vpc.ours()
-    assert made.carries(ELASTIC)
+    assert made.has(ELASTIC)
 
 
 def test_two_clusters_in_one_vpc_never_share_a_token(vpc: Vpc) -> None:

@@ -57,13 +57,13 @@ def test_a_node_that_goes_blind_says_so_and_forgets_what_it_saw() -> None:
     made = held_by(OTHER, NOTHING)
     results(made, ProbeOutcome.ANSWERED, at=now())
     assert made.address.sees_up()
-    assert made.address.not_ready() == ""
+    assert made.address.lack.words == ""
     made.found(BLIND)
     results(made, ProbeOutcome.ANSWERED, at=made.address.now - 1.0)
     assert (made.address.answers.health.state, made.address.sees_up(), probes(made)) == (HealthState.INIT, "", False)
-    assert made.address.not_ready() == ELSEWHERE
+    assert made.address.lack.words == ELSEWHERE
     made.found(NOTHING)
-    assert (made.address.not_ready(), probes(made)) == ("", True)
+    assert (made.address.lack.words, probes(made)) == ("", True)
     assert "10.0.0.100 can be probed from here again" in made.told.log
 
 
@@ -91,16 +91,16 @@ def test_probes_that_cannot_be_sent_for_long_make_a_node_blind() -> None:
     results(made, ProbeOutcome.ANSWERED, at=now())
     results(made, ProbeOutcome.FAILED_HERE, at=now() - 0.9 * timing.UNSENT_FOR, detail="Operation not permitted")
     made.step()
-    assert made.address.not_ready() == ""
+    assert made.address.lack.words == ""
     assert made.address.sees_up()
     results(made, ProbeOutcome.ANSWERED, at=now())
     results(made, ProbeOutcome.FAILED_HERE, at=now() - 1.1 * timing.UNSENT_FOR, detail="Operation not permitted")
     made.step()
-    assert made.address.not_ready().startswith("10.0.0.100 cannot be probed from here: Operation not permitted; ")
+    assert made.address.lack.words.startswith("10.0.0.100 cannot be probed from here: Operation not permitted; ")
     assert (made.address.sees_up(), probes(made)) == ("", True)
     results(made, ProbeOutcome.ANSWERED, at=now())
     made.step()
-    assert made.address.not_ready() == ""
+    assert made.address.lack.words == ""
 
 
 def rejected(made: Node) -> None:
@@ -201,4 +201,4 @@ def test_a_standby_is_not_ready_while_what_is_plumbed_ahead_is_not_sound(make: C
     made = make()
     made.looked(shown)
     made.found(PlumbingReport(PlumbingState.UNSOUND, problem=said, extent=Extent.AHEAD))
-    assert made.address.not_ready() == f"this node could not carry the address: {said}"
+    assert made.address.lack.words == f"this node could not carry the address: {said}"

@@ -229,7 +229,7 @@ def test_a_permission_that_a_takeover_does_not_need_keeps_nobody_from_it(action:
     made.shared.denied = (action,)
     made.step()
     assert made.address.obstacle() == ""
-    assert action in made.address.not_ready()
+    assert action in made.address.lack.words
 
 
 def test_for_the_holder_neither_slots_nor_permissions_are_an_obstacle() -> None:
@@ -247,10 +247,10 @@ def test_a_standby_with_an_obstacle_is_not_ready_and_says_why() -> None:
     made = Node()
     made.looked(eni(holder=OTHER))
     made.step()
-    assert made.address.not_ready() == ""
+    assert made.address.lack.words == ""
     made.shared.denied = ("ec2:AttachNetworkInterface",)
     made.step()
-    assert "ec2:AttachNetworkInterface" in made.address.not_ready()
+    assert "ec2:AttachNetworkInterface" in made.address.lack.words
 
 
 def test_a_node_without_its_standing_eni_says_why_it_cannot_take_the_address() -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from floatingip.agent.effects import Moved
 from floatingip.agent.events import Wrote
+from floatingip.agent.readiness import shortcoming
+from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
@@ -109,11 +111,10 @@ def test_why_a_node_is_not_ready_has_a_name() -> None:
     shared, address = made.shared, made.address
 
     def lack() -> str:
-        found = address.shortcoming().name
-        assert bool(found) is bool(address.not_ready())
-        return found
+        made.step()
+        assert bool(address.lack.name) is bool(address.lack.words)
+        return address.lack.name
 
-    made.step()
     assert lack() == "EC2_SILENT"
     made.looked(eni(holder=OTHER))
     made.found(NO_LINK)
@@ -144,13 +145,14 @@ def test_a_node_whose_claim_ec2_refuses_is_not_ready_by_a_name_of_its_own() -> N
     made.looked(eni())
     made.found(NO_LINK)
     assert made.address.decision.state is State.CLAIMING
-    assert made.address.shortcoming().name == ""
+    assert made.address.lack.name == ""
     made.address.fail(CloudError("InvalidParameterValue: no"))
-    assert made.address.shortcoming().name == Lack.CLAIM_REFUSED
-    assert made.address.not_ready() == "EC2 does not give this node the address: InvalidParameterValue: no"
+    made.step()
+    assert made.address.lack.name == Lack.CLAIM_REFUSED
+    assert made.address.lack.words == "EC2 does not give this node the address: InvalidParameterValue: no"
     made.looked(eni(holder=OTHER))
     made.step()
-    assert made.address.shortcoming().name == ""
+    assert made.address.lack.name == ""
 
 
 def test_what_iam_did_not_let_be_asked_is_no_refusal_any_more_once_ec2_tells_of_the_address() -> None:
@@ -160,7 +162,7 @@ def test_what_iam_did_not_let_be_asked_is_no_refusal_any_more_once_ec2_tells_of_
     made.looked(eni())
     made.found(NO_LINK)
     assert made.address.decision.state is State.CLAIMING
-    assert (made.address.final, made.address.not_ready()) == (None, "")
+    assert (made.address.final, made.address.lack.words) == (None, "")
 
 
 @pytest.mark.parametrize("carry", list(Carry))
@@ -175,10 +177,10 @@ def test_a_node_whose_claims_ec2_accepts_in_vain_is_not_ready(carry: Carry) -> N
         made.address.wrote(Wrote(str(ADDRESS), claim, None, 1), now())
         made.looked(free)
         made.found(NO_LINK if carry is Carry.ENI else NOTHING)
-        return made.address.shortcoming().name
+        return made.address.lack.name
 
     assert [try_once() for _ in range(timing.CLAIMS_IN_VAIN)] == ["", "", Lack.CLAIM_REFUSED]
-    assert "accepted that again and again" in made.address.not_ready()
+    assert "accepted that again and again" in made.address.lack.words
     assert made.address.final is None  # attach goes on
     made.looked(held)
     assert try_once() == ""
@@ -194,19 +196,20 @@ def test_a_node_that_lost_the_address_for_being_unsound_is_not_ready(carry: Carr
     made.looked(eni(holder=OTHER, attachment=Attachment("a2", OTHER, 1, AttachmentStatus.ATTACHED)))
     made.found(NOTHING)
     assert made.address.decision.state is State.STANDBY
-    assert "nft is missing" in made.address.not_ready()
+    assert "nft is missing" in made.address.lack.words
     made.looked(eni(holder=ME, attachment=Attachment("a3", ME, 1, AttachmentStatus.ATTACHED)))
     made.found(SOUND)
-    assert made.address.not_ready() == ""
+    assert made.address.lack.words == ""
 
 
 def test_while_ec2_gives_no_answer_its_last_failure_is_why_the_node_is_not_ready() -> None:
     """As far as it is known."""
     made = Node()
     made.step()
-    assert made.address.not_ready() == "EC2 has not answered yet"
+    assert made.address.lack.words == "EC2 has not answered yet"
     made.shared.unanswered = "IAM denies ec2:DescribeNetworkInterfaces"
-    assert made.address.not_ready() == "EC2 has not answered yet: IAM denies ec2:DescribeNetworkInterfaces"
+    made.step()
+    assert made.address.lack.words == "EC2 has not answered yet: IAM denies ec2:DescribeNetworkInterfaces"
 
 
 @pytest.mark.parametrize(
@@ -234,11 +237,12 @@ def test_that_nobody_was_reached_makes_the_node_not_ready() -> None:
     """And what keeps a node from being ready is warned of once it lasts, and every ten minutes."""
     made = Node()
     unreached = replace(made.address.decision, state=State.DOUBT, reason=Reason.UNREACHED, detail="no gateway")
-    made.address.decision = unreached
-    assert made.address.not_ready() == "nobody was reached: no gateway"
+    lack = shortcoming(
+        unreached, Shortcoming(), None, made.shared, blind="", unsound_before="", refused="", answer_age=0.0
+    )
     again = timing.NOT_READY_FOR + timing.SAID_AGAIN
     for seconds in (0.0, 1.0, timing.NOT_READY_FOR, again - 1.0, again + 1.0):
-        made.address._telling.decided(unreached, unreached, made.address.not_ready(), "none", 1e6 + seconds, WALL)
+        made.address._telling.decided(unreached, unreached, lack.words, "none", 1e6 + seconds, WALL)
     assert made.told.log.count('level=warning event=not-ready msg="nobody was reached: no gateway') == 2
 
 

@@ -75,6 +75,10 @@ class Node:
         self.cloud.failing = {}
         return self.told.log[before:]
 
+    def look_failed(self, error: CloudError) -> None:
+        """EC2 did not answer, and the agent decides."""
+        self.agent.handle([LookFailed(error, {})], self.now, 0.0)
+
 
 @pytest.fixture(name="node")
 def _node() -> Node:
@@ -239,8 +243,8 @@ def test_a_node_that_hears_of_no_other_observer_says_so_and_again_while_it_lasts
 
 def test_that_ec2_does_not_answer_is_told_with_the_last_failure(node: Node) -> None:
     """Where the log names it, readiness does, too; until an answer comes."""
-    node.agent._take(LookFailed(CloudUnavailable("DescribeNetworkInterfaces: RequestLimitExceeded"), {}))
+    node.look_failed(CloudUnavailable("DescribeNetworkInterfaces: RequestLimitExceeded"))
     told = snapshot(node).not_ready()
     assert "EC2 has not answered yet: DescribeNetworkInterfaces: RequestLimitExceeded" in told
-    node.agent._take(LookFailed(Denied("ec2:DescribeInstances"), {}))
+    node.look_failed(Denied("ec2:DescribeInstances"))
     assert "EC2 has not answered yet: IAM denies ec2:DescribeInstances" in snapshot(node).not_ready()

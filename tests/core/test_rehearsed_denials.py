@@ -4,7 +4,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from floatingip.agent.effects import Part, Rehearse
-from floatingip.agent.events import PermissionsRehearsed, RehearsalFailed, SlotsRehearsed
+from floatingip.agent.events import PermissionsRehearsed, RehearsalEnded, RehearsalFailed, SlotsRehearsed
 from floatingip.agent.rehearsal import Rehearsal
 from floatingip.core import timing
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni
@@ -34,8 +34,8 @@ class Rehearsing:
 
     def ends(self, found: PermissionsRehearsed) -> None:
         """One ends."""
-        self.rehearsal.found_permissions(found, now())
-        self.rehearsal.ended()
+        self.rehearsal.take(found, now())
+        self.rehearsal.take(RehearsalEnded(), now())
 
     def is_barred(self) -> bool:
         """The node would not take over."""
@@ -63,7 +63,7 @@ def test_a_rehearsal_that_could_not_be_made_keeps_what_was_denied() -> None:
     """Whatever else was denied; and a move is a reason to try it again."""
     rehearsing = Rehearsing()
     rehearsing.ends(PermissionsRehearsed(DENIED, HELD))
-    rehearsing.rehearsal.failed(RehearsalFailed(Part.SLOTS, Denied("ec2:DescribeInstanceTypes")), now())
+    rehearsing.rehearsal.take(RehearsalFailed(Part.SLOTS, Denied("ec2:DescribeInstanceTypes")), now())
     assert rehearsing.is_barred()
     assert rehearsing.node.shared.denied == (*DENIED, "ec2:DescribeInstanceTypes")
 
@@ -71,8 +71,8 @@ def test_a_rehearsal_that_could_not_be_made_keeps_what_was_denied() -> None:
 def test_what_could_not_even_be_rehearsed_is_tried_again_after_a_move() -> None:
     """As what was found with an interface."""
     rehearsing = Rehearsing()
-    rehearsing.rehearsal.failed(RehearsalFailed(Part.PERMISSIONS, Denied(*DENIED)), now())
-    rehearsing.rehearsal.ended()
+    rehearsing.rehearsal.take(RehearsalFailed(Part.PERMISSIONS, Denied(*DENIED)), now())
+    rehearsing.rehearsal.take(RehearsalEnded(), now())
     assert rehearsing.is_barred()
     rehearsing.node.looked(MOVED)
     assert rehearsing.follow() == [MOVED]
@@ -136,10 +136,10 @@ def test_a_denial_of_one_part_is_over_when_that_part_is_found_out() -> None:
     """What else is rehearsed meanwhile says nothing of it; nor is that rehearsed for it again and again."""
     rehearsing = Rehearsing()
     rehearsing.ends(PermissionsRehearsed((), HELD))
-    rehearsing.rehearsal.failed(RehearsalFailed(Part.SLOTS, Denied("ec2:DescribeInstanceTypes")), now())
+    rehearsing.rehearsal.take(RehearsalFailed(Part.SLOTS, Denied("ec2:DescribeInstanceTypes")), now())
     now.go_on(timing.LOOK_WHILE_BARRED)
     assert rehearsing.follow() == [], "the address is in doubt, but a takeover is not denied"
     rehearsing.ends(PermissionsRehearsed(DENIED, HELD))
     assert set(rehearsing.node.shared.denied) == {*DENIED, "ec2:DescribeInstanceTypes"}
-    rehearsing.rehearsal.found_slots(SlotsRehearsed(4, {}, now()))
+    rehearsing.rehearsal.take(SlotsRehearsed(4, {}, now()), now())
     assert set(rehearsing.node.shared.denied) == {*DENIED}

@@ -267,7 +267,7 @@ def test_a_holder_that_kube_proxy_keeps_node_ports_from_is_not_ready_and_says_so
     carried(node, here=True, kept_off=KEPT_OFF)
     carried(node, here=True, kept_off=KEPT_OFF)
     assert node.told.log.count("level=error event=nodeports") == 1
-    assert node.watch.not_ready() == KEPT_OFF
+    assert node.watch.lack.words == KEPT_OFF
     held = node.watch.held()
     assert held is not None
     assert held.problem == ""
@@ -280,7 +280,7 @@ def test_where_no_node_port_is_wanted_that_keeps_nobody_from_being_ready(change:
     if change == "there are none":
         node.list_services(())
     carried(node, here=True, kept_off=KEPT_OFF)
-    assert node.watch.not_ready() == ""
+    assert node.watch.lack.words == ""
 
 
 # What a full node is told.

@@ -186,7 +186,7 @@ def test_an_eni_of_an_ipv6_only_subnet_has_no_ipv4_address(server: Server, cloud
     )
     (eni,) = cloud.find_occupants(frozenset({IPV6}))
     assert (eni.address, eni.ipv6s, eni.unread) == (None, (IPV6,), "")
-    assert eni.carries(IPV6)
+    assert eni.has(IPV6)
     assert cloud.create_eni(IPV6, SUBNET, {}, "token") == eni
 
 

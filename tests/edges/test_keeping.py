@@ -129,9 +129,9 @@ def test_what_is_wanted_is_plumbed_at_once_and_told(keeper: HostKeeper, kernel: 
 def test_another_extent_is_brought_about_at_once(keeper: HostKeeper, kernel: Kernel, reports: Reports) -> None:
     """A claim that EC2 accepted does not wait for the next check."""
     keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.AHEAD)))
-    assert not reports.get(timeout=PATIENCE)[1].carries
+    assert not reports.get(timeout=PATIENCE)[1].is_here
     keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
-    assert reports.get(timeout=PATIENCE)[1].carries
+    assert reports.get(timeout=PATIENCE)[1].is_here
 
 
 def test_a_node_that_is_ready_ahead_of_the_address_probes_by_the_gateway(keeper: HostKeeper, kernel: Kernel) -> None:
@@ -151,7 +151,7 @@ def test_a_node_that_cannot_probe_says_so_whatever_else_is_wrong(
     assert reports.get(timeout=PATIENCE)[1].blind == kernel.unseen
     keeper.take_up(Keep(ONE, Wanted(plumbing(), Extent.ALL)))
     report = reports.get(timeout=PATIENCE)[1]
-    assert (report.carries, report.blind) == (True, "")
+    assert (report.is_here, report.blind) == (True, "")
     kernel.has_link, kernel.stuck = False, "marks: nft has not answered yet"
     kernel.wakes[0]()
     report = reports.get(timeout=PATIENCE)[1]

@@ -149,7 +149,7 @@ def test_a_release_stops_when_one_of_several_is_made_anew(vpc: Vpc) -> None:
     held, free = vpc.eni(ADDRESS), vpc.eni(OTHER, attached=False)
 
     def create(cloud: FakeCloud) -> None:
-        if free not in vpc.ec2.state.enis and not any(e.carries(OTHER) for e in vpc.ec2.state.enis.values()):
+        if free not in vpc.ec2.state.enis and not any(e.has(OTHER) for e in vpc.ec2.state.enis.values()):
             cloud.create_eni(OTHER, vpc.subnet, {OWNER_TAG: NAME}, "anew")
 
     with pytest.raises(ReleaseRefused, match="was made in the meantime"):

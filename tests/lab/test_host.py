@@ -50,7 +50,7 @@ def test_ahead_of_the_address_a_link_gets_all_but_it_and_its_rule(node: Node, pl
     assert report == PlumbingReport(
         SOUND, ("link-up", "mtu", *rp_filter, "route", "rule", "marks"), extent=Extent.AHEAD
     )
-    assert not report.carries
+    assert not report.is_here
     ahead = node.everything()
     assert str(plumbing.address) not in str(node.addresses())
     assert rules_of_ours(node, plumbing) == {901: ("all", "0x40", "1064")}

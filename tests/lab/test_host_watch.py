@@ -50,13 +50,13 @@ def test_an_address_is_announced_to_the_neighbours_when_it_comes(
     node.namespace.call(keeper.start)
     try:
         keeper.take_up(Keep(plumbing.address, Wanted(plumbing, Extent.AHEAD)))
-        assert not reports.get(timeout=10).carries
+        assert not reports.get(timeout=10).is_here
         time.sleep(2 * timing.ANNOUNCE_EVERY)
         keeper.take_up(Announce(plumbing.address))
         time.sleep(2 * timing.ANNOUNCE_EVERY)
         assert announcements(ears, plumbing) == 0
         keeper.take_up(Keep(plumbing.address, Wanted(plumbing, Extent.ALL)))
-        while not reports.get(timeout=10).carries:
+        while not reports.get(timeout=10).is_here:
             continue
         heard, quiet_since = 0, time.monotonic()
         deadline = quiet_since + 10

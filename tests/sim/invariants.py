@@ -195,7 +195,7 @@ class Invariants:
         if eni.attachment.status == "detaching" or eni.standing_for:
             return
         for address in self._addresses:
-            if eni.carries(address):
+            if eni.has(address):
                 self._takes(by, address)
 
     def _takes(self, by: str, address: Target) -> None:

@@ -42,7 +42,7 @@ def test_an_interface_whose_tags_are_late_is_used_as_soon_as_they_are_shown(carr
     fleet = late(3.0, carry)
     observers = [worker.start(observes=observes) for worker in fleet.workers]
     fleet.wait(lambda: fleet.serving() is not None, 8, "one of them has the address")
-    assert len({eni.id for eni in fleet.enis() if eni.carries(ADDRESS)}) == 1
+    assert len({eni.id for eni in fleet.enis() if eni.has(ADDRESS)}) == 1
     assert not any(each.logged(reason="NOT_OURS") for each in observers)
     fleet.run(fleet.now + 5)
     assert not any(each.end is not None and each.end.error is not None for each in observers)
@@ -53,7 +53,7 @@ def test_whoever_begins_right_after_it_was_made_waits_for_its_tags_too(observes:
     """Its first answer shows the interface: none before has shown nobody."""
     fleet = late(3.0)
     fleet.workers[0].start()
-    fleet.wait(lambda: any(eni.carries(ADDRESS) for eni in fleet.enis()), 8, "it is made")
+    fleet.wait(lambda: any(eni.has(ADDRESS) for eni in fleet.enis()), 8, "it is made")
     fleet.run(fleet.now + 1)
     second = fleet.workers[1].start(observes=observes)
     fleet.run(fleet.now + 8)

@@ -26,7 +26,7 @@ def owner(target: Target, eni: Eni | None, name: str, mixed: str) -> Iterator[Fi
         yield OWNER.failing(Reason.MIXED.value.format(detail=mixed))
     elif eni is None:
         yield OWNER.ok(f"{target}: free, no interface has it")
-    elif eni.tags.get(OWNER_TAG) != name or not eni.carries(target):
+    elif eni.tags.get(OWNER_TAG) != name or not eni.has(target):
         detail = f"{eni.id} (tag {OWNER_TAG}={eni.tags.get(OWNER_TAG, '')})"
         yield OWNER.failing(f"{target}: {Reason.NOT_OURS.value.format(detail=detail)}")
     elif eni.attachment is None:

@@ -132,5 +132,5 @@ def carried_otherwise(enis: Iterable[Eni], target: Target, carry: Carry) -> str:
     """
     enis = tuple(enis)
     usable = way_to(carry).usable(enis)
-    ids = ", ".join(sorted(eni.id for eni in enis if eni.carries(target) and eni not in usable))
+    ids = ", ".join(sorted(eni.id for eni in enis if eni.has(target) and eni not in usable))
     return ids and f"{ids} has it in the other way to carry; is `carry: {carry}` what the deployment has?"

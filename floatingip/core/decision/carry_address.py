@@ -98,8 +98,8 @@ class ByAddress:
         if is_lost(view):
             return Extent.AHEAD
         if owner is None:
-            is_carried = view.plumbing is not None and view.plumbing.carries
-            return Extent.AS_FOUND if is_carried else Extent.AS_LEFT
+            is_here = view.plumbing is not None and view.plumbing.is_here
+            return Extent.AS_FOUND if is_here else Extent.AS_LEFT
         attachment, eni = attachment_of(owner), owner.eni
         ours = eni is not None and eni.tags.get(OWNER_TAG) == view.name and bool(eni.standing_for)
         here = ours and attachment is not None and attachment.instance_id == view.me

@@ -81,10 +81,10 @@ class ByEni:
         """
         if is_lost(view):
             return Extent.NOTHING
-        is_carried = view.plumbing is not None and view.plumbing.carries
+        is_here = view.plumbing is not None and view.plumbing.is_here
         if view.owner is None:
-            return decided if view.shown_by_imds else Extent.AS_FOUND if is_carried else Extent.AS_LEFT
-        return Extent.AS_FOUND if view.owner.eni is None and not is_carried else decided
+            return decided if view.shown_by_imds else Extent.AS_FOUND if is_here else Extent.AS_LEFT
+        return Extent.AS_FOUND if view.owner.eni is None and not is_here else decided
 
     def fenced(self, memory: Memory) -> str:
         """The attachment that was detached."""

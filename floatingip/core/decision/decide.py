@@ -50,7 +50,7 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     if ahead != memory.ahead:
         memory = replace(memory, ahead=ahead)
     extent = way.extent(memory, view, decision.extent)
-    if extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.carries:
+    if extent is Extent.AHEAD and view.plumbing is not None and view.plumbing.is_here:
         memory = replace(memory, dropped_at=view.now, claimed_at=None)
     look_at = _look_at(memory, view, decision)
     write, obliged = decision.write, decision.obliged or _is_asked_for(memory, view)
@@ -168,7 +168,7 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
         # Most likely one of our observers has just created it: EC2 may show a new ENI before its tags.
         soon = owner.asked_at + timing.LOOK_IN_DOUBT
         return Decision(State.CLAIMING, Reason.UNTAGGED, Rule.R1, soon, detail=owner.eni.id, extent=Extent.AS_FOUND)
-    if not is_ours or not owner.eni.carries(view.target):
+    if not is_ours or not owner.eni.has(view.target):
         detail = f"{owner.eni.id} (tag {OWNER_TAG}={owner.eni.tags.get(OWNER_TAG, '')})"
         since = owner.asked_at if memory.foreign_since is None else memory.foreign_since
         if memory.link_seen and owner.asked_at - since < timing.CONFIRM_AFTER:

@@ -32,7 +32,7 @@ def here(situation: Situation) -> Decision:
     report = view.plumbing
     if report is None or report.state is PlumbingState.NO_LINK:
         return _without_device(situation)
-    if not report.carries:
+    if not report.is_here:
         later = owner.asked_at + timing.LOOK_IN_DOUBT
         return Decision(State.CLAIMING, Reason.PLUMBING, Rule.A3, later, attachment_id=attachment.id, obliged=True)
     if not situation.way.is_confirmed(memory, view, owner):
@@ -65,7 +65,7 @@ def unshown_here(view: View, owner: Owner) -> Decision | None:
     is here, so as far as anybody can tell this node has the address.  None if that is not so.
     """
     report = view.plumbing
-    if not view.unshown or report is None or not report.carries or view.lost_by_imds_at is not None:
+    if not view.unshown or report is None or not report.is_here or view.lost_by_imds_at is not None:
         return None
     unsound = report.state is PlumbingState.UNSOUND
     return Decision(
