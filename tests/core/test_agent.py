@@ -1,14 +1,12 @@
 """An agent as a value over time: what happened goes in, what is to be done comes out, and nothing else matters."""
 
-import random
 from collections.abc import Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address, ip_network
+from ipaddress import ip_network
 from itertools import pairwise
 
 import pytest
 
-from floatingip.agent.agent import Agent
 from floatingip.agent.effects import (
     Announce,
     AskPeers,
@@ -41,94 +39,20 @@ from floatingip.agent.events import (
     Terminated,
     Wrote,
 )
-from floatingip.agent.looks import Seen
 from floatingip.core import timing
-from floatingip.core.ec2 import (
-    OWNER_TAG,
-    STANDING_TAG,
-    Attachment,
-    AttachmentStatus,
-    Eni,
-    Instance,
-    InstanceState,
-    Subnet,
-)
+from floatingip.core.ec2 import OWNER_TAG, STANDING_TAG, Attachment, AttachmentStatus, Eni, Subnet
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.model import Allocation, Carry, Target
-from floatingip.core.node import Identity, Notice, OwnPod
+from floatingip.core.node import Notice, OwnPod
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.probe import NodePort, ProbeOutcome, ProbeResult
-from floatingip.core.settings import Settings
-from floatingip.core.snapshot import Snapshot
 from floatingip.core.writes import Attach, Create
-from tests.core import nodes
-from tests.core.told import Told
+from tests.core.agents import Node
+from tests.core.nodes import ADDRESS, MAC, ME, NAME, OTHER, SOUND, SUBNET, ZONE, eni, instance, own
 
-ADDRESS, ME, OTHER, NAME = IPv4Address("10.0.0.100"), "i-b", "i-a", "lab"
-ZONE, MAC, WALL = "us-west-2a", "02:00:00:00:00:64", 1_764_000_000.0
-SUBNET = Subnet("subnet-1", (ip_network("10.0.0.0/24"),), ZONE)
-IDENTITY = Identity(ME, "us-west-2", ZONE, "vpc-1", SUBNET.id, "02:00:00:00:00:0b", IPv4Address("10.0.0.11"), ("sg-1",))
 WEB = NodePort(30007, service="web")
-CARRIED = PlumbingReport(PlumbingState.SOUND, extent=Extent.ALL)
 CHURN = (Probe, Keep, Announce, AskPod, Perform, Rehearse, ListNodePorts)
 """What is asked for only when something has changed, or rarely."""
-
-
-class Node:
-    """A worker, the time there, and what its agent asked for."""
-
-    def __init__(self, *others: Target, observes: bool = True, seed: int = 1, carry: Carry = Carry.ENI) -> None:
-        self.now = 100.0
-        settings = Settings((ADDRESS, *others), name=NAME, service="", carry=carry)
-        chance = random.Random(seed).uniform
-        self.agent = Agent(settings, IDENTITY, observes=observes, started_at=self.now, chance=chance)
-        self.told = Told()
-
-    def handle(self, *events: Event, after: float = 0.0) -> tuple[Effect, ...]:
-        """So many seconds later, this has happened; what is asked for because of it."""
-        self.now += after
-        effects = self.agent.handle(events, self.now, WALL + self.now)
-        self.told.add(effects)
-        return effects
-
-    def seen(self, **shown: object) -> Seen:
-        """What EC2 answers now: these of its fields, no interface unless it is among them, and the subnet."""
-        nothing = Seen(self.now, {}, (), frozenset(), frozenset(), "", {}, (SUBNET,), {})
-        return replace(nothing, **shown)  # type: ignore[arg-type]  # the test names fields of Seen
-
-    def looked(self, holder: str = "", **tags: str) -> tuple[Effect, ...]:
-        """EC2 shows our ENI at this instance, or free; other ``tags``: it is not ours."""
-        attachment = Attachment("a1", holder, 1, AttachmentStatus.ATTACHED) if holder else None
-        shown = Eni(
-            "eni-1", MAC, ADDRESS, SUBNET.id, ZONE, attachment, tags or {OWNER_TAG: NAME}, security_groups=("sg-1",)
-        )
-        instances = {
-            each: Instance(each, InstanceState.RUNNING, IPv4Address(f"10.0.0.{last}"), ZONE, frozenset({0}))
-            for each, last in ((ME, 11), (OTHER, 10))
-        }
-        seen = self.seen(enis={ADDRESS: shown}, ours=frozenset({shown.id}), instances=instances)
-        return self.handle(Looked(seen), after=0.1)
-
-    @property
-    def published(self) -> Snapshot:
-        """What others may know."""
-        return [effect for effect in self.told.effects if isinstance(effect, Publish)][-1].snapshot
-
-    def hold(self) -> None:
-        """It has the address, and carries it."""
-        self.looked(ME)
-        self.handle(Reconciled(ADDRESS, CARRIED), after=0.1)
-
-    def ends(self, within: float) -> End | None:
-        """How it ends by then, if it does."""
-        until = self.now + within
-        while self.now < until:
-            self.now = min(until, max(self.now, self.agent.due()))
-            for effect in self.handle():
-                if isinstance(effect, End):
-                    return effect
-            self.now += 0.01
-        return None
 
 
 def kinds(effects: Iterable[Effect]) -> list[type[Effect]]:
@@ -248,7 +172,7 @@ def test_a_standing_eni_is_made_in_the_subnet_that_is_there_now() -> None:
     node.handle()
     node.looked(OTHER)
     node.handle(Wrote(SUBNET.id, Create(), CloudError("InvalidSubnetID.NotFound")), after=0.1)
-    instances = {ME: Instance(ME, InstanceState.RUNNING, IPv4Address("10.0.0.11"), ZONE, frozenset({0}))}
+    instances = {ME: instance(ME)}
     anew = replace(SUBNET, id="subnet-2")
     node.told.effects.clear()
     node.handle(Looked(node.seen(instances=instances, subnets=(anew,))), after=5.0)
@@ -267,8 +191,7 @@ def test_a_subnet_that_has_the_addresss_interface_is_there() -> None:
     assert shown is not None
     assert shown.eni is not None
     another = Subnet("subnet-2", (ip_network("10.0.2.0/24"),), ZONE)
-    for eni, found in ((shown.eni, {SUBNET.id, another.id}), (None, {another.id})):
-        enis = {} if eni is None else {ADDRESS: eni}
+    for enis, found in (({ADDRESS: shown.eni}, {SUBNET.id, another.id}), ({}, {another.id})):
         node.handle(Looked(node.seen(enis=enis, subnets=(another,))), after=1.0)
         assert {subnet.id for subnet in node.agent._shared.subnets or ()} == found
 
@@ -277,21 +200,14 @@ def test_a_standing_eni_whose_subnet_has_a_new_network_is_that_subnets_still() -
     """Its device, which is not there, was taken for one that is: the address would have been claimed in vain."""
     node = Node(carry=Carry.ADDRESS)
     node.handle()
-    mine = Eni(
-        *("eni-me", MAC, IPv4Address("10.0.0.61"), SUBNET.id, ZONE),
-        Attachment("a1", ME, 1, AttachmentStatus.ATTACHED),
-        {OWNER_TAG: NAME, STANDING_TAG: ME},
-        security_groups=("sg-1",),
-    )
-    instances = {ME: Instance(ME, InstanceState.RUNNING, IPv4Address("10.0.0.11"), ZONE, frozenset({0}))}
-    anew = replace(SUBNET, networks=(*SUBNET.networks, ip_network("2001:db8:0:1::/64")))
-    for subnet in (SUBNET, anew):
+    mine, instances = own(security_groups=("sg-1",)), {ME: instance(ME)}
+    for subnet in (replace(SUBNET, networks=SUBNET.networks[:1]), SUBNET):
         seen = node.seen(standing=(mine,), ours=frozenset({mine.id}), instances=instances, subnets=(subnet,))
         node.handle(Looked(seen), after=1.0)
         node.handle(Reconciled(ADDRESS, PlumbingReport(PlumbingState.NO_LINK, extent=Extent.AHEAD)), after=1.0)
         node.handle(after=1.0)
         assert "is not there yet" in node.agent._shared.standings[SUBNET.id].problem, subnet
-    assert node.agent._standings.by_subnet[SUBNET.id].subnet == anew
+    assert node.agent._standings.by_subnet[SUBNET.id].subnet == SUBNET
 
 
 def test_what_came_of_a_standing_eni_s_write_reaches_that_one() -> None:
@@ -380,7 +296,7 @@ def test_a_permission_that_an_elastic_ip_lacks_of_which_the_interface_is_known_e
     target: Target = Allocation("eipalloc-1")
     node, denied = Node(target, observes=False), Denied("ec2:DescribeAddresses")
     node.handle()
-    node.handle(Looked(node.seen(enis={target: nodes.eni(target)}, refused={target: denied})))
+    node.handle(Looked(node.seen(enis={target: eni(target)}, refused={target: denied})))
     assert node.agent._addresses[target].final is denied
 
 
@@ -398,7 +314,7 @@ def test_what_ec2_does_not_tell_of_one_address_puts_off_no_question_about_anothe
             if any(isinstance(effect, Look) for effect in node.handle()):
                 asked.append(node.now)
                 attachment = Attachment("a1", OTHER, 1, status)
-                shown = {ADDRESS: nodes.eni(attachment=attachment, tags={OWNER_TAG: NAME})}
+                shown = {ADDRESS: eni(attachment=attachment, tags={OWNER_TAG: NAME})}
                 seen = node.seen(enis=shown, ours=frozenset({"eni-1"}), unknown={target: str(denied)}, refused=refused)
                 node.handle(Looked(seen), after=0.1)
             node.now = min(until, max(node.now + 0.01, node.agent.due()))
@@ -411,7 +327,7 @@ def test_what_ec2_does_not_tell_of_one_address_puts_off_no_question_about_anothe
 
 
 UNSOUND = PlumbingReport(PlumbingState.UNSOUND, problem="nft is missing")
-UNSERVED = replace(CARRIED, kept_off="kube-proxy does not serve it")
+UNSERVED = replace(SOUND, kept_off="kube-proxy does not serve it")
 DENIED = Denied("ec2:AttachNetworkInterface")
 
 

@@ -15,7 +15,7 @@ from floatingip.core.snapshot import PeerSnapshot
 from floatingip.core.status import of
 from floatingip.core.table import lines
 from floatingip.core.word import Status
-from tests.core import test_agent as agents
+from tests.core import agents, nodes
 from tests.core.snapshots import NOW, TARGET, WALL, WATCHED, C, holder, standby
 
 HOUR = 3600.0
@@ -77,16 +77,16 @@ def test_a_clock_that_is_set_makes_nothing_last_for_years() -> None:
     node.told.add(node.agent.handle([], node.now, 0.0))
     node.handle(after=5.0)
     [address] = node.published.addresses
-    assert address.unready_since_wall == pytest.approx(agents.WALL + began)
+    assert address.unready_since_wall == pytest.approx(nodes.WALL + began)
 
 
 def test_nor_does_it_make_a_holder_have_the_address_for_years(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where EC2 does not tell since when."""
     node = agents.Node()
     with monkeypatch.context() as unset:
-        unset.setattr(agents, "WALL", -agents.WALL)
-        node.looked(agents.OTHER)
+        unset.setattr(agents, "WALL", -nodes.WALL)
+        node.looked(nodes.OTHER)
     began = node.now
     node.handle(after=5.0)
     [address] = node.published.addresses
-    assert address.since_wall == pytest.approx(agents.WALL + began)
+    assert address.since_wall == pytest.approx(nodes.WALL + began)

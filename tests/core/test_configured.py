@@ -14,7 +14,8 @@ from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.settings import Settings
 from floatingip.edges.configmap import Watched, load
 from floatingip.runtime.questions import SettingsLoop
-from tests.core.test_agent import ADDRESS, OTHER, Node
+from tests.core.agents import Node
+from tests.core.nodes import ADDRESS, OTHER
 
 RESTART = "`kubectl rollout restart deployment floating-ip` takes them up"
 

@@ -2,7 +2,7 @@
 
 from floatingip.agent.events import LogTroubled
 from floatingip.core import timing
-from tests.core.test_agent import Node
+from tests.core.agents import Node
 
 
 def test_a_log_that_nobody_sees_is_told_elsewhere_until_somebody_does() -> None:

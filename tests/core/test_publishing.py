@@ -8,7 +8,8 @@ from floatingip.core import timing
 from floatingip.core.node import Notice
 from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.snapshot import Snapshot
-from tests.core.test_agent import ADDRESS, OTHER, Node
+from tests.core.agents import Node
+from tests.core.nodes import ADDRESS, OTHER
 
 
 def snapshots(effects: Iterable[Effect]) -> list[Snapshot]:

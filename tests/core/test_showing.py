@@ -18,7 +18,8 @@ from floatingip.core.probe import ProbeOutcome, ProbeResult
 from floatingip.core.report import Report
 from floatingip.core.snapshot import AddressSnapshot, ProbeSpan
 from floatingip.core.word import Answer, Status
-from tests.core.test_agent import ADDRESS, ME, NAME, OTHER, WALL, Node
+from tests.core.agents import Node
+from tests.core.nodes import ADDRESS, ME, NAME, OTHER, WALL
 
 THIRD = "i-c"
 

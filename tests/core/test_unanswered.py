@@ -9,7 +9,8 @@ from floatingip.core.errors import CloudError, CloudUnavailable, Denied
 from floatingip.core.model import Allocation
 from floatingip.core.snapshot import Lack
 from floatingip.core.status import of
-from tests.core.test_agent import ADDRESS, ME, OTHER, Node
+from tests.core.agents import Node
+from tests.core.nodes import ADDRESS, ME, OTHER
 
 ELASTIC = Allocation("eipalloc-0123abcd")
 SILENT = CloudUnavailable("DescribeNetworkInterfaces: no answer within 5 s")

@@ -15,7 +15,7 @@ from floatingip.core.snapshot import AddressSnapshot
 from floatingip.core.status import of, parse, to_json
 from floatingip.core.table import lines
 from floatingip.core.wording import clock
-from tests.core import test_agent as agents
+from tests.core import agents, nodes
 from tests.core.snapshots import NOW, TARGET, WALL, WATCHED, C, holder, standby
 
 FALLEN = replace(WATCHED, health=HealthState.DOWN, round_trip=None, down_since_wall=WALL - 192.0)
@@ -73,14 +73,14 @@ def probe(node: agents.Node, outcome: ProbeOutcome, number: int) -> float:
     began = node.now
     for _ in range(number):
         result = ProbeResult(node.now, node.now + 0.001, outcome)
-        node.handle(Probed(Probing(str(agents.ADDRESS), agents.ADDRESS, 0.25, 0.1), result), after=0.1)
-    return agents.WALL + began
+        node.handle(Probed(Probing(str(nodes.ADDRESS), nodes.ADDRESS, 0.25, 0.1), result), after=0.1)
+    return nodes.WALL + began
 
 
 def test_an_observer_tells_when_the_first_probe_was_lost() -> None:
     """Not when there were enough of them; and nothing any more once it answers again."""
     node = agents.Node()
-    node.looked(agents.OTHER)
+    node.looked(nodes.OTHER)
     probe(node, ProbeOutcome.LOST, 20)
     assert node.published.addresses[0].down_since_wall is None, "it never answered"
     probe(node, ProbeOutcome.ANSWERED, 3)
@@ -94,11 +94,11 @@ def test_an_observer_tells_since_when_it_lacks_something() -> None:
     """From its start on, where it began without an answer of EC2; another reason begins no other time."""
     node = agents.Node()
     node.handle()
-    began = agents.WALL + node.now
+    began = nodes.WALL + node.now
     node.handle(after=5.0)
     [address] = node.published.addresses
     assert (address.unready_since_wall, bool(address.not_ready)) == (began, True)
-    node.looked(agents.OTHER)
+    node.looked(nodes.OTHER)
     node.handle(after=2.0)
     [address] = node.published.addresses
     assert address.unready_since_wall == (began if address.not_ready else None)
