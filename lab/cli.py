@@ -63,6 +63,27 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("list", help="name the scenarios")
     run = commands.add_parser("run", help="run a scenario and judge it")
+    _add_run(run)
+    demo = commands.add_parser("demo", help="a power cut, live")
+    demo.add_argument("--seed", type=int, default=0, help="as for `run`")
+    for command in (run, demo):
+        command.add_argument(
+            "--kubernetes",
+            choices=list(map(str, Kind)),
+            default=str(Kind.SMALL),
+            help="which one runs the pods: the lab's own, or the real one, as root (default: %(default)s)",
+        )
+    report = commands.add_parser("report", help="write a page about a run: who had the address, and what clients got")
+    report.add_argument("history", type=Path, metavar="HISTORY", help="what `run --history` wrote")
+    report.add_argument(
+        "--output", type=written, metavar="FILE", help="the page (default: HISTORY with the suffix .html)"
+    )
+    _add_torture(commands.add_parser("torture", help="one misfortune after the other, and some at a time"))
+    _add_soak(commands.add_parser("soak", help="one failover after the other, and what is left of them"))
+    return parser
+
+
+def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("scenario", help="one of those that `list` names")
     run.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="how long EC2 takes")
     run.add_argument(
@@ -85,42 +106,35 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run `status` and `doctor` on every worker before, during and after, and judge what they say instead",
     )
-    demo = commands.add_parser("demo", help="a power cut, live")
-    demo.add_argument("--seed", type=int, default=0, help="as for `run`")
-    report = commands.add_parser("report", help="write a page about a run: who had the address, and what clients got")
-    report.add_argument("history", type=Path, metavar="HISTORY", help="what `run --history` wrote")
-    report.add_argument(
-        "--output", type=written, metavar="FILE", help="the page (default: HISTORY with the suffix .html)"
-    )
-    torture = commands.add_parser("torture", help="one misfortune after the other, and some at a time")
+
+
+def _add_torture(torture: argparse.ArgumentParser) -> None:
     torture.add_argument("--minutes", type=_minutes, default=10.0, help="no round begins later (default: %(default)g)")
     torture.add_argument("--seed", type=int, default=0, help="which misfortunes, in which order (default: %(default)s)")
     torture.add_argument("--first", type=count, default=1, metavar="ROUND", help="begin with this one of the seed's")
     torture.add_argument("--rounds", type=count, metavar="N", help="end after so many")
     torture.add_argument("--workers", type=int, choices=range(3, 6), default=3, help="(default: %(default)s)")
-    soak = commands.add_parser("soak", help="one failover after the other, and what is left of them")
+    _add_of_many_failovers(torture)
+
+
+def _add_soak(soak: argparse.ArgumentParser) -> None:
     until = soak.add_mutually_exclusive_group(required=True)
     until.add_argument("--minutes", type=_minutes, help="no failover begins later")
     until.add_argument("--failovers", type=count, help="how many")
     soak.add_argument("--seed", type=int, default=0, help="as for `run`")
-    for command in (torture, soak):
-        command.add_argument("--carry", choices=("eni", "address"), default="eni", help="as for `run`")
-        command.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="as for `run`")
-        command.add_argument(
-            "--report",
-            type=written,
-            metavar="FILE",
-            help="write what came of it there, in Markdown, as the section of this way to carry",
-        )
-        command.add_argument("--history", type=written, metavar="FILE", help="as for `run`")
-    for command in (run, demo):
-        command.add_argument(
-            "--kubernetes",
-            choices=list(map(str, Kind)),
-            default=str(Kind.SMALL),
-            help="which one runs the pods: the lab's own, or the real one, as root (default: %(default)s)",
-        )
-    return parser
+    _add_of_many_failovers(soak)
+
+
+def _add_of_many_failovers(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--carry", choices=("eni", "address"), default="eni", help="as for `run`")
+    command.add_argument("--ec2", choices=("instant", "typical", "slow"), default="typical", help="as for `run`")
+    command.add_argument(
+        "--report",
+        type=written,
+        metavar="FILE",
+        help="write what came of it there, in Markdown, as the section of this way to carry",
+    )
+    command.add_argument("--history", type=written, metavar="FILE", help="as for `run`")
 
 
 def _floating(text: str) -> tuple[str, ...]:

@@ -314,6 +314,11 @@ def shortened(text: str) -> str:
 
 def contradictions(settings: Settings) -> Iterator[str]:
     """A sentence for each combination of values that each setting allows, but all of them together do not."""
+    yield from _contradictions_of_probing(settings)
+    yield from _contradictions_of_numbers(settings)
+
+
+def _contradictions_of_probing(settings: Settings) -> Iterator[str]:
     if settings.probe_fast_interval > settings.probe_interval:
         yield (
             f"probe_fast_interval: {settings.probe_fast_interval:g} s is longer than probe_interval,"
@@ -341,6 +346,9 @@ def contradictions(settings: Settings) -> Iterator[str]:
             f"settle: {settings.settle:g} s is no longer than the {settings.conviction_span:g} s that losing"
             f" {settings.fall} probes takes; raise settle"
         )
+
+
+def _contradictions_of_numbers(settings: Settings) -> Iterator[str]:
     count = len(settings.floating_ips)
     if count > mark_room(settings.mark):
         yield (

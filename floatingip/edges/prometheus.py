@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import TypeVar
 
 from prometheus_client import ProcessCollector, generate_latest
@@ -69,13 +70,15 @@ class Metrics:
 
     def text(self, snapshot: Snapshot) -> str:
         """All metrics, in Prometheus' text format."""
-        now, counts = self._now(), self._tally.read()
+        now, wall, counts = self._now(), self._wall(), self._tally.read()
         families = [
-            *_of_addresses(snapshot, now, self._wall()),
+            *_of_addresses(snapshot, now),
+            *_of_times(snapshot, now, wall),
+            _of_node_ports(snapshot, now),
             *_of_node(snapshot, now),
             *_of_moves(snapshot.addresses, counts),
             *_of_work(counts),
-            _gauge("clock_seconds", "Unix seconds by this node's clock.", (), {(): self._wall()}),
+            _gauge("clock_seconds", "Unix seconds by this node's clock.", (), {(): wall}),
             _gauge("build_info", "1, of this version.", ("version",), {(self._version,): 1}),
             *self._process.collect(),
         ]
@@ -92,12 +95,8 @@ class _Families(Collector):
         return self._families
 
 
-def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metric]:
-    shown = {(each.target,): each for each in snapshot.addresses}
-
-    def gauge(name: str, text: str, value: Callable[[AddressSnapshot], float]) -> Metric:
-        return _gauge(name, text, ("address",), {labels: value(each) for labels, each in shown.items()})
-
+def _of_addresses(snapshot: Snapshot, now: float) -> Iterator[Metric]:
+    gauge = partial(_per_address, snapshot)
     # What was published by a thread that hangs says nothing of now.
     hangs = bool(snapshot.not_live(now))
     up = {HealthState.UP: 1, HealthState.DOWN: 0, HealthState.INIT: -1}
@@ -119,14 +118,18 @@ def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metri
         "not_ready",
         "1 for the reason for which this node could neither serve the address nor take it over.",
         ("address", "reason"),
-        {(each.target, lack): 1 for each in shown.values() if (lack := Lack.STALLED if hangs else each.lack)},
+        {(each.target, lack): 1 for each in snapshot.addresses if (lack := Lack.STALLED if hangs else each.lack)},
     )
     yield _gauge(
         "state",
         "1 for what this node is to the address, 0 for all else.",
         ("address", "state"),
-        {(target, state.value): each.state == state for (target,), each in shown.items() for state in State},
+        {(each.target, state.value): each.state == state for each in snapshot.addresses for state in State},
     )
+
+
+def _of_times(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metric]:
+    gauge = partial(_per_address, snapshot)
     yield gauge(
         "ec2_answer_age_seconds",
         "Seconds since EC2 was asked for the answer that says who has the address; without any, since the start.",
@@ -142,16 +145,20 @@ def _of_addresses(snapshot: Snapshot, now: float, wall: float) -> Iterator[Metri
         "Seconds until the end of a pause in which the address stays where it is; 0 without one.",
         lambda each: max(0.0, each.paused_until_wall - wall),
     )
-    yield _gauge(
+
+
+def _of_node_ports(snapshot: Snapshot, now: float) -> Metric:
+    known = {
+        (each.target, str(port)): state is HealthState.UP
+        for each in snapshot.addresses
+        for port, state in each.node_ports.items()
+        if state is not HealthState.INIT
+    }
+    return _gauge(
         "node_port_up",
         "1 where the NodePort answers this node at the address, 0 where not; absent while that is not known.",
         ("address", "port"),
-        {
-            (target, str(port)): state is HealthState.UP
-            for (target,), each in shown.items()
-            for port, state in each.node_ports.items()
-            if not hangs and state is not HealthState.INIT
-        },
+        {} if snapshot.not_live(now) else known,
     )
 
 
@@ -246,6 +253,10 @@ def _of_work(counts: Counts) -> Iterator[Metric]:
 def _action(name: str) -> str:
     action = name.removeprefix("ec2:")
     return action if action in ACTIONS else "other"
+
+
+def _per_address(snapshot: Snapshot, name: str, text: str, value: Callable[[AddressSnapshot], float]) -> Metric:
+    return _gauge(name, text, ("address",), {(each.target,): value(each) for each in snapshot.addresses})
 
 
 def _gauge(name: str, text: str, labels: tuple[str, ...], values: Mapping[Labels, float]) -> Metric:

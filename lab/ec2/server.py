@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.types import WSGIApplication
 
 import boto3
@@ -56,6 +56,7 @@ SUBNET_CIDR = "10.0.0.0/24"
 SUBNET_IPV6_CIDR = "2001:db8:0:1::/64"
 COIP_POOL = "ipv4pool-coip-00000000000000001"
 INSTANCE_TYPE = "m5.large"
+CLUSTER_TAG = {"kubernetes.io/cluster/lab": "owned"}
 CREDENTIALS_LIFE = timedelta(hours=6)
 
 _accounts = itertools.count(210_000_000_001)
@@ -210,38 +211,15 @@ class Ec2:
         Raises EC2ClientError when an address is taken or not of the subnet.
         """
         with self._lock:
-            backend = self._backend
-            subnet = backend.get_subnet(subnet_id or self.subnet_id)
+            subnet = self._backend.get_subnet(subnet_id or self.subnet_id)
             secondary_ipv4s = [other for other in secondary_addresses if ":" not in other]
             ipv6s = [*([ipv6] if ipv6 else []), *(other for other in secondary_addresses if ":" in other)]
             self._world.addresses.require_free(subnet, [address, *secondary_ipv4s], ipv6s)
-            all_tags = {"Name": name, "kubernetes.io/cluster/lab": "owned", **(tags or {})}
-            reservation = backend.run_instances(
-                "ami-lab",
-                1,
-                None,
-                [],
-                instance_type=instance_type,
-                is_instance_type_default=False,
-                region_name=REGION,
-                security_group_ids=[self.security_group_id],
-                nics=[
-                    {
-                        "DeviceIndex": 0,
-                        "SubnetId": subnet.id,
-                        "PrivateIpAddress": address,
-                        "DeleteOnTermination": True,
-                    }
-                ],
-                associate_public_ip=False,
-                tags={"instance": all_tags},
-            )
-            instance = reservation.instances[0]
-            eni = instance.nics[0]
-            outpost_arn = outpost_of(subnet)
+            instance = self._start(subnet, address, instance_type, {"Name": name, **CLUSTER_TAG, **(tags or {})})
+            eni, outpost_arn = instance.nics[0], outpost_of(subnet)
             place_on_outpost(instance, outpost_arn)
             self._world.interfaces.adopt(eni, secondary_ipv4s, ipv6s)
-            eni.add_tags({"kubernetes.io/cluster/lab": "owned"})
+            eni.add_tags(CLUSTER_TAG)
             self._world.attachments.note(instance)
             self._remember()
             self._callers[_access_key_id(instance.id)] = instance.id
@@ -257,6 +235,24 @@ class Ec2:
                 ipv6=ipv6,
                 outpost_arn=outpost_arn,
             )
+
+    def _start(self, subnet: Any, address: str, instance_type: str, tags: Mapping[str, str]) -> Any:
+        """moto's instance, with one ENI that has this address."""
+        nic = {"DeviceIndex": 0, "SubnetId": subnet.id, "PrivateIpAddress": address, "DeleteOnTermination": True}
+        reservation = self._backend.run_instances(
+            "ami-lab",
+            1,
+            None,
+            [],
+            instance_type=instance_type,
+            is_instance_type_default=False,
+            region_name=REGION,
+            security_group_ids=[self.security_group_id],
+            nics=[nic],
+            associate_public_ip=False,
+            tags={"instance": tags},
+        )
+        return reservation.instances[0]
 
     def _remember(self) -> None:
         """Remember the present state: it has just changed, or a stale answer may need it later."""

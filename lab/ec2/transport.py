@@ -232,18 +232,8 @@ class Transport:
         fault = self._faults.strike(action, caller)
 
         def record(error: str | None) -> None:
-            self._record(
-                {
-                    "t": time.time(),
-                    "source": "ec2",
-                    "event": "call",
-                    "action": action,
-                    "caller": caller,
-                    "began": began,
-                    "error": error,
-                    "params": params,
-                }
-            )
+            call = {"action": action, "caller": caller, "began": began, "error": error, "params": params}
+            self._record({"t": time.time(), "source": "ec2", "event": "call", **call})
 
         match fault and fault.effect:
             case Effect.HANG:

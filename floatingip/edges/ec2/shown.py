@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import (
         InstanceNetworkInterfaceTypeDef,
         InstanceTypeDef,
+        NetworkInterfaceAttachmentTypeDef,
         NetworkInterfaceTypeDef,
         SubnetTypeDef,
     )
@@ -35,31 +36,27 @@ def _wall(shown: object) -> float | None:
     return None
 
 
-def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
-    """As much of the interface as can be read; ``unread`` names the rest."""
-    unread: list[str] = []
+class _Reading:
+    """Reads the parts of an answer; ``unread`` says which of them could not be read."""
 
-    def read(what: str, convert: Callable[[Any], T], value: object) -> T | None:
+    def __init__(self) -> None:
+        self.unread: list[str] = []
+
+    def __call__(self, what: str, convert: Callable[[Any], T], value: object) -> T | None:
+        """The value as ``convert`` makes it; None where it cannot."""
         try:
             return convert(value)
         except (KeyError, TypeError, ValueError):
-            unread.append(f"{what} {one_line(value)[:EXCERPT]!r}")
+            self.unread.append(f"{what} {one_line(value)[:EXCERPT]!r}")
             return None
 
-    unread.extend(f"no {key}" for key in ("NetworkInterfaceId", "MacAddress", "SubnetId") if not item.get(key))
-    shown, bound = item.get("Attachment") or {}, None
-    if "Attachment" in item:  # A free ENI has no such key, not even an empty value.
-        status = read("attachment's status", AttachmentStatus, shown.get("Status"))
-        attachment_id = read("attachment's id", _said, shown.get("AttachmentId"))
-        if status is not None and attachment_id is not None:
-            bound = Attachment(
-                id=attachment_id,
-                # An interface of a managed service shows an attachment without an instance of ours.
-                instance_id=shown.get("InstanceId", ""),
-                device_index=shown.get("DeviceIndex", 0),
-                status=status,
-                since_wall=_wall(shown.get("AttachTime")),
-            )
+
+def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
+    """As much of the interface as can be read; ``unread`` names the rest."""
+    read = _Reading()
+    read.unread.extend(f"no {key}" for key in ("NetworkInterfaceId", "MacAddress", "SubnetId") if not item.get(key))
+    # A free ENI has no such key, not even an empty value.
+    bound = _attachment(item.get("Attachment") or {}, read) if "Attachment" in item else None
     # In an IPv6-only subnet there is no IPv4 address.
     primary = read("address", IPv4Address, item["PrivateIpAddress"]) if item.get("PrivateIpAddress") else None
     others = [
@@ -81,8 +78,23 @@ def read_eni(item: NetworkInterfaceTypeDef) -> Eni:
         elastic=_elastic(item, primary),
         security_groups=tuple(sorted(group.get("GroupId", "") for group in item.get("Groups", []))),
         source_check=item.get("SourceDestCheck", True),
-        delete_on_termination=bool(shown.get("DeleteOnTermination", False)),
-        unread=", ".join(unread),
+        delete_on_termination=bool((item.get("Attachment") or {}).get("DeleteOnTermination", False)),
+        unread=", ".join(read.unread),
+    )
+
+
+def _attachment(shown: NetworkInterfaceAttachmentTypeDef, read: _Reading) -> Attachment | None:
+    status = read("attachment's status", AttachmentStatus, shown.get("Status"))
+    attachment_id = read("attachment's id", _said, shown.get("AttachmentId"))
+    if status is None or attachment_id is None:
+        return None
+    return Attachment(
+        id=attachment_id,
+        # An interface of a managed service shows an attachment without an instance of ours.
+        instance_id=shown.get("InstanceId", ""),
+        device_index=shown.get("DeviceIndex", 0),
+        status=status,
+        since_wall=_wall(shown.get("AttachTime")),
     )
 
 
