@@ -10,10 +10,12 @@ A scene is a claim, which names the test, and below it, indented, the transcript
 
 In brackets stands who decides, by default i-b.  The first word of a line is the time, or a first and a last one with a
 step; ``fallen`` in its place does what ``Observer.fall`` says.  Then comes what is seen, as ``Observer.see`` takes it,
-and ``NAME=VALUE`` for a field of ``View``.  After the arrow stands what is decided then: STATE REASON RULE [WRITE], a
+and ``NAME=VALUE`` for a field of its view.  After the arrow stands what is decided then: STATE REASON RULE [WRITE], a
 REASON alone, ``not REASON``, a write alone, or ``no write``; and what else is so of the decision, after semicolons
 (``FACTS``).  A line without an arrow asserts nothing.  The time in a record of the ration, R4@-30/a1, is that of the
 transcript.  ``#`` begins a comment.
+
+``Keeper.see`` of test_standing.py takes other words, and decides on a standing ENI.
 """
 
 from __future__ import annotations
@@ -23,13 +25,24 @@ from ast import literal_eval
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from textwrap import dedent
+from typing import Any, Protocol
 
 import pytest
 
+from floatingip.agent.standing import Standing
 from floatingip.core.decision.decision import Decision, Rule
+from floatingip.core.ec2 import Eni
 from tests.core.deciders import WALL, Observer, shown, written
 
-FACTS: dict[str, Callable[[Decision, str], bool]] = {
+
+class Decider(Protocol):
+    """Whoever decides on what it is told; ``Observer`` is one."""
+
+    def see(self, now: float, words: str = "", **changes: Any) -> Any:
+        """What is decided at ``now`` after what the words tell, and with these fields of the view."""
+
+
+FACTS: dict[str, Callable[[Any, str], bool]] = {
     "about": lambda decision, value: decision.detail == value,
     "carries": lambda decision, value: decision.extent.name == value,
     "judged": lambda decision, value: decision.attachment_id == value,
@@ -39,10 +52,22 @@ FACTS: dict[str, Callable[[Decision, str], bool]] = {
     "obliged": lambda decision, value: decision.obliged is (value == "yes"),
     "reason": lambda decision, value: decision.reason.name == value,
     "rule": lambda decision, value: decision.rule is Rule(value),
-    "says": lambda decision, value: value in decision.sentence,
+    "says": lambda decision, value: value in _sentence(decision),
     "state": lambda decision, value: decision.state == value,
+    # Of a standing ENI.
+    "bound": lambda decision, value: _id(decision.bound) == value,
+    "has": lambda decision, value: _id(decision.eni) == value,
+    "lacks": lambda decision, value: (decision.problem or "nothing") == value,
 }
 """What may be claimed of a decision, by the first word: ``look 4.0`` is when EC2 is asked next."""
+
+
+def _sentence(decision: Decision | Standing) -> str:
+    return decision.sentence if isinstance(decision, Decision) else decision.problem
+
+
+def _id(eni: Eni | None) -> str:
+    return eni.id if eni is not None else "none"
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,7 @@ class Scene:
     transcript: str
 
 
-def scenes(text: str, kind: Callable[..., Observer] = Observer) -> Callable[[Scene], None]:
+def scenes(text: str, kind: Callable[..., Decider] = Observer) -> Callable[[Scene], None]:
     """A test that plays each of these scenes with an observer of that kind."""
     found = list(_read(dedent(text)))
 
@@ -73,19 +98,20 @@ def _read(text: str) -> Iterator[Scene]:
         yield Scene(claim, me.rstrip("]"), "\n".join(line for line in lines if line.startswith(" ")))
 
 
-def replay(transcript: str, observer: Observer | None = None) -> None:
+def replay(transcript: str, decider: Decider | None = None) -> None:
     """Check the lines of a transcript."""
-    observer = observer or Observer()
+    decider = decider or Observer()
     for line in transcript.strip().splitlines():
         seen, _, expected = re.sub(r"\b(R\d+p?)@(-?\d+)/", _at_wall, line.partition("#")[0]).partition("->")
         time, *words = seen.split()
         if time == "fallen":
-            observer.fall(*words)
+            assert isinstance(decider, Observer)
+            decider.fall(*words)
             continue
         told = " ".join(word for word in words if not _is_change(word))
         changes = {name: _value(value) for name, value in (word.split("=", 1) for word in words if _is_change(word))}
         for now in _times(time):
-            _check(observer.see(now, told, **changes), expected, f"at {now} of {line.strip()!r}")
+            _check(decider.see(now, told, **changes), expected, f"at {now} of {line.strip()!r}")
 
 
 def _at_wall(record: re.Match[str]) -> str:
@@ -110,9 +136,10 @@ def _times(text: str) -> Iterator[float]:
         yield now
 
 
-def _check(decision: Decision, expected: str, where: str) -> None:
+def _check(decision: Any, expected: str, where: str) -> None:
     told, *facts = (" ".join(part.split()) for part in expected.split(";"))
-    got = f"{shown(decision)} ({decision.sentence}) {where}"
+    short = shown(decision) if isinstance(decision, Decision) else str(decision)
+    got = f"{short} ({_sentence(decision)}) {where}"
     match told.split():
         case []:
             pass
@@ -125,7 +152,7 @@ def _check(decision: Decision, expected: str, where: str) -> None:
         case [write]:
             assert written(decision.write) == write, got
         case _:
-            assert shown(decision) == told, got
+            assert short == told, got
     for fact in facts:
         name, _, value = fact.partition(" ")
         assert FACTS[name](decision, value), f"{fact}: {got}"
