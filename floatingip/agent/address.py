@@ -49,16 +49,7 @@ class FloatingAddress:
     it over, since ``unready_since`` (None if it lacks nothing).
     """
 
-    def __init__(
-        self,
-        target: Target,
-        index: int,
-        shared: Shared,
-        out: Outbox,
-        *,
-        now: float,
-        chance: Chance,
-    ) -> None:
+    def __init__(self, target: Target, index: int, shared: Shared, out: Outbox, *, now: float, chance: Chance) -> None:
         self.target, self.text = target, str(target)
         self._shared = shared
         self._way = shared.way

@@ -85,10 +85,7 @@ class Publishing:
             holds={each.text: held for each in addresses if (held := each.held()) is not None},
             sees_up=tuple(filter(None, (each.sees_up() for each in addresses))),
             free_slots=shared.free_slots(),
-            served={
-                **shared.served,
-                **{up: each.answers.served(now) for each in addresses if (up := each.sees_up())},
-            },
+            served={**shared.served, **{up: each.answers.served(now) for each in addresses if (up := each.sees_up())}},
             leaving=bool(shared.leaving),
             claiming=tuple(each.text for each in addresses if each.is_claiming()),
             ending=self.leaving.stop_at is not None,

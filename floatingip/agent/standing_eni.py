@@ -26,15 +26,7 @@ class StandingEni:
     ``now`` is the last decision about it, ``writing`` are its writes to EC2.
     """
 
-    def __init__(
-        self,
-        subnet: Subnet,
-        shared: Shared,
-        out: Outbox,
-        *,
-        now: float,
-        chance: Chance,
-    ) -> None:
+    def __init__(self, subnet: Subnet, shared: Shared, out: Outbox, *, now: float, chance: Chance) -> None:
         self.subnet = subnet
         self._shared = shared
         self._out = out

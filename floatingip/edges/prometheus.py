@@ -56,11 +56,7 @@ class Metrics:
     """
 
     def __init__(
-        self,
-        tally: Tally,
-        version: str,
-        now: Callable[[], float] = clock.now,
-        wall: Callable[[], float] = time.time,
+        self, tally: Tally, version: str, now: Callable[[], float] = clock.now, wall: Callable[[], float] = time.time
     ) -> None:
         self._tally = tally
         self._version = version

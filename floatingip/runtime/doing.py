@@ -113,12 +113,7 @@ class Doer:
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        me: Identity,
-        edges: Edges,
-        crew: Crew,
-        new_calls: Callable[[], Calls] = Calls,
+        self, settings: Settings, me: Identity, edges: Edges, crew: Crew, new_calls: Callable[[], Calls] = Calls
     ) -> None:
         self._settings = settings
         self._me = me

@@ -15,23 +15,8 @@ from queue import Empty, SimpleQueue
 
 from floatingip import __version__
 from floatingip.agent.agent import Agent
-from floatingip.agent.effects import (
-    Announce,
-    AskNotice,
-    AskPod,
-    Clear,
-    Keep,
-    Probe,
-    Probing,
-    Tell,
-    TellKubernetes,
-)
-from floatingip.agent.events import (
-    Event,
-    LogTroubled,
-    LookWanted,
-    Terminated,
-)
+from floatingip.agent.effects import Announce, AskNotice, AskPod, Clear, Keep, Probe, Probing, Tell, TellKubernetes
+from floatingip.agent.events import Event, LogTroubled, LookWanted, Terminated
 from floatingip.core import timing
 from floatingip.core.errors import HostError
 from floatingip.core.model import Address

@@ -136,8 +136,7 @@ class Interfaces:
         fingerprint, eni = self._tokens.get(token or "", (None, None))
         if fingerprint is not None and fingerprint != _fingerprint(call):
             raise EC2ClientError(
-                "IdempotentParameterMismatch",
-                f"The client token '{token}' has been used with other parameters.",
+                "IdempotentParameterMismatch", f"The client token '{token}' has been used with other parameters."
             )
         return eni
 

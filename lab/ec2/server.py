@@ -101,12 +101,7 @@ class Ec2:
     """
 
     def __init__(
-        self,
-        profile: Profile,
-        devices: Devices,
-        record: Record,
-        seed: int,
-        sock: socket.socket | None = None,
+        self, profile: Profile, devices: Devices, record: Record, seed: int, sock: socket.socket | None = None
     ) -> None:
         self.profile = profile
         self.account = str(next(_accounts))

@@ -9,15 +9,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-BESIDE = (
-    "icmp-closed",
-    "imds-in-trouble",
-    "link-flap",
-    "loss",
-    "pod-delete",
-    "rules-flushed",
-    "standby-cut-off",
-)
+BESIDE = ("icmp-closed", "imds-in-trouble", "link-flap", "loss", "pod-delete", "rules-flushed", "standby-cut-off")
 """Misfortunes that may last while another one happens."""
 
 ALONE = (

@@ -207,10 +207,7 @@ HARDSHIPS = (
             lasts=OUTLASTS_PATIENCE,
             addresses=(address,),
         )
-        for kind, said, address in (
-            ("ipv6", "an IPv6 one", FLOATING_IPV6),
-            ("eip", "an Elastic IP's", ELASTIC_IP),
-        )
+        for kind, said, address in (("ipv6", "an IPv6 one", FLOATING_IPV6), ("eip", "an Elastic IP's", ELASTIC_IP))
     ),
     Scenario(
         "icmp-closed-stall",
@@ -336,11 +333,7 @@ HARDSHIPS = (
         lasts=12.0,
     ),
     Scenario(
-        "stalls",
-        "each node stands still ten times for 0.8 s",
-        stall_again_and_again,
-        nothing_moves,
-        strikes_for=32.0,
+        "stalls", "each node stands still ten times for 0.8 s", stall_again_and_again, nothing_moves, strikes_for=32.0
     ),
     Scenario("loss", "the observers lose a fifth of all packets", lose(20), nothing_moves, lasts=OUTLASTS_PATIENCE),
     Scenario(

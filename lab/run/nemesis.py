@@ -169,8 +169,7 @@ def flush_rules(region: Region, machine: Machine) -> None:
     tables = namespace.run(["nft", "list", "tables"]).splitlines()
     priorities = range(settings.priority, settings.priority + 2 * len(region.floating))
     machine.worker.flush_rules(
-        priorities=priorities,
-        nft_tables=[table.removeprefix("table ") for table in tables if "floatingip" in table],
+        priorities=priorities, nft_tables=[table.removeprefix("table ") for table in tables if "floatingip" in table]
     )
     for index in range(len(region.floating)):
         for flush in (namespace.ip, namespace.ip6):

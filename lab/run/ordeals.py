@@ -20,15 +20,7 @@ from lab.run.blow import die
 from lab.run.floating import FLOATING_IP
 from lab.run.machine import Machine
 from lab.run.region import READY_WITHIN, Region
-from lab.run.scenario import (
-    DETECTION,
-    Nemesis,
-    Scenario,
-    ec2_takes,
-    nothing_moves,
-    served_again,
-    served_again_after,
-)
+from lab.run.scenario import DETECTION, Nemesis, Scenario, ec2_takes, nothing_moves, served_again, served_again_after
 from lab.run.sequences import OBSERVER
 from lab.run.verdict import Expectation
 
@@ -120,9 +112,7 @@ def move_by_hand(region: Region, machine: Machine) -> None:
             ]
         )["NetworkInterfaces"][0]["NetworkInterfaceId"]
         administrator.assign_private_ip_addresses(
-            NetworkInterfaceId=target,
-            PrivateIpAddresses=[region.carried(region.floating[0])],
-            AllowReassignment=True,
+            NetworkInterfaceId=target, PrivateIpAddresses=[region.carried(region.floating[0])], AllowReassignment=True
         )
         return
     eni = next(e["eni"] for e in reversed(region.attachments()) if e["instance"] == machine.instance.instance_id)

@@ -244,13 +244,7 @@ class Region(Resource):
         self._hardware.power = self.power
         later(self.power.close)
         self._clusters = Clusters(
-            self.fabric,
-            self.ec2,
-            self.machines,
-            self.history,
-            self._pods_environment(),
-            self._seed,
-            self._resources,
+            self.fabric, self.ec2, self.machines, self.history, self._pods_environment(), self._seed, self._resources
         )
         for machine in self.machines.values():
             self.backends.start(machine)
@@ -282,11 +276,7 @@ class Region(Resource):
     def _add_worker(self, index: int, name: str) -> None:
         worker = Worker(name, index, self.fabric, pods=PODS if self.kubernetes is Kind.SMALL else 0)
         instance = self.ec2.run_instance(
-            name,
-            worker.address,
-            worker.pod_addresses,
-            ipv6=worker.ipv6_address,
-            instance_type=self._type,
+            name, worker.address, worker.pod_addresses, ipv6=worker.ipv6_address, instance_type=self._type
         )
         worker.eni_id, worker.mac = instance.eni_id, instance.mac
         # The pods' role allows what the documents tell users to allow, and nothing else.

@@ -12,19 +12,7 @@ from floatingip.core.health import HealthState
 from floatingip.core.model import Carry
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
 from floatingip.core.probe import ProbeOutcome, ProbeResult
-from tests.core.nodes import (
-    ADDRESS,
-    ME,
-    NOTHING,
-    OTHER,
-    SOUND,
-    Node,
-    eni,
-    held_by,
-    mover,
-    now,
-    others,
-)
+from tests.core.nodes import ADDRESS, ME, NOTHING, OTHER, SOUND, Node, eni, held_by, mover, now, others
 
 ELSEWHERE = "10.0.0.100/32 is on kube-ipvs0 of this node, so 10.0.0.100 cannot be probed from here"
 BLIND = replace(NOTHING, blind=ELSEWHERE)

@@ -72,10 +72,7 @@ class Known:
         (Known(ADDRESS, (ELSEWHERE,), shown=eni(zone=OTHER_ZONE)), f"{ADDRESS} {WRONG_ZONE}"),
         (Known(IPV6, (ELSEWHERE,), shown=eni(IPV6, zone=OTHER_ZONE)), f"{IPV6} {WRONG_ZONE}"),
         (Known(ELASTIC, (ELSEWHERE,), shown=eni(ELASTIC, zone=OTHER_ZONE)), f"{ELASTIC} {WRONG_ZONE}"),
-        (
-            Known(IPv4Address("10.9.9.9")),
-            "no subnet of vpc-1 contains 10.9.9.9; set FLOATING_IP to an address of one",
-        ),
+        (Known(IPv4Address("10.9.9.9")), "no subnet of vpc-1 contains 10.9.9.9; set FLOATING_IP to an address of one"),
         (
             Known(IPv4Address("52.94.76.1")),
             "no subnet of vpc-1 contains 52.94.76.1; set FLOATING_IP to an address of one, or to the allocation id"

@@ -293,11 +293,7 @@ def test_a_clock_that_is_behind_writes_no_tag_that_is_of_before() -> None:
 
 @pytest.mark.parametrize(
     ("seen", "rule"),
-    [
-        ("word:unsound probe:A", "R5"),
-        ("word:leaving probe:A", "R5"),
-        ("word:silent probe:LLLLL", "R3"),
-    ],
+    [("word:unsound probe:A", "R5"), ("word:leaving probe:A", "R5"), ("word:silent probe:LLLLL", "R3")],
 )
 def test_no_verdict_rests_on_an_old_answer(seen: str, rule: str) -> None:
     """EC2 was asked a minute ago, in peace: it is asked anew, and what it says then counts."""

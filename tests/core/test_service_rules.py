@@ -62,12 +62,7 @@ JUDGED: dict[str, tuple[dict[int, Health], Served, tuple[Peer, ...], str]] = {
     "nor does it outvote the own check": ({WEB: lost()}, on(lacking=(ME,)), (OLD,), ELSEWHERE),
     "what answers nowhere moves nothing": ({WEB: lost()}, on(lacking=(ME, HOLDER)), (DEAF,), ELSEWHERE),
     "what never answered anywhere counts for nothing": ({WEB: NEVER}, on(lacking=(ME, HOLDER)), (), WELL),
-    "who never had an endpoint is left for one that has": (
-        {WEB: NEVER},
-        on(ME, lacking=(HOLDER,)),
-        (),
-        MOVES,
-    ),
+    "who never had an endpoint is left for one that has": ({WEB: NEVER}, on(ME, lacking=(HOLDER,)), (), MOVES),
     "one NodePort of several moves nothing": ({WEB: lost(), API: up()}, BETTER, (), WELL),
     "all of several do": ({WEB: lost(), API: lost()}, BETTER, (), MOVES),
     "two services on different nodes make no ping-pong": ({WEB: NEVER, API: up()}, CROSSED, (), WELL),

@@ -9,12 +9,7 @@ import pytest
 import yaml
 
 from floatingip.core.model import Carry
-from floatingip.core.settings import (
-    CONVICTION_SPAN,
-    MOST_ADDRESSES,
-    lost_probes_span,
-    mark_values,
-)
+from floatingip.core.settings import CONVICTION_SPAN, MOST_ADDRESSES, lost_probes_span, mark_values
 from tests.core.loading import Load, Overfull, Problems
 
 MANIFEST = Path(__file__).parents[2] / "floating-ip.yaml"
@@ -158,13 +153,7 @@ def test_an_unknown_setting_is_told_with_the_known_ones(problems: Problems) -> N
         ("fall: 20\nrise: 3\nfall: 30", "fall: stands in lines 1, 3 of "),
         ("fall: 20\n'fall': 20\n\nfall: 20", "fall: stands in lines 1, 2, 4 of "),
     ],
-    ids=[
-        "two sources of the address",
-        "doubt would slow probes down",
-        "judged too early",
-        "twice",
-        "thrice",
-    ],
+    ids=["two sources of the address", "doubt would slow probes down", "judged too early", "twice", "thrice"],
 )
 def test_what_contradicts_the_rest_is_refused(problems: Problems, document: str, problem: str) -> None:
     """Each of them alone would be fine; of what stands twice YAML's readers take the last one without a word."""

@@ -65,10 +65,7 @@ def test_a_holder_that_ec2_tells_nothing_serves_on() -> None:
 
 @pytest.mark.parametrize(
     ("part", "what"),
-    [
-        (Part.SLOTS, "whether this node has a free ENI slot"),
-        (Part.PERMISSIONS, "whether IAM lets this node take over"),
-    ],
+    [(Part.SLOTS, "whether this node has a free ENI slot"), (Part.PERMISSIONS, "whether IAM lets this node take over")],
 )
 def test_what_could_not_be_rehearsed_is_not_known(part: Part, what: str) -> None:
     """One call hangs, and all else works: nobody would know that this one says nothing."""

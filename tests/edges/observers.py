@@ -30,10 +30,7 @@ PATIENCE = 5.0
 
 
 def instance(
-    instance_id: str,
-    address: str | None,
-    state: InstanceState = InstanceState.RUNNING,
-    tags: Mapping[str, str] = OURS,
+    instance_id: str, address: str | None, state: InstanceState = InstanceState.RUNNING, tags: Mapping[str, str] = OURS
 ) -> Instance:
     """One as EC2 shows it."""
     shown = IPv4Address(address) if address is not None else None

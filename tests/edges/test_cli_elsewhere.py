@@ -19,11 +19,7 @@ pytest_plugins = ["tests.edges.cli_fixtures", "tests.edges.ec2_fixtures"]
 
 @pytest.fixture(name="vpc")
 def _vpc(
-    vpc: Vpc,
-    environment: Become,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    vpc: Vpc, environment: Become, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Vpc:
     """Its commands are run in this process, where the SDK is loaded once for all; they have no terminal to ask at."""
     monkeypatch.setattr("sys.stdin", io.StringIO())

@@ -248,11 +248,7 @@ CASES: list[tuple[Iterable[Finding], str, str]] = [
     (node.rp_filter({"all": 1, "eth1": 2}), "ok", "all: 1, eth1: 2"),
     (node.rp_filter({}), "ok", "no such setting"),
     (node.rp_filter({"all": 1, "eth1": 0}), "warn", "strict on eth1"),
-    (
-        node.rp_filter({}, (), ("nft's chain ip6 a b",)),
-        "warn",
-        "dropped by nft's chain ip6 a b",
-    ),
+    (node.rp_filter({}, (), ("nft's chain ip6 a b",)), "warn", "dropped by nft's chain ip6 a b"),
     (node.conntrack(100, 1000), "ok", "100 of 1000"),
     (node.conntrack(901, 1000), "warn", "901 of 1000 connections are followed -> raise net.netfilter.nf_conntrack_max"),
     (node.links({}, ()), "ok", "no interface of ours"),

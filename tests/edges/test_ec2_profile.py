@@ -72,9 +72,7 @@ def test_a_program_that_takes_its_time_is_waited_for_and_run_once(
     assert runs.read_text().count("run") == 1
 
 
-def test_a_program_that_fails_is_told_and_not_run_again(
-    asks: Asks,
-) -> None:
+def test_a_program_that_fails_is_told_and_not_run_again(asks: Asks) -> None:
     """Not even by a client that is made all the same, as the doctor's is."""
     options, runs = asks("echo 'no such code' >&2; exit 1")
     with pytest.raises(NoCredentials, match="no such code"):
@@ -139,9 +137,7 @@ def test_what_was_obtained_last_is_used(asks: Asks, monkeypatch: pytest.MonkeyPa
     assert "run the command again" in str(keeper._failure)
 
 
-def test_a_person_on_an_instance_is_asked_before_anything_has_a_time_limit(
-    asks: Asks,
-) -> None:
+def test_a_person_on_an_instance_is_asked_before_anything_has_a_time_limit(asks: Asks) -> None:
     """Where IMDS tells the Region and the VPC; what does not work there is told with what the observers say."""
     here = status.Here("i-a", ADDRESS, "us-west-2")
     _, runs = asks(f"echo '{KEYS}'")

@@ -46,12 +46,7 @@ NO_NOTICE = {
         b'["terminate"]',
         b'{"action": "none", "time": "never"}',
     ),
-    LIFECYCLE: (
-        b"<html>Welcome</html>",
-        b"",
-        b"Terminated\nInService",
-        b'"Terminated"',
-    ),
+    LIFECYCLE: (b"<html>Welcome</html>", b"", b"Terminated\nInService", b'"Terminated"'),
     MAINTENANCE: (
         b'{"State": "active"}',
         b'[{"State": "active", "NotBefore": "99 Foo 99999 GMT", "Code": "x"}]',
@@ -62,12 +57,7 @@ NO_NOTICE = {
         b'[{"State": "active", "NotBefore": "soon", "Code": "x"}]',
         b'[{"State": "active", "NotBefore": 1548061243, "Code": "x"}]',
     ),
-    REBALANCE: (
-        b"{}",
-        b'{"noticeTime": 5}',
-        b'{"noticeTime": "n/a"}',
-        5000 * b"9",
-    ),
+    REBALANCE: (b"{}", b'{"noticeTime": 5}', b'{"noticeTime": "n/a"}', 5000 * b"9"),
 }
 
 

@@ -67,8 +67,7 @@ ALLOW = ": the role must allow to get pods"
 
 
 @pytest.mark.parametrize(
-    ("status", "detail"),
-    [(401, NO_TOKEN), (403, ALLOW), (404, ""), (429, ""), (500, ""), (302, "")],
+    ("status", "detail"), [(401, NO_TOKEN), (403, ALLOW), (404, ""), (429, ""), (500, ""), (302, "")]
 )
 def test_a_refusal_is_unknown_with_its_cause(service: Service, status: int, detail: str) -> None:
     """Even if an eviction is in the body: only 200 is an answer.  A redirect would carry the token elsewhere."""

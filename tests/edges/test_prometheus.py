@@ -61,7 +61,7 @@ def test_each_address_has_its_own_metrics() -> None:
             AddressSnapshot(ADDRESS, is_holder=True, health=HealthState.INIT),
             AddressSnapshot("eipalloc-1", is_holder=False, health=HealthState.UP),
             AddressSnapshot("10.0.0.101", is_holder=False, health=HealthState.DOWN, not_ready="no free ENI slot"),
-        ),
+        )
     )
     for name, values in {"holder": (1, 0, 0), "up": (-1, 1, 0), "ready": (1, 1, 0)}.items():
         assert tuple(shown[name, address] for address in (ADDRESS, "eipalloc-1", "10.0.0.101")) == values

@@ -162,11 +162,7 @@ def test_a_port_is_waited_for_only_where_that_may_help(port: int, monkeypatch: p
     monkeypatch.setattr(status_server, "IN_USE_AT_MOST", 0.0 if why == "it takes too long" else PATIENCE)
     host = "192.0.2.7" if why == "another reason" else HOLDER
     with socket.create_server((HOLDER, port)), pytest.raises(OSError, match=r"in use|requested address"):
-        once_free(
-            lambda: quiet(host, port),
-            lambda error: pytest.fail(f"waits, because of {error}"),
-            lambda: False,
-        )
+        once_free(lambda: quiet(host, port), lambda error: pytest.fail(f"waits, because of {error}"), lambda: False)
 
 
 def test_a_port_is_not_waited_for_by_an_observer_that_is_to_end(port: int) -> None:

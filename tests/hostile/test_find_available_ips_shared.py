@@ -48,12 +48,7 @@ def test_addresses_that_are_taken_unseen_are_told(
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["", "explicit"])
 def test_addresses_of_a_part_that_may_be_taken_unseen_are_told(
-    odd: Server,
-    main: Main,
-    capsys: pytest.CaptureFixture[str],
-    unused: str,
-    unseen: str,
-    kind: str,
+    odd: Server, main: Main, capsys: pytest.CaptureFixture[str], unused: str, unseen: str, kind: str
 ) -> None:
     """EC2 counts for the subnet as a whole; what is reserved there may be counted as left, or not."""
     odd.replies["DescribeSubnets"] = shared(unused)

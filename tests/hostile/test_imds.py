@@ -94,10 +94,7 @@ def test_an_address_is_lacked_only_by_a_list_of_addresses(service: Service, aske
 @several(2)
 @given(st.one_of(*(st.tuples(st.just(path), documents(sound)) for path, sound in NOTICES.items())), st.booleans())
 def test_an_end_is_announced_in_a_line_or_not_at_all(
-    service: Service,
-    asker: Imds,
-    odd: tuple[str, object],
-    as_text: bool,
+    service: Service, asker: Imds, odd: tuple[str, object], as_text: bool
 ) -> None:
     """What cannot be read is no notice, and hides none."""
     path, document = odd

@@ -106,10 +106,7 @@ def _loopback(kernel: Netlink) -> Link:
 
 QUESTIONS: dict[str, Callable[[OddKernel, Link], object]] = {
     "link": lambda kernel, _: links.find(kernel, PLUMBING.mac, {}),
-    "addresses": lambda kernel, link: [
-        addresses.of_family(kernel, LOOPBACK),
-        addresses.has(kernel, LOOPBACK, link),
-    ],
+    "addresses": lambda kernel, link: [addresses.of_family(kernel, LOOPBACK), addresses.has(kernel, LOOPBACK, link)],
     "routes": lambda kernel, _: _all_of_routes(kernel),
     "rules": lambda kernel, _: [rules.foreign(rules.of_family(kernel, PLUMBING), PLUMBING)],
     "way": lambda kernel, _: path.way(kernel, LOOPBACK),

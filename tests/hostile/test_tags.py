@@ -13,14 +13,10 @@ from tests.hostile.strategies import several, texts
 ATTACHMENT, WALL = "eni-attach-0123456789abcdef0", 1_764_000_000.0
 times = st.one_of(st.integers(0, 10**11 - 1), st.integers(int(WALL) - 5000, int(WALL) + 5000))
 records = st.builds(
-    ration.Record,
-    st.from_regex(r"R[0-9]{1,2}", fullmatch=True),
-    times,
-    st.sampled_from([ATTACHMENT[-9:], "a1", "b2"]),
+    ration.Record, st.from_regex(r"R[0-9]{1,2}", fullmatch=True), times, st.sampled_from([ATTACHMENT[-9:], "a1", "b2"])
 )
 values = st.one_of(
-    texts,
-    st.lists(st.one_of(records.map(lambda move: ration.render((move,))), texts), max_size=12).map(" ".join),
+    texts, st.lists(st.one_of(records.map(lambda move: ration.render((move,))), texts), max_size=12).map(" ".join)
 )
 rules = st.sampled_from(["R3", "R4", "R6", "R7"])
 

@@ -110,11 +110,7 @@ def holder(near: Namespace) -> Iterator[Namespace]:
         "address add 2001:db8:9::1/64 dev out nodad",
         "link set out up",
     )
-    namespace.ip(
-        "address add 10.9.0.2/24 dev in",
-        "address add 2001:db8:9::2/64 dev in nodad",
-        "link set in up",
-    )
+    namespace.ip("address add 10.9.0.2/24 dev in", "address add 2001:db8:9::2/64 dev in nodad", "link set in up")
     # Until the kernel has seen the carrier, which it may take a second for, a link drops what is sent.
     until(
         lambda: {near.show("link show out")[0]["operstate"], namespace.show("link show in")[0]["operstate"]} == {"UP"}

@@ -68,8 +68,7 @@ class Node:
     def plug(self, name: str = "ens6") -> None:
         """The ENI appears as EC2 shows it: down and bare; the other end stays in the fabric's place."""
         self.namespace.ip(
-            f"link add {name} address {IPV4.mac} type veth peer name far-{name}",
-            f"link set far-{name} up",
+            f"link add {name} address {IPV4.mac} type veth peer name far-{name}", f"link set far-{name} up"
         )
 
     def unplug(self, name: str = "ens6") -> None:

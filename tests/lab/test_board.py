@@ -160,10 +160,7 @@ def test_applying_the_manifest_again_leaves_the_history_alone(place: Place, mani
 def test_without_the_role_it_is_refused_with_the_remedy(place: Place, manifest: Manifest, news: News) -> None:
     """Either of the two may be missing."""
     board = place.board()
-    for without in (
-        {"role_bindings": {NAME: manifest.role_bindings[NAME]}},
-        {"roles": {NAME: manifest.roles[NAME]}},
-    ):
+    for without in ({"role_bindings": {NAME: manifest.role_bindings[NAME]}}, {"roles": {NAME: manifest.roles[NAME]}}):
         place.cluster.apply(replace(manifest, **without))
         said = r"403 from the API server for .*; apply the Role floating-ip-news"
         with pytest.raises(KubernetesError, match=said) as it:

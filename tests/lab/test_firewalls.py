@@ -93,10 +93,7 @@ def test_firewalls_of_iptables_are_named_where_they_are_nfts(node: Node) -> None
         "-A DOCKER -m addrtype --dst-type LOCAL -j DROP",
         "-P OUTPUT DROP",
     )
-    assert chains.that_drop(ruleset) == (
-        "nft's chain ip filter INPUT (input)",
-        "nft's chain ip filter OUTPUT (output)",
-    )
+    assert chains.that_drop(ruleset) == ("nft's chain ip filter INPUT (input)", "nft's chain ip filter OUTPUT (output)")
 
 
 OURS_BY_NAME = "table ip %s { chain c { type filter hook prerouting priority 0; meta mark set 0; }; }"

@@ -28,10 +28,7 @@ def test_a_bare_link_gets_all_of_the_plumbing(node: Node, plumbing: Plumbing) ->
         (str(plumbing.gateway), None, "ens6", "102"),
         ("default", str(plumbing.gateway), "ens6", "102"),
     }
-    assert rules_of_ours(node, plumbing) == {
-        900: (str(plumbing.address), None, "1064"),
-        901: ("all", "0x40", "1064"),
-    }
+    assert rules_of_ours(node, plumbing) == {900: (str(plumbing.address), None, "1064"), 901: ("all", "0x40", "1064")}
     assert [rule["fwmask"] for rule in node.rules(plumbing) if rule["priority"] == 901] == ["0x40"]
     if version == 4:
         assert node.namespace.run(["cat", "/proc/sys/net/ipv4/conf/ens6/rp_filter"]).strip() == "2"
@@ -66,10 +63,7 @@ def test_the_address_brings_itself_and_its_rule_and_takes_them_away_again(node: 
     assert node.plumb(plumbing) == PlumbingReport(SOUND, ("address", "rule"))
     assert (node.table(plumbing), node.nft()) == kept
     assert ("ens6", str(plumbing.address), plumbing.address.max_prefixlen) in node.addresses()
-    assert rules_of_ours(node, plumbing) == {
-        900: (str(plumbing.address), None, "1064"),
-        901: ("all", "0x40", "1064"),
-    }
+    assert rules_of_ours(node, plumbing) == {900: (str(plumbing.address), None, "1064"), 901: ("all", "0x40", "1064")}
     report = node.plumb(plumbing, Extent.AHEAD)
     assert (report.state, report.removed) == (SOUND, ("address",))
     assert node.everything() == ahead
@@ -190,10 +184,7 @@ DAMAGE: dict[str, tuple[str, tuple[str, ...]]] = {
         ("route",),
     ),
     "one route more": ("ip route add 10.0.0.7 dev eth0 table 1064 proto 102", ("route",)),
-    "routes deleted one by one": (
-        "ip route del default table 1064; ip route del 10.0.0.1 table 1064",
-        ("route",),
-    ),
+    "routes deleted one by one": ("ip route del default table 1064; ip route del 10.0.0.1 table 1064", ("route",)),
     "a removed rule": ("ip rule del priority 900", ("rule",)),
     "a removed mark rule": ("ip rule del priority 901", ("rule",)),
     "flushed rules": (

@@ -10,12 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.network.fabric import (
-    CLIENT_IN_IPV6,
-    CLIENT_OUT_IPV6,
-    IPV6_GATEWAY,
-    Fabric,
-)
+from lab.network.fabric import CLIENT_IN_IPV6, CLIENT_OUT_IPV6, IPV6_GATEWAY, Fabric
 from lab.network.kube_proxy import TrafficPolicy
 from lab.network.netns import Namespace
 from lab.network.worker import BACKEND_PORT, Worker

@@ -68,9 +68,7 @@ loses power, tests/lab/test_region.py runs by the command line; that the holder 
 first of those that are MIXED.
 """
 
-SURVIVED = [
-    ("prefix-routed-elsewhere", Carry.ADDRESS),
-]
+SURVIVED = [("prefix-routed-elsewhere", Carry.ADDRESS)]
 """Which of the hardships `make test-more` has: each takes most of a minute."""
 
 MORE = {
