@@ -15,7 +15,6 @@ from floatingip.agent.moves import Moves
 from floatingip.agent.outbox import Outbox
 from floatingip.agent.readiness import problem_here, shortcoming
 from floatingip.agent.shared import Shared
-from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.shown_by_imds import ShownByImds
 from floatingip.agent.telling import NOTED, Telling
 from floatingip.agent.whereabouts import Whereabouts
@@ -28,6 +27,7 @@ from floatingip.core.decision.view import Memory, View
 from floatingip.core.ec2 import ALLOCATION_TAG
 from floatingip.core.errors import CloudError
 from floatingip.core.health import HealthState
+from floatingip.core.lack import Shortcoming
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.node import Interface
 from floatingip.core.peer import Peer

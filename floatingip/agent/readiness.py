@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from floatingip.agent.shared import Shared
-from floatingip.agent.shortcoming import Shortcoming
 from floatingip.core import timing
 from floatingip.core.decision.decision import Decision, Reason, State
+from floatingip.core.lack import Lack, Shortcoming
 from floatingip.core.plumbing import PlumbingReport, PlumbingState
-from floatingip.core.snapshot import Lack
 from floatingip.core.wording import span
 
 

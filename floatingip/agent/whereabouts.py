@@ -8,7 +8,6 @@ from ipaddress import IPv4Address, IPv6Address
 from floatingip.agent import obstacles
 from floatingip.agent.looks import Seen
 from floatingip.agent.shared import Shared
-from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision import ration
@@ -16,11 +15,11 @@ from floatingip.core.decision.evidence import reached_by_tag
 from floatingip.core.decision.room import Room
 from floatingip.core.decision.view import attachment_of
 from floatingip.core.ec2 import OWNER_TAG, AllocationFacts, Attachment, Eni, Owner, Subnet
+from floatingip.core.lack import Lack, Shortcoming
 from floatingip.core.model import Address, Allocation, Target
 from floatingip.core.node import Interface
 from floatingip.core.plumbing import Plumbing
 from floatingip.core.settings import mark_values
-from floatingip.core.snapshot import Lack
 
 ROUTER_V6 = IPv6Address("fe80:ec2::1")
 """The VPC router's address for IPv6, the same on every link."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from floatingip.core import timing
 from floatingip.core.health import HealthState
@@ -18,21 +17,6 @@ from floatingip.core.move import Move
 from floatingip.core.peer import WordState
 from floatingip.core.report import OrderReport, Report
 from floatingip.core.word import Status
-
-
-class Lack(StrEnum):
-    """Why a node could neither serve an address nor take it over, if the decision's own reason does not say it."""
-
-    SUBNET_UNKNOWN = "SUBNET_UNKNOWN"
-    IMPOSSIBLE = "IMPOSSIBLE"
-    DENIED = "DENIED"
-    NO_ROOM = "NO_ROOM"
-    BLIND = "BLIND"
-    UNSOUND = "UNSOUND"
-    KEPT_OFF = "KEPT_OFF"
-    CLAIM_REFUSED = "CLAIM_REFUSED"
-    EC2_UNANSWERED = "EC2_UNANSWERED"
-    STALLED = "STALLED"
 
 
 @dataclass(frozen=True, slots=True)

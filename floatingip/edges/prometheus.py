@@ -20,13 +20,12 @@ from prometheus_client.registry import Collector
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
 from floatingip.core.health import HealthState
+from floatingip.core.lack import Lack
+from floatingip.core.move import Result
 from floatingip.core.probe import ProbeOutcome
-from floatingip.core.snapshot import AddressSnapshot, Lack, Snapshot
+from floatingip.core.snapshot import AddressSnapshot, Snapshot
 from floatingip.edges import clock
 from floatingip.edges.tally import Counts, Spread, Tally
-
-MOVED = "moved"
-"""The result of a move that succeeded."""
 
 MOVING_RULES = (Rule.R1, Rule.R2, Rule.R3, Rule.R4, Rule.R5, Rule.R6, Rule.R7)
 """The rules by which addresses move.  Their counters begin at 0, since Prometheus sees an increase only from a number
@@ -186,7 +185,7 @@ def _of_node(snapshot: Snapshot, now: float) -> Iterator[Metric]:
 
 
 def _of_moves(addresses: Iterable[AddressSnapshot], counts: Counts) -> Iterator[Metric]:
-    moves = {(each.target, rule.value, MOVED): 0 for each in addresses for rule in MOVING_RULES}
+    moves = {(each.target, rule.value, Result.MOVED.value): 0 for each in addresses for rule in MOVING_RULES}
     yield _counter(
         "moves",
         "Moves to this node that were begun, by the rule, and by what came of them.",

@@ -7,17 +7,16 @@ import pytest
 from floatingip.agent.effects import Moved
 from floatingip.agent.events import Wrote
 from floatingip.agent.readiness import shortcoming
-from floatingip.agent.shortcoming import Shortcoming
 from floatingip.agent.standing import Standing
 from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, Rule, State
 from floatingip.core.ec2 import Attachment, AttachmentStatus
 from floatingip.core.errors import CloudError, Denied
 from floatingip.core.health import Health, HealthState
+from floatingip.core.lack import Lack, Shortcoming
 from floatingip.core.model import Carry
 from floatingip.core.move import Result
 from floatingip.core.plumbing import Extent, PlumbingReport, PlumbingState
-from floatingip.core.snapshot import Lack
 from floatingip.core.writes import Assign, Attach
 from tests.core.nodes import (
     ADDRESS,

@@ -21,7 +21,7 @@ core              peer
 core              health move writes settings bounded_json
 core              news
 core              word targets ports history report groups
-core              snapshot together
+core              lack snapshot together
 core              status wording
 core/decision     pause
 core/decision     decision gate order
@@ -39,7 +39,7 @@ core              clocks
 core              overview
 core              table
 core              page
-agent             backoff trouble shortcoming standing pod looks peers shown_by_imds recent claims
+agent             backoff trouble standing pod looks peers shown_by_imds recent claims
 agent             shared effects
 agent             outbox events serving obstacles answers
 agent             whereabouts hearing

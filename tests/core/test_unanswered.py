@@ -6,8 +6,8 @@ from floatingip.agent.effects import Part
 from floatingip.agent.events import Looked, LookFailed, RehearsalFailed, SlotsRehearsed
 from floatingip.core import timing
 from floatingip.core.errors import CloudError, CloudUnavailable, Denied
+from floatingip.core.lack import Lack
 from floatingip.core.model import Allocation
-from floatingip.core.snapshot import Lack
 from floatingip.core.status import of
 from tests.core.agents import Node
 from tests.core.nodes import ADDRESS, ME, OTHER

@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from floatingip.core import status
 from floatingip.core.health import HealthState
-from floatingip.core.snapshot import AddressSnapshot, Lack, PeerSnapshot, Snapshot
+from floatingip.core.lack import Lack
+from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, Snapshot
 from floatingip.core.word import Status
 from floatingip.edges.ec2 import cloud
 from floatingip.edges.prometheus import ACTIONS, Metrics, handle

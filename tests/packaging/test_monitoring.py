@@ -14,7 +14,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from floatingip.core.health import HealthState
-from floatingip.core.snapshot import AddressSnapshot, Lack, PeerSnapshot, Snapshot
+from floatingip.core.lack import Lack
+from floatingip.core.snapshot import AddressSnapshot, PeerSnapshot, Snapshot
 from floatingip.core.word import Status
 from floatingip.edges import clock
 from floatingip.edges.prometheus import Metrics
