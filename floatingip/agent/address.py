@@ -107,7 +107,7 @@ class FloatingAddress:
         """Whether the address counts as one that this node has: EC2 shows it here, or it is about to come here."""
         claimed = isinstance(self._writing.accepted, Attach | Assign | Associate) and self._asked_before_write()
         is_promised = self.decision.reason is Reason.ASSIGNING
-        claiming = claimed or is_promised or (self._writing.writing and self.decision.state is State.CLAIMING)
+        claiming = claimed or is_promised or (self._writing.written.under_way and self.decision.state is State.CLAIMING)
         return claiming or self.where.holder() == self._shared.me.instance_id
 
     def is_claiming(self) -> bool:
@@ -298,12 +298,8 @@ class FloatingAddress:
             informed_at=self._shared.informed_at,
             neighbours=self._shared.neighbours,
             reached_by_tags=self.where.reached_by_tags,
-            writing=self._writing.writing,
-            wrote_at=self._writing.wrote_at,
-            accepted=self._writing.accepted,
-            tending=self._tending.writing,
-            tended_at=self._tending.wrote_at,
-            tended=self._tending.accepted,
+            written=self._writing.written,
+            tended=self._tending.written,
             retry_at={**self._writing.retry_at, **self._tending.retry_at},
             taken_at=self._writing.taken_at,
             taken=self._writing.taken,

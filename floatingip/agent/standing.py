@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from floatingip.core import pace, timing
 from floatingip.core.decision.gate import may_write
 from floatingip.core.ec2 import Attachment, AttachmentStatus, Eni, Instance, InstanceState
-from floatingip.core.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, mended
+from floatingip.core.writes import Attach, Create, Delete, Detach, Token, Unassign, Write, Written, mended
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,7 @@ class StandingView:
     device: bool | None = True
     """Whether the ENI's device is on this node, None while nobody has looked."""
 
-    writing: bool = False
-    wrote_at: float = float("-inf")
-    accepted: Write | None = None
+    written: Written = field(default_factory=Written)
     retry_at: Mapping[type[Write], float] = field(default_factory=dict)
 
     calls: int = 1
@@ -125,7 +123,7 @@ def keep(memory: StandingMemory, view: StandingView) -> tuple[StandingMemory, St
     if view.standing is None:
         return memory, Standing(view.asked_at + timing.STANDING_LOOK_IN_PEACE, problem="EC2 has not answered yet")
     mine = _mine(memory, view)
-    token = memory.token.accepted(view.accepted, view.wrote_at)
+    token = memory.token.accepted(view.written.accepted, view.written.ended_at)
     memory = replace(memory, token=token.lacked(view.asked_at) if mine is None else token.shown(view.asked_at))
     memory = _remember_phase(_remember_unused(memory, view, mine), view, mine)
     situation = (mine, view.barrier, view.device, view.holds)

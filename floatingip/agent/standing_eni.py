@@ -87,9 +87,7 @@ class StandingEni:
             spares=self._spares(),
             groups=shared.groups_of(next((eni for eni in standing if eni.standing_for == me), None)),
             barrier=self._barrier(now),
-            writing=self.writing.writing,
-            wrote_at=self.writing.wrote_at,
-            accepted=self.writing.accepted,
+            written=self.writing.written,
             retry_at=self.writing.retry_at,
             calls=seen.calls,
         )

@@ -28,7 +28,7 @@ from floatingip.core.errors import (
     NoFreeSlot,
     TokenSpent,
 )
-from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write, aim
+from floatingip.core.writes import Assign, AssignAny, Associate, Create, Write, Written, aim
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ class Writing:
         self.final: CloudError | None = None
 
     @property
-    def writing(self) -> bool:
-        """A write is under way."""
-        return self.under_way is not None
+    def written(self) -> Written:
+        """All that decides when the next write may be made, but for ``retry_at``."""
+        return Written(self.under_way is not None, self.wrote_at, self.accepted)
 
     @property
     def is_tried_again(self) -> bool:

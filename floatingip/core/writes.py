@@ -146,6 +146,17 @@ def aim(write: Write) -> object:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What one writer has written to EC2: whether a write is ``under_way``, when the last one ended, and that one, if
+    EC2 has accepted it.
+    """
+
+    under_way: bool = False
+    ended_at: float = float("-inf")
+    accepted: Write | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """The ``generation`` of the client token by which an ENI is created.
 

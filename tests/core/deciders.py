@@ -33,6 +33,9 @@ WALL = 1_764_000_000
 """Unix time at which an observer's own clock shows 0."""
 
 
+OF_WRITES = {"writing": "under_way", "wrote_at": "ended_at", "accepted": "accepted"}
+"""What tests call the fields of `View.written`."""
+
 REACHED = str(WALL + 1_000_000)
 """What is told of workers that reach each other: later than anything else."""
 
@@ -85,8 +88,8 @@ def written(write: writes.Write | None) -> str:
 def written_at(view: View, now: float, write: writes.Write, *, accepted: bool = True) -> View:
     """The view once this write has ended."""
     if writes.is_upkeep(write):
-        return replace(view, tended_at=now, tended=write if accepted else None)
-    return replace(view, wrote_at=now, accepted=write if accepted else None)
+        return replace(view, tended=replace(view.tended, ended_at=now, accepted=write if accepted else None))
+    return replace(view, written=replace(view.written, ended_at=now, accepted=write if accepted else None))
 
 
 def peer(instance_id: str, now: float, sees_up: tuple[str, ...] = (), **said: Any) -> Peer:
@@ -125,7 +128,10 @@ class Observer:
         - ``peer:INSTANCE``, ``peer:INSTANCE=ATTACHMENT``: another observer answered now, and what it sees UP;
           ``gone:INSTANCE`` is none any more;
         - ``api:none``, ``api:silent``: there is no API server, or it answers no more; otherwise it answers at any time;
-        - ``link:none|ahead|sound|unsound``: what this node carries; ``full``: it has no free slot.
+        - ``link:none|ahead|sound|unsound``: what this node carries; ``full``: it has no free slot;
+        - ``upkeep``: some is under way.
+
+        The changes are fields of `View`, or of what it tells of this node's writes (`OF_WRITES`).
         """
         wall = WALL + now
         now += self.began
@@ -159,7 +165,10 @@ class Observer:
             view = replace(view, plumbing=_report(told["link"]))
         if "full" in told:
             view = replace(view, obstacle="no free ENI slot")
-        view = replace(view, **changes)  # type: ignore[arg-type]  # the test names fields of View
+        if "upkeep" in told:
+            view = replace(view, tended=replace(view.tended, under_way=True))
+        written = {OF_WRITES[name]: changes.pop(name) for name in OF_WRITES.keys() & changes}
+        view = replace(view, written=replace(view.written, **written), **changes)  # type: ignore[arg-type]  # the test names fields
         self.memory, decision = decide(self.memory, view, self.settings)
         self.view = view if decision.write is None else written_at(view, now, decision.write)
         return decision

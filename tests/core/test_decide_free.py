@@ -9,7 +9,7 @@ from floatingip.core import timing
 from floatingip.core.decision.decision import Reason, State
 from floatingip.core.ec2 import ALLOCATION_TAG, Owner
 from floatingip.core.model import Allocation, Target
-from floatingip.core.writes import Attach, Create
+from floatingip.core.writes import Attach, Create, Written
 from tests.core.deciders import ADDRESS, ENI, WALL, Observer, eni, shown
 from tests.core.scenes import scenes
 
@@ -165,8 +165,10 @@ def test_a_node_with_addresses_lets_others_claim_a_free_eni_first(burden: int, s
 
 def refuse(observer: Observer, at: float) -> None:
     """What EC2 makes of the last write, if there was one at that time."""
-    if observer.view.wrote_at == at:
-        observer.view = replace(observer.view, accepted=None, taken_at=at, taken="Address 10.0.0.100 is in use.")
+    if observer.view.written.ended_at == at:
+        observer.view = replace(
+            observer.view, written=Written(ended_at=at), taken_at=at, taken="Address 10.0.0.100 is in use."
+        )
 
 
 def test_an_address_that_nobody_is_shown_to_have_but_ec2_refuses_is_taken() -> None:

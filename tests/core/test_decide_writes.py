@@ -18,7 +18,7 @@ test_one_write_after_the_other = scenes(
 
     also while upkeep goes on, for which no move waits
         fallen
-        10.1  ec2:a1@i-a probe:L tending=True  -> detach:a1
+        10.1  ec2:a1@i-a probe:L upkeep        -> detach:a1
         10.2                                   -> ; look 10.2
 
     no second write is made while one is under way, not even another one

@@ -12,7 +12,7 @@ from floatingip.core.ec2 import OWNER_TAG, Attachment, AttachmentStatus, Eni, Ow
 from floatingip.core.peer import Peer
 from floatingip.core.plumbing import Extent
 from floatingip.core.timing import CLAIM_SHOWN, LOOK_BEFORE_TAKING
-from floatingip.core.writes import Assign, AssignAny, Associate
+from floatingip.core.writes import Assign, AssignAny, Associate, Written
 from tests.core.deciders import ADDRESS, WALL, ZONE, peer, shown
 from tests.core.movers import ELASTIC, IPV6, PRIVATE, Mover, standing
 from tests.core.scenes import replay, scenes
@@ -362,6 +362,7 @@ def test_an_address_that_ec2_refuses_while_it_shows_nobody_is_taken() -> None:
     mover = Mover()
     for now in (0.0, 10.0, 21.0):
         decision = mover.see(now, "ec2:absent")
-        mover.view = replace(mover.view, accepted=None, taken_at=mover.view.wrote_at, taken="Address is in use.")
+        at = mover.view.written.ended_at
+        mover.view = replace(mover.view, written=Written(ended_at=at), taken_at=at, taken="Address is in use.")
     assert shown(decision).startswith("refused TAKEN R1 assign:")
     assert decision.extent is Extent.AS_FOUND

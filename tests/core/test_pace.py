@@ -12,14 +12,13 @@ from floatingip.core import pace
 from floatingip.core.decision.decision import State
 from floatingip.core.ec2 import Eni
 from floatingip.core.health import Health, HealthState
+from floatingip.core.writes import Written
 from tests.core.deciders import SETTINGS, Observer, written_at
 from tests.core.movers import IPV6, Mover, standing
 
 FIRST_MINUTE, LATER_MINUTES = (60, 30), (10, 5)
 """Questions and writes in the first minute after something changed (two questions a second for 20 s, then fewer and
 fewer), and in each minute from the third on."""
-
-UNSENT = float("-inf")
 
 
 @dataclass
@@ -135,7 +134,7 @@ def test_ec2_is_asked_twice_at_most_for_each_write_that_it_refuses(words: str) -
         if decision.write is not None:
             writes += 1
             retry_at = {**observer.view.retry_at, type(decision.write): now + min(2.0**writes, 15.0)}
-            observer.view = replace(observer.view, wrote_at=now, accepted=None, retry_at=retry_at)
+            observer.view = replace(observer.view, written=Written(ended_at=now), retry_at=retry_at)
         now += 0.25
         seen = words if now >= decision.look_at else ""
     assert writes > 4
@@ -183,17 +182,15 @@ def test_a_standing_eni_that_does_not_change_costs_less_and_less(
     shown: tuple[Eni, ...], device: bool | None, accepted: bool
 ) -> None:
     """That it is created, attached or mended in vain too."""
-    memory, calls, now, asked_at, wrote_at, last = StandingMemory(), Calls([], []), 0.5, 0.5, UNSENT, None
+    memory, calls, now, asked_at, written = StandingMemory(), Calls([], []), 0.5, 0.5, Written()
     while now < 240.5:
         if now == asked_at:
             calls.looks.append(now)
-        view = StandingView(
-            now, "i-b", asked_at, shown, {}, groups=("sg-9",), device=device, wrote_at=wrote_at, accepted=last
-        )
+        view = StandingView(now, "i-b", asked_at, shown, {}, groups=("sg-9",), device=device, written=written)
         memory, decided = keep(memory, view)
         if decided.write is not None:
             calls.writes.append(now)
-            wrote_at, last = now, decided.write if accepted else None
+            written = Written(ended_at=now, accepted=decided.write if accepted else None)
         now += 0.25 if now < 60 else 1.0
         asked_at = now if now >= decided.look_at else asked_at
     calls.check(0.5)

@@ -16,7 +16,7 @@ from floatingip.core.timing import STANDING_LOOK_SOON as SOON
 from floatingip.core.timing import STANDING_REPEAT_AFTER as REPEAT
 from floatingip.core.timing import STANDING_UNSHOWN_FOR as UNSHOWN
 from floatingip.core.timing import STANDING_UNUSED_FOR as UNUSED
-from floatingip.core.writes import CheckSource, Create, KeepAfterTermination, SetGroups, Unassign, Write
+from floatingip.core.writes import CheckSource, Create, KeepAfterTermination, SetGroups, Unassign, Write, Written
 from tests.core.deciders import instance
 from tests.core.movers import PRIVATE, standing
 from tests.core.scenes import replay, scenes
@@ -47,14 +47,14 @@ class Keeper:
     """The deciding part of the node i-b, to which EC2 accepts every write at once."""
 
     memory: StandingMemory = field(default_factory=StandingMemory)
-    wrote_at: float = float("-inf")
-    accepted: Write | None = None
+    written: Written = field(default_factory=Written)
 
     def see(self, now: float, words: str = "", **known: Any) -> Standing:
         """Decide on what EC2 shows when it is asked now: the ENIs of these words, and no others.
 
         - ``NAME``, ``NAME/STATUS``, ``NAME/free``: one of `ENIS`, with this status of its attachment;
         - ``used``: mine has a floating address; ``spare``: it has an address that nothing needs;
+        - ``refused``: EC2 did not accept the last write;
         - ``i-a:STATE``: EC2 describes that instance; otherwise it describes none.
         """
         told = words.split()
@@ -66,12 +66,11 @@ class Keeper:
             instances={name: instance(name, state) for name, _, state in (w.partition(":") for w in told) if state},
             in_use=frozenset({MINE.id} if "used" in told else ()),
             spares=(Unassign(MINE.id, PRIVATE),) if "spare" in told else (),
-            wrote_at=self.wrote_at,
-            accepted=self.accepted,
+            written=replace(self.written, accepted=None) if "refused" in told else self.written,
         )
         self.memory, decided = keep(self.memory, replace(view, **known))
         if decided.write is not None:
-            self.wrote_at, self.accepted = now, decided.write
+            self.written = Written(ended_at=now, accepted=decided.write)
         return decided
 
 
@@ -162,7 +161,7 @@ test_generations_of_the_token = scenes(
         {2 * FORGOTTEN + 2 * REPEAT}  -> create:2
 
     a creation that failed burns no token: EC2 is down for an hour, and nothing was made by the first one
-        0..3540/60  accepted=None     -> create
+        0..3540/60  refused           -> create
 
     one that was shown starts the wait anew when it is deleted: its own token is given its time first
         0.0
@@ -184,7 +183,11 @@ test_generations_of_the_token = scenes(
 )
 
 
-@pytest.mark.parametrize("known", [{"writing": True}, {"wrote_at": 0.0}, {"retry_at": {Create: 0.1}}], ids=str)
+@pytest.mark.parametrize(
+    "known",
+    [{"written": Written(under_way=True)}, {"written": Written(ended_at=0.0)}, {"retry_at": {Create: 0.1}}],
+    ids=["under way", "just ended", "refused"],
+)
 def test_nothing_is_written_on_top_of_another_write_or_on_an_answer_that_is_older(known: dict[str, Any]) -> None:
     """Nor while EC2 is given time after a failure (R8, R9)."""
     decided = Keeper().see(0.0, **known)

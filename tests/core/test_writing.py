@@ -60,14 +60,14 @@ class Desk:
         """Make the write, and take what came of it."""
         making = Making(target, self.subnet, {STANDING_TAG: self.me}, "token", frozenset({0, 1}))
         self.writer.begin(write, making, self.now)
-        under_way = [self.writer.writing]
+        under_way = [self.writer.written.under_way]
         (asked,) = self.told.performs()
         self.cloud.error = error
         wrote = performing.wrote(self.cloud, self.me, asked, Calls(), lambda: self.now)
         self.cloud.error = None
         self.now += 0.1
         self.writer.wrote(wrote, self.now)
-        assert [*under_way, self.writer.writing] == [True, False]
+        assert [*under_way, self.writer.written.under_way] == [True, False]
 
     def waits(self, write: Write) -> float:
         """Seconds after the last write until the next one of that kind should be made."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import Protocol
 
-from floatingip.core.writes import Write, aim
+from floatingip.core.writes import Write, Written, aim
 
 
 class Present(Protocol):
@@ -22,12 +22,8 @@ class Present(Protocol):
         """The time."""
 
     @property
-    def writing(self) -> bool:
-        """A write is under way."""
-
-    @property
-    def wrote_at(self) -> float:
-        """When the last write ended."""
+    def written(self) -> Written:
+        """What it has written."""
 
     @property
     def retry_at(self) -> Mapping[type[Write], float]:
@@ -61,6 +57,6 @@ def may_write(write: Write, past: Past, present: Present, *, asked_at: float, re
     It may not while another write is under way; nor if EC2's last answer, to a question asked at ``asked_at``, is from
     before the last write ended; nor before its time (`write_at`).
     """
-    if present.writing or asked_at <= present.wrote_at:
+    if present.written.under_way or asked_at <= present.written.ended_at:
         return False
     return present.now >= write_at(write, past, present, repeat_after=repeat_after)

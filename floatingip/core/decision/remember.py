@@ -36,11 +36,11 @@ def remember(memory: Memory, view: View, way: Way, settings: Settings) -> Memory
     memory = _remember_link(memory, view)
     memory = _remember_readiness(memory, view)
     memory = _remember_reaching(memory, view)
-    memory = _with(memory, token=memory.token.accepted(view.accepted, view.wrote_at))
-    if isinstance(view.accepted, Assign | Associate) and (
-        memory.dropped_at is None or view.wrote_at > memory.dropped_at
+    memory = _with(memory, token=memory.token.accepted(view.written.accepted, view.written.ended_at))
+    if isinstance(view.written.accepted, Assign | Associate) and (
+        memory.dropped_at is None or view.written.ended_at > memory.dropped_at
     ):
-        memory = _with(memory, claimed_at=view.wrote_at, dropped_at=None)
+        memory = _with(memory, claimed_at=view.written.ended_at, dropped_at=None)
     owner = view.owner
     if owner is not None and owner.asked_at > memory.asked_at:
         memory = _remember_answer(memory, view, owner, way)
@@ -88,7 +88,7 @@ def _remember_refusals(memory: Memory, view: View) -> Memory:
         return _with(memory, nobody_since=None, taken_since=None)
     nobody_since = owner.asked_at if memory.nobody_since is None else memory.nobody_since
     taken_since = memory.taken_since
-    if isinstance(view.accepted, Create | Assign | AssignAny | Associate):
+    if isinstance(view.written.accepted, Create | Assign | AssignAny | Associate):
         taken_since = None
     elif taken_since is None and view.taken_at >= nobody_since:
         taken_since = view.taken_at

@@ -100,7 +100,7 @@ class Situation:
         such a tag already, though it may not show it yet, the same one is returned: a new one would have another time
         in its value.
         """
-        accepted = self.view.tended
+        accepted = self.view.tended.accepted
         write = Tag(eni_id, self.ration_key, ration.record(self.recorded, rule, self.view.wall, attachment_id))
         if not isinstance(accepted, Tag) or aim(accepted) != aim(write):
             return write

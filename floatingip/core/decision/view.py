@@ -18,7 +18,7 @@ from floatingip.core.model import Target
 from floatingip.core.peer import Peer, Word
 from floatingip.core.plumbing import PlumbingReport
 from floatingip.core.probe import Served
-from floatingip.core.writes import Token, Write
+from floatingip.core.writes import Token, Write, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +73,11 @@ class View:
     burden: int = 0
     """How many other floating addresses this node has, or is about to have."""
 
-    writing: bool = False
-    """A write to EC2 is under way.  Here, and in `wrote_at` and `accepted`, upkeep (`is_upkeep`) does not count."""
+    written: Written = field(default_factory=Written)
+    """What this node has written for the address, but for upkeep."""
 
-    wrote_at: float = float("-inf")
-    """When the last write of this node ended."""
-
-    accepted: Write | None = None
-    """The last write, if EC2 accepted it."""
-
-    tending: bool = False
-    """Upkeep is under way."""
-
-    tended_at: float = float("-inf")
-    """When the last upkeep of this node ended."""
-
-    tended: Write | None = None
-    """The last upkeep, if EC2 accepted it."""
+    tended: Written = field(default_factory=Written)
+    """The upkeep that it has written (`is_upkeep`)."""
 
     retry_at: Mapping[type[Write], float] = field(default_factory=dict)
     """By kind of write, upkeep included: the time before which none is made, since the last of that kind failed."""
