@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from floatingip.commands.insisting import aloud, insist
+from floatingip.core.errors import CloudError, Throttled
 
 T = TypeVar("T")
 
@@ -21,9 +22,9 @@ class Console:
     now: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
-    def insist(self, call: Callable[[], T]) -> T:
-        """What the call to EC2 returns; it is repeated while EC2 throttles it, and that is said."""
-        return insist(call, self.say, self.sleep)
+    def insist(self, call: Callable[[], T], after: type[CloudError] = Throttled) -> T:
+        """What the call to EC2 returns, repeated while EC2 throttles it, or ``after`` that error.  That is said."""
+        return insist(call, self.say, self.sleep, after)
 
 
 ALOUD = Console()

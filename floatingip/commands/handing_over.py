@@ -174,7 +174,7 @@ class _Work:
         if holder == source and self._orders.stands_none(target):
             del self.left[target]
             self._dropped.append(str(target))
-            self._say(f"{target}: whoever asked for it after this has taken that back: no order stands any more")
+            self._say(f"{target}: somebody has taken back what was asked for: no order stands any more")
             return
         before, self._shown[target] = self._shown[target], _where(attachment)
         if holder not in ("", source):

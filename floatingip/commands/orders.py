@@ -23,6 +23,9 @@ from floatingip.core.errors import CloudError, LookAgain
 from floatingip.core.model import Target
 from floatingip.edges.utc import utc
 
+SHOWN_WITHIN = 5.0
+"""Seconds for which EC2 may still show what was there before an order, though it has shown the order already."""
+
 
 @dataclass(frozen=True, slots=True)
 class Handover:
@@ -45,14 +48,16 @@ class Handover:
 
 @dataclass(slots=True)
 class _Given:
-    """An order that was given: ``value`` is its tag's, ``before`` the one that was there.  ``replaced_by`` is the value
-    of somebody else's newer order, as last shown; None while ours counts.
+    """An order that was given: ``value`` is its tag's, ``before`` the one that was there.  ``replaced_by`` is what
+    stands there since somebody else has written it, as last shown: another order, or nothing; None while ours counts.
+    ``shown_at`` is when EC2 showed ours last.
     """
 
     move: Handover
     value: str
     before: str
     replaced_by: str | None = None
+    shown_at: float = inf
 
 
 class Orders:
@@ -90,20 +95,21 @@ class Orders:
 
         The newer order may name another attachment: an ENI keeps its tags when it moves, and another handover may be
         ordered at once.  EC2 may show tags late, so the value that was there before our order does not count as a newer
-        one; and if our own order is shown after another one, ours is the last.
+        one until EC2 has shown ours, and then not for a while; and if our own order is shown after another one, ours is
+        the last.
         """
-        shown = {eni.id: eni for eni in enis}
+        shown, now = {eni.id: eni for eni in enis}, self._console.now()
         for target, given in self._given.items():
             if given.move.eni.id not in shown:
                 continue
             value, before = self._shown(given.move, shown[given.move.eni.id]), given.replaced_by
             if value == given.value:
-                given.replaced_by = None
-            elif before is not None or value not in ("", given.before):
+                given.replaced_by, given.shown_at = None, now
+            elif before is not None or value not in ("", given.before) or now - given.shown_at > SHOWN_WITHIN:
                 given.replaced_by = value
             if before is not None and given.replaced_by is None:
                 self._console.say(f"{target}: that was before: what was asked for here counts")
-            elif before is None and given.replaced_by is not None:
+            elif before is None and given.replaced_by:
                 self._console.say(f"{target}: by now somebody else asks for it, {_words(value)}")
 
     def take_back(self) -> dict[Target, str]:
@@ -137,7 +143,7 @@ class Orders:
         return target in self._given and self._given[target].replaced_by is None
 
     def stands_none(self, target: Target) -> bool:
-        """Whether its order was replaced by another one, which has been taken back since."""
+        """Whether its order, or the one that replaced it, was taken back by somebody else."""
         return target in self._given and self._given[target].replaced_by == ""
 
     def _ask(self) -> tuple[Eni, ...]:

@@ -20,7 +20,7 @@ from floatingip.commands.place import stranger
 from floatingip.core.decision import pause
 from floatingip.core.decision.carry import carried_otherwise, way_to
 from floatingip.core.ec2 import AttachmentStatus, Eni
-from floatingip.core.errors import ConfigurationError
+from floatingip.core.errors import ConfigurationError, LookAgain
 from floatingip.core.model import Allocation, Carry, Target
 from floatingip.core.ports import Cloud
 from floatingip.core.settings import shown
@@ -72,8 +72,13 @@ def begin(ours: Deployment, targets: Iterable[Target], seconds: float, console: 
     A pause that is there already is replaced, whether it is longer or shorter.  Raises ConfigurationError if an address
     has no interface, and CloudError.  What is said is what is waited for, and a longer pause that is replaced.
     """
+    return console.insist(partial(_begin, ours, tuple(targets), seconds, console), after=LookAgain)
+
+
+def _begin(ours: Deployment, targets: tuple[Target, ...], seconds: float, console: Console) -> float:
+    """As `begin`.  Raises ``LookAgain`` if an interface that EC2 showed is gone, as when a node was just replaced."""
     wall, carry = ours.wall, ours.carry
-    ends_at, targets = int(wall() + seconds), tuple(targets)
+    ends_at = int(wall() + seconds)
     shown = console.insist(partial(ours.cloud.describe_enis, ours.name))
     enis = _interfaces(shown, targets, carry)
     for target in targets:
@@ -101,7 +106,12 @@ def end(ours: Deployment, targets: Iterable[Target], console: Console = ALOUD) -
 
     Raises ConfigurationError if there is no interface at all, and CloudError.
     """
-    targets, carry, name = tuple(targets), ours.carry, ours.name
+    return console.insist(partial(_end, ours, tuple(targets), console), after=LookAgain)
+
+
+def _end(ours: Deployment, targets: tuple[Target, ...], console: Console) -> bool:
+    """As `end`.  Raises ``LookAgain`` as `_begin` does."""
+    carry, name = ours.carry, ours.name
     shown = console.insist(partial(ours.cloud.describe_enis, name))
     enis = _interfaces(shown, targets, carry)
     if not enis:

@@ -1,6 +1,7 @@
 """What a command does when EC2 refuses a call: it waits for what is throttled, says so, and claims nothing else."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
@@ -148,6 +149,22 @@ def test_a_pause_and_its_end_wait_where_ec2_throttles(vpc: Vpc) -> None:
     assert end(vpc)
     assert paused(vpc) == []
     assert vpc.said == [f"{THROTTLED}; trying again in 1 s"] * 2
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_pause_or_its_end_looks_anew_once_an_interface_is_gone(
+    vpc: Vpc, monkeypatch: pytest.MonkeyPatch, is_begun: bool
+) -> None:
+    """As when a node is just replaced: EC2 refuses to tag any of those that are named, since one of them is gone."""
+    if is_begun:
+        begin(vpc)
+    there, describe_enis = vpc.cloud.describe_enis(NAME), vpc.cloud.describe_enis
+    late = iter([(*there, replace(there[-1], id="eni-gone"))])
+    monkeypatch.setattr(vpc.cloud, "describe_enis", lambda name: next(late, ()) or describe_enis(name))
+    (end if is_begun else begin)(vpc)
+    assert paused(vpc) == ([] if is_begun else sorted(vpc.enis))
+    (told,) = vpc.said
+    assert told.endswith("eni-gone; trying again in 1 s")
 
 
 @pytest.mark.parametrize("broken_off_by", [CloudError("CreateTags: TagLimitExceeded"), KeyboardInterrupt()], ids=repr)

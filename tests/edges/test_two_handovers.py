@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from floatingip.commands.handover import plan
-from floatingip.commands.orders import Orders
+from floatingip.commands.orders import SHOWN_WITHIN, Orders
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import OWNER_TAG, Eni
@@ -171,8 +171,36 @@ def test_nobody_waits_once_no_order_stands() -> None:
     with pytest.raises(CloudError, match=f"{ADDRESS}: not handed over: no order stands any more; run handover again"):
         vpc.carry_out()
     assert vpc.ec2.now < 16.0
-    ended = f"{ADDRESS}: whoever asked for it after this has taken that back: no order stands any more"
+    ended = f"{ADDRESS}: somebody has taken back what was asked for: no order stands any more"
     assert vpc.said[-1] == ended
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_nobody_waits_for_an_order_that_was_taken_away_by_hand(carry: Carry) -> None:
+    """By `aws ec2 delete-tags`: known some seconds after EC2 has shown the order, since it may show tags late."""
+    vpc = Vpc(carry=carry)
+    tag = way_to(carry).of_one(order.TAG, ADDRESS)
+    vpc.then[14.0] = lambda: vpc.cloud.tag_eni(vpc.enis[0], {tag: ""})
+    with pytest.raises(CloudError, match=f"{ADDRESS}: not handed over: no order stands any more; run handover again"):
+        vpc.carry_out()
+    assert 14.0 + SHOWN_WITHIN < vpc.ec2.now < 16.0 + SHOWN_WITHIN
+    assert vpc.said[-1] == f"{ADDRESS}: somebody has taken back what was asked for: no order stands any more"
+
+
+def test_an_order_that_ec2_leaves_out_for_a_moment_stands() -> None:
+    """One answer may be older than another that came before it."""
+    vpc = Vpc()
+    tag = way_to(vpc.carry).of_one(order.TAG, ADDRESS)
+
+    def hide() -> None:
+        given = vpc.holder().tags[tag]
+        vpc.cloud.tag_eni(vpc.enis[0], {tag: ""})
+        vpc.then[vpc.ec2.now + 2.0] = lambda: vpc.cloud.tag_eni(vpc.enis[0], {tag: given})
+
+    vpc.then[14.0] = hide
+    vpc.then[30.0] = vpc.move
+    vpc.carry_out()
+    assert vpc.order() is None
 
 
 @pytest.mark.parametrize("carry", Carry)
