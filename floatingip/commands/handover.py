@@ -36,11 +36,15 @@ from floatingip.runtime.look import read_in_full
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which addresses move, where to, and whether this is only a check."""
+    """Add the arguments that say which addresses move, where from and to, and whether this is only a check."""
     arguments.add_settings(parser)
+    node = arguments.like(r"[0-9A-Za-z][0-9A-Za-z.-]*", "an instance id, a primary address or a private DNS name")
+    parser.add_argument(
+        "--from", dest="source", type=node, metavar="NODE", help="the addresses of this node alone (default: all)"
+    )
     parser.add_argument(
         "--to",
-        type=arguments.like(r"[0-9A-Za-z][0-9A-Za-z.-]*", "an instance id, a primary address or a private DNS name"),
+        type=node,
         metavar="NODE",
         help="instance id, primary address or private DNS name (default: any standby)",
     )
@@ -52,10 +56,11 @@ def run(options: argparse.Namespace) -> int:
     """Hand over, or check whether that would work; return the exit code.  Raises FloatingIPError."""
     settings = configmap.load(os.environ, options.settings)
     ours = deployment.find(settings, options)
-    to = insist(lambda: instance_named(ours.cloud, options.to)) if options.to else order.ANYBODY
-    moves = insist(lambda: plan(ours, settings.floating_ips, to))
+    source = insist(lambda: instance_named(ours.cloud, "--from", options.source)) if options.source else ""
+    to = insist(lambda: instance_named(ours.cloud, "--to", options.to)) if options.to else order.ANYBODY
+    moves = insist(lambda: plan(ours, settings.floating_ips, to, source))
     if not moves:
-        print(f"nothing to hand over: {to} has it all")
+        print(f"nothing to hand over: {f'{source} has none of it' if source else f'{to} has it all'}")
         return 0
     if options.check:
         unknown = check(ours, moves, say=print)
@@ -74,8 +79,10 @@ class HandoverRefused(FloatingIPError):
     exit_code = 8
 
 
-def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -> tuple[Handover, ...]:
-    """The handovers of those addresses that another instance than ``to`` holds.
+def plan(
+    ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY, source: str = ""
+) -> tuple[Handover, ...]:
+    """The handovers of those addresses that another instance than ``to`` holds: ``source``, or any if that is empty.
 
     Raises ``ConfigurationError`` if nobody holds one of the addresses, since then there is nothing to hand over, and
     ``CloudUnavailable`` if the interface that has one cannot be read.
@@ -92,7 +99,7 @@ def plan(ours: Deployment, targets: Iterable[Target], to: str = order.ANYBODY) -
         )
         said = f"{target}: {otherwise or _not_held(having[target])}"
         raise ConfigurationError(said, arguments.without_it("handover", moves))
-    return tuple(move for move in moves.values() if move.source != to)
+    return tuple(move for move in moves.values() if move.source != to and source in ("", move.source))
 
 
 def _not_held(eni: Eni | None) -> str:
@@ -106,8 +113,9 @@ def _is_held(eni: Eni) -> bool:
     return eni.attachment is not None and eni.attachment.status is AttachmentStatus.ATTACHED
 
 
-def instance_named(cloud: Cloud, node: str) -> str:
-    """The id of the instance that ``node`` names by its id, its primary address or its private DNS name.
+def instance_named(cloud: Cloud, option: str, node: str) -> str:
+    """The id of the instance that an option's value ``node`` names by its id, its primary address or its private DNS
+    name.
 
     The DNS name may begin with the instance id; EC2 finds no instance by such a name ("EC2 instance hostname types",
     EC2 User Guide).  Raises ``ConfigurationError`` if no living instance has that name.
@@ -115,11 +123,11 @@ def instance_named(cloud: Cloud, node: str) -> str:
     named = node.partition(".")[0]
     found = cloud.describe_instances(frozenset((named,))).get(named) if is_instance_id(named) else None
     if found is not None and found.state.announces_death:
-        raise ConfigurationError(f"--to {node}: EC2 says that this instance is {found.state}")
+        raise ConfigurationError(f"{option} {node}: EC2 says that this instance is {found.state}")
     if found is None and not is_instance_id(named):
         found = cloud.find_instance(node)
     if found is None:
-        raise ConfigurationError(f"--to {node}: no instance of this VPC has that id, address or private DNS name")
+        raise ConfigurationError(f"{option} {node}: no instance of this VPC has that id, address or private DNS name")
     return found.id
 
 

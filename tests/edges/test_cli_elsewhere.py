@@ -73,10 +73,11 @@ def test_only_what_nothing_uses_is_released_as_unused(vpc: Vpc) -> None:
 
 def test_a_handover_that_cannot_be_is_refused_at_once_with_2(vpc: Vpc) -> None:
     """Nobody would ever obey one to a node that is not there, which is named; --check ends by the same exit code."""
-    done = vpc.command("handover", "--to", "i-0123456789abcdef0")
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("floatingip handover: --to i-0123456789abcdef0: no instance of this VPC has that id")
+    for option in ("--from", "--to"):
+        done = vpc.command("handover", option, "i-0123456789abcdef0")
+        assert (done.returncode, done.stdout) == (2, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"floatingip handover: {option} i-0123456789abcdef0: no instance of this VPC has that")
     done = vpc.command("handover", "--check")
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()

@@ -146,13 +146,13 @@ def test_a_node_is_named_by_its_id_its_address_or_its_name(vpc: Vpc) -> None:
     worker = vpc.workers[1]
     by_id = f"{worker}.us-west-2.compute.internal"
     for name in (worker, "127.0.0.12", "ip-127-0-0-12.us-west-2.compute.internal", by_id):
-        assert instance_named(vpc.cloud, name) == worker
+        assert instance_named(vpc.cloud, "--to", name) == worker
     for name in ("127.0.0.99", "i-0123456789abcdef0", "i-pad"):
         with pytest.raises(ConfigurationError, match=f"--to {name}: no instance of this VPC"):
-            instance_named(vpc.cloud, name)
+            instance_named(vpc.cloud, "--to", name)
     vpc.ec2.terminate(worker)
     with pytest.raises(ConfigurationError, match=f"--to {worker}: EC2 says that this instance is terminated"):
-        instance_named(vpc.cloud, worker)
+        instance_named(vpc.cloud, "--to", worker)
 
 
 def test_what_is_waited_for_is_told_when_it_changes_and_all_the_time(vpc: Vpc) -> None:

@@ -60,6 +60,18 @@ def test_another_ones_address_can_be_handed_over(vpc: Vpc, unread: Unread) -> No
         vpc.plan()
 
 
+def test_a_node_hands_over_what_it_has_and_gets_nothing_for_it() -> None:
+    """As before its maintenance: of two workers that have an address each, both would change places otherwise."""
+    vpc, other = Vpc(carry=Carry.ENI), ADDRESS + 1
+    eni = vpc.cloud.create_eni(other, vpc.subnet, {"floatingip": NAME}, "two").id
+    vpc.cloud.attach_eni(eni, vpc.workers[1], frozenset())
+    vpc.ec2.advance(vpc.ec2.now + 10.0)
+    assert [move.target for move in plan(vpc.ours, (ADDRESS, other))] == [ADDRESS, other]
+    for worker, target in zip(vpc.workers, (ADDRESS, other), strict=True):
+        assert [move.target for move in plan(vpc.ours, (ADDRESS, other), source=worker)] == [target]
+        assert plan(vpc.ours, (ADDRESS, other), to=worker, source=worker) == ()
+
+
 def test_what_cannot_be_read_can_be_paused(vpc: Vpc, unread: Unread) -> None:
     """A tag needs the interface's id; and what is ended is ended there, too."""
     for eni in vpc.enis:
