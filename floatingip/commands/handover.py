@@ -155,10 +155,6 @@ def check(
                 return f"no observer can be reached from here, so whether one on {move.to} would obey is not known"
             if problem := observers.problem(move.to):
                 raise HandoverRefused(f"--to {move.to}: {problem}", "nothing was ordered")
-            enis = {each.eni.id for each in moves}  # addresses that share an ENI move together
-            if (free := observers.room(move.to)) is not None and free < len(enis):
-                said = f"--to {move.to}: it has room for {free} of the {len(enis)} interfaces that have the addresses"
-                raise HandoverRefused(said, "name fewer by FLOATING_IP; nothing was ordered")
             continue
         if all(status == RESERVED for status in statuses):
             return "no observer tells who else is there, so whether one would obey is not known"
@@ -169,7 +165,26 @@ def check(
                 f"no standby would take {move.target} from {move.source}: {reasons or 'no other observer answers'}",
                 "nothing was ordered",
             )
+    if said := next(filter(None, (_lacks_room(observers, moves, source) for source in {m.source for m in moves})), ""):
+        raise HandoverRefused(said, "name fewer by FLOATING_IP; nothing was ordered")
     return ""
+
+
+def _lacks_room(observers: Observers, moves: tuple[Handover, ...], source: str) -> str:
+    """Why the nodes that could take what ``source`` has are too small for all of it; empty if they are not, or if one
+    does not tell.  What they hand over themselves makes room.
+    """
+    to = moves[0].to  # all have the same
+    leaving = {(each.source, each.eni.id) for each in moves}  # addresses that share an ENI move together
+    could = {to} if to != order.ANYBODY else {i for i in observers.answers if i != source and not observers.problem(i)}
+    rooms = [observers.room(each) for each in could]
+    known = [room for room in rooms if room is not None]
+    free = sum(known) + sum(giver in could for giver, _ in leaving)
+    needed = sum(to != order.ANYBODY or giver == source for giver, _ in leaving)
+    if len(known) < len(rooms) or free >= needed:
+        return ""
+    who = f"--to {to}: it has" if to != order.ANYBODY else f"from {source}: the others have"
+    return f"{who} room for {free} of the {needed} interfaces that have the addresses"
 
 
 def _found(observers: Observers, moves: tuple[Handover, ...]) -> Iterator[str]:

@@ -291,15 +291,34 @@ def test_what_cannot_be_read_is_not_told_as_on_no_node(monkeypatch: pytest.Monke
 # Before it.
 
 
-def test_a_named_node_that_has_room_for_some_of_the_addresses_is_refused(vpc: Vpc, observed: Observed) -> None:
-    """The others would wait for three minutes; where only addresses move it tells no number.  Those that have one
-    interface together move together.
+@pytest.mark.parametrize("is_named", [True, False])
+def test_nothing_is_ordered_where_there_is_room_for_some_of_the_addresses(
+    vpc: Vpc, observed: Observed, is_named: bool
+) -> None:
+    """The others would be detached, be attached again where they were, and waited for for three minutes; where only
+    addresses move it tells no number.  Those that have one interface together move together.
     """
-    standby, [move] = observed.observers[1], vpc.plan(vpc.workers[1])
+    standby, [move] = observed.observers[1], vpc.plan(vpc.workers[1] if is_named else ANYBODY)
     apart = (move, replace(move, target=IPv4Address("127.0.0.101"), eni=replace(move.eni, id="eni-other")))
     assert check(vpc.ours, apart) == ""
     standby.status = replace(standby.status, free_slots=1)
     assert check(vpc.ours, (move, replace(apart[1], eni=move.eni))) == ""
-    said = f"--to {vpc.workers[1]}: it has room for 1 of the 2 interfaces that have the addresses; name fewer"
+    who = f"--to {vpc.workers[1]}: it has" if is_named else f"from {vpc.workers[0]}: the others have"
+    said = f"{who} room for 1 of the 2 interfaces that have the addresses; name fewer by FLOATING_IP"
     with pytest.raises(HandoverRefused, match=said):
         check(vpc.ours, apart)
+
+
+def test_those_who_change_places_make_room_for_each_other(vpc: Vpc, observed: Observed) -> None:
+    """Each has one slot, and gives away as many interfaces as it gets."""
+    for observer in observed.observers:
+        observer.status = replace(observer.status, free_slots=1)
+    [move] = vpc.plan()
+    there, back = (each.attachment for each in (move.eni, vpc.ec2.state.enis[vpc.enis[1]]))
+    moves = [
+        replace(move, target=IPv4Address(f"127.0.0.{last}"), eni=replace(move.eni, id=f"eni-{last}", attachment=bound))
+        for last, bound in ((101, there), (102, there), (103, back), (104, back))
+    ]
+    assert check(vpc.ours, tuple(moves)) == ""
+    with pytest.raises(HandoverRefused, match="room for 2 of the 3 interfaces"):
+        check(vpc.ours, (*moves[:3], replace(moves[0], eni=replace(move.eni, id="eni-105", attachment=there))))
