@@ -121,7 +121,7 @@ def test_a_command_waits_until_the_one_before_it_has_taken_its_room(
         with pytest.raises(TimeoutError):
             second.result(0.2)
         left(tmp_path, A_COMMAND_TAKES - 1)
-        with pytest.raises(HostError, match="95 MiB are left of the 384"):
+        with pytest.raises(HostError, match="119 MiB are left of the 384"):
             second.result(60)
         # Nor has the one that was refused kept the lock.
         left(tmp_path, A_COMMAND_TAKES)

@@ -132,10 +132,19 @@ def test_a_kernel_without_a_family_has_nothing_of_it(node: Node, monkeypatch: py
     assert node.namespace.call(found) == with_both
 
 
-def test_where_a_ruleset_is_too_long_its_short_tables_are_read(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with kube-proxy in nftables mode and thousands of Services, beside which a firewall is to be seen."""
+@pytest.mark.parametrize(
+    ("bound", "for_the_short", "for_none"),
+    [("NFT_BYTES", 8000, 600), ("NFT_MEMORY", 5 << 20, 1 << 19)],
+    ids=["its output", "its memory"],
+)
+def test_where_a_ruleset_is_too_long_its_short_tables_are_read(
+    node: Node, monkeypatch: pytest.MonkeyPatch, bound: str, for_the_short: int, for_none: int
+) -> None:
+    """As with kube-proxy in nftables mode and thousands of Services, beside which a firewall is to be seen.  What nft
+    takes for them would have the kernel end the observer, too.
+    """
     node.plumb()
-    services = ", ".join(f"172.20.{number >> 8}.{number & 255}" for number in range(1000))
+    services = ", ".join(f"172.20.{number >> 8}.{number & 255}" for number in range(10_000))
     node.namespace.nft(f"table ip kube-proxy {{ set s {{ type ipv4_addr; elements = {{ {services} }}; }}; }}")
     node.namespace.nft("table inet edge { chain in { type filter hook input priority 0; policy drop; }; }")
 
@@ -143,11 +152,11 @@ def test_where_a_ruleset_is_too_long_its_short_tables_are_read(node: Node, monke
         return node.namespace.call(lambda: KernelInspection().readable())
 
     assert readable()[1] == ()
-    monkeypatch.setattr(nft, "NFT_BYTES", 8000)
+    monkeypatch.setattr(nft, bound, for_the_short)
     ruleset, unread = readable()
     assert unread == ("nft's table ip kube-proxy",)
     assert chains.that_drop(ruleset) == ("nft's chain inet edge in (input)",)
-    monkeypatch.setattr(nft, "NFT_BYTES", 600)
+    monkeypatch.setattr(nft, bound, for_none)
     node.namespace.nft("delete table inet edge")
     with pytest.raises(HostError, match="nft lists more than"):
         readable()

@@ -2,6 +2,7 @@
 
 import shutil
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -63,8 +64,11 @@ def test_a_target_that_is_too_short_is_not_read_as_none() -> None:
     expression = attribute(1, b"target\0") + attribute(2, data)
 
     class Kernel(Netlink):
-        def dump(self, kind: int, content: bytes, head: int) -> list[Message]:
-            return [Message(b"\2\0\0\0", {1: b"mangle\0", 2: b"c\0", 4: attribute(1, expression)})]
+        def dump(
+            self, kind: int, content: bytes, head: int, wanted: Callable[[Message], object] = bool
+        ) -> list[Message]:
+            told = Message(b"\2\0\0\0", {1: b"mangle\0", 2: b"c\0", 4: attribute(1, expression)})
+            return [told] if wanted(told) else []
 
     with pytest.raises(struct.error):
         list(markings(Kernel(NETFILTER)))

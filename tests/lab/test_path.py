@@ -1,6 +1,7 @@
 """What else on a node keeps packets from leaving, arriving or finding their way back, on a real kernel."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -104,9 +105,9 @@ def test_a_probes_route_that_is_there_takes_no_list_of_all_routes(node: Node, pl
 class Unlisted(Netlink):
     """The kernel's rtnetlink, to which nobody should come for all routes of the main table."""
 
-    def dump(self, kind: int, content: bytes, head: int) -> list[Message]:
+    def dump(self, kind: int, content: bytes, head: int, wanted: Callable[[Message], object] = bool) -> list[Message]:
         assert (kind, content[head:]) != (ALL_ROUTES, THE_MAIN_TABLE), "all routes"
-        return super().dump(kind, content, head)
+        return super().dump(kind, content, head, wanted)
 
 
 def test_a_local_route_is_found_without_any_address(node: Node) -> None:

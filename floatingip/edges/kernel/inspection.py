@@ -177,17 +177,18 @@ class KernelInspection:
             return self.ruleset(), ()
         except NftTooLong:
             found, unread = list[Any](), list[str]()
-            for entry in self._nft.list_tables():
-                table = entry.get("table") if isinstance(entry, dict) else None
-                if isinstance(table, dict):
-                    family, name = str(table.get("family")), str(table.get("name"))
-                    try:
-                        found += self._nft.list_ruleset(family, name)
-                    except NftTooLong:
-                        unread.append(f"nft's table {family} {name}")
+            for family, name in self._tables():
+                try:
+                    found += self._nft.list_ruleset(family, name)
+                except NftTooLong:
+                    unread.append(f"nft's table {family} {name}")
             if not found:
                 raise
             return found, tuple(unread)
+
+    def _tables(self) -> list[tuple[str, str]]:
+        with mapped("nft"), closing(Netlink(NETFILTER)) as netlink:
+            return list(extensions.tables(netlink))
 
     def markings(self) -> tuple[Marking, ...]:
         """What rules of iptables-nft do to marks.  Raises HostError."""

@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -103,18 +103,31 @@ class Netlink:
         answers, _ = self._ask(kind, _REQUEST, content, head)
         return answers[0]
 
-    def dump(self, kind: int, content: bytes, head: int) -> list[Message]:
-        """Ask for all things of a kind, as they were at one moment.  Raises OSError."""
+    def dump(
+        self, kind: int, content: bytes, head: int, wanted: Callable[[Message], object] = lambda _message: True
+    ) -> list[Message]:
+        """Ask for all things of a kind, as they were at one moment; keep those that are ``wanted``, or all.
+
+        Raises OSError.
+        """
         for _ in range(DUMPS):
-            answers, interrupted = self._ask(kind, _REQUEST | _DUMP, content, head)
+            answers, interrupted = self._ask(kind, _REQUEST | _DUMP, content, head, wanted)
             if not interrupted:
                 return answers
         raise OSError(errno.EINTR, f"the kernel interrupted {DUMPS} dumps in a row")
 
-    def _ask(self, kind: int, flags: int, content: bytes, head: int) -> tuple[list[Message], bool]:
+    def _ask(
+        self,
+        kind: int,
+        flags: int,
+        content: bytes,
+        head: int,
+        wanted: Callable[[Message], object] = lambda _message: True,
+    ) -> tuple[list[Message], bool]:
         """All messages of the answer, and whether it may be incomplete."""
         try:
-            return self._exchange(kind, flags, content, head)
+            self._send(kind, flags, content)
+            return self._receive_all(flags, head, wanted)
         except TimeoutError as error:
             self.close()
             raise TimeoutError(errno.ETIMEDOUT, f"netlink: no answer within {self._within:g} s") from error
@@ -127,12 +140,14 @@ class Netlink:
             self.close()
             raise OSError(errno.EBADMSG, f"netlink: an answer that cannot be read ({error})") from error
 
-    def _exchange(self, kind: int, flags: int, content: bytes, head: int) -> tuple[list[Message], bool]:
+    def _send(self, kind: int, flags: int, content: bytes) -> None:
         if self._socket is None:
             self._socket = _open(self._protocol)
             self._socket.settimeout(self._within)
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         self._socket.send(_HEADER.pack(16 + len(content), kind, flags, self._sequence, 0) + content)
+
+    def _receive_all(self, flags: int, head: int, wanted: Callable[[Message], object]) -> tuple[list[Message], bool]:
         deadline, answers, interrupted = time.monotonic() + self._within, list[Message](), False
         while time.monotonic() < deadline:
             for answered, said, body in self._messages(self._receive()):
@@ -142,7 +157,9 @@ class Netlink:
                     if code:
                         raise _Refused(-code)
                     return answers, interrupted
-                answers.append(Message(body, dict(attributes(body[head:]))))
+                message = Message(body, dict(attributes(body[head:])))
+                if wanted(message):
+                    answers.append(message)
                 if not flags & (_ACK | _DUMP):
                     return answers, interrupted
         raise TimeoutError

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -27,8 +28,15 @@ NFT_SECONDS = 5.0
 NFT_BYTES = 1 << 20
 """Bytes that are read of nft's output before it is killed; our table has 3 kB."""
 
+NFT_MEMORY = 48 << 20
+"""Bytes that nft may take for what it lists: `NFT_BYTES` of output take 30 MiB.  The rules of 10,000 Services take 500,
+and the kernel would end all of the container, observer and all.
+"""
+
 KILLED_AT_MOST = 3
 """While this many killed nft processes are stuck in the kernel, no other one is started."""
+
+_NO_MEMORY = "Memory allocation failure"
 
 _starting = threading.Lock()
 
@@ -45,7 +53,10 @@ class NftSilent(HostError):
 
 
 class NftTooLong(HostError):
-    """nft's output is longer than `NFT_BYTES`."""
+    """nft's output is longer than `NFT_BYTES`, or takes more than `NFT_MEMORY`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nft lists more than {NFT_BYTES >> 20} MiB", "look through `nft list ruleset` yourself")
 
 
 class Nft:
@@ -97,18 +108,11 @@ class Nft:
         """A chain with its rules; empty if it is too long, None if there is none.  Raises HostError."""
         return _read(self._run("list", "chain", family, table, name))
 
-    def list_tables(self) -> Listing:
-        """The names of all tables, of everybody.  Raises HostError."""
-        return self._listed("tables")
-
     def list_ruleset(self, *table: str) -> Listing:
         """All tables of everybody, or one table, given by family and name.  Raises HostError, also `NftTooLong`."""
-        return self._listed("table", *table) if table else self._listed("ruleset")
-
-    def _listed(self, *what: str) -> Listing:
-        answer = self._run("list", *what) or ""
+        answer = self._run("list", *(("table", *table) if table else ("ruleset",))) or ""
         if len(answer.encode()) > NFT_BYTES:
-            raise NftTooLong(f"nft lists more than {NFT_BYTES >> 20} MiB", "look through `nft list ruleset` yourself")
+            raise NftTooLong
         entries = _entries(answer)
         if entries is None:
             raise HostError("nft's listing cannot be read", "look through `nft list ruleset` yourself")
@@ -134,6 +138,8 @@ class Nft:
             raise NftMissing(f"{self._command}: command not found", "the image must contain nftables") from error
         except OSError as error:
             raise HostError(f"{self._command}: {error.strerror or error}") from error
+        with contextlib.suppress(OSError):  # A profile of seccomp's may forbid it.
+            resource.prlimit(process.pid, resource.RLIMIT_DATA, (NFT_MEMORY, NFT_MEMORY))
         try:
             output, errors, code = _finish(process, script.encode())
         except OSError as error:
@@ -142,6 +148,9 @@ class Nft:
             self._let_go(process)
         if code == 0:
             return output
+        # It aborts where a library of its own got no memory.
+        if code == -signal.SIGABRT or _NO_MEMORY in errors:
+            raise NftTooLong
         if code < 0:
             raise NftSilent(f"nft: ended by signal {-code}")
         line = (errors.strip().splitlines() or [f"exit code {code}"])[0][:200]
