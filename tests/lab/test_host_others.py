@@ -38,7 +38,7 @@ def test_a_rule_of_somebody_else_at_our_priority_stays_and_is_named(node: Node, 
 @BOTH
 def test_a_rule_of_somebody_else_that_says_the_same_is_as_good_as_ours(node: Node, plumbing: Plumbing) -> None:
     """The kernel would not take a second one; it is not removed with ours either."""
-    ip(node, plumbing, f"rule add from {plumbing.address} priority 900 table 1064 proto static")
+    ip(node, plumbing, f"rule add from {plumbing.address} iif lo priority 900 table 1064 proto static")
     report = node.plumb(plumbing)
     assert (report.state, report.problem) == (SOUND, "")
     assert node.unplumb(plumbing) == ("marks", "rule", "route", "address")

@@ -9,6 +9,7 @@ import pytest
 
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport
 from floatingip.edges.kernel.netlink import Message, Netlink, attribute
+from floatingip.edges.kernel.path import FAR
 from floatingip.edges.kernel.routes import MAIN
 from tests.lab.plumbed import BOTH, IPV4, IPV6, SOUND, UNSOUND, Node, ip
 from tests.lab.test_host_odd import ALL_LINKS, OddKernel, interrupted
@@ -365,3 +366,16 @@ def test_what_arrives_is_asked_for_by_our_link(node: Node, plumbing: Plumbing) -
     report = node.plumb(plumbing)
     said = f"path: what comes in by ens6 does not reach {address}: it would leave by {elsewhere}"
     assert (report.state, report.repaired, report.problem) == (UNSOUND, (), said)
+
+
+@BOTH
+def test_a_pod_cannot_send_in_the_address_name(node: Node, plumbing: Plumbing) -> None:
+    """By our link it could, to anybody: there the VPC lets it pass.  By the primary one the source check drops it."""
+    node.namespace.ip("link add pod type veth peer name far-pod", "link set far-pod up", "link set pod up")
+    node.namespace.sysctl({"ipv4/conf/pod/accept_local": 1, "ipv4/conf/pod/rp_filter": 0})
+    assert node.plumb(plumbing).state is SOUND
+    far = FAR[plumbing.address.version]
+    (route,) = node.namespace.show(f"route get {far} from {plumbing.address} iif pod")
+    assert route["dev"] == "eth0"
+    (route,) = node.namespace.show(f"route get {far} from {plumbing.address}")
+    assert route["dev"] == "ens6"

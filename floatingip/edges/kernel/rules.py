@@ -15,9 +15,8 @@ from floatingip.edges.kernel.routes import ASKED_AT_MOST, PROTOCOL
 # linux/rtnetlink.h, fib_rules.h
 _RTM_NEWRULE, _RTM_DELRULE, _RTM_GETRULE = 32, 33, 34
 _RULE = struct.Struct("=BBBBBxxBI")  # family, lengths of destination and source, tos, table, action, flags
-_FRA_DST, _FRA_SRC, _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN, _FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = (
-    1, 2, 6, 10, 14, 15, 16, 21,
-)  # fmt: skip
+_FRA_DST, _FRA_SRC, _FRA_IIFNAME, _FRA_PRIORITY, _FRA_FWMARK, _FRA_SUPPRESS_PREFIXLEN = 1, 2, 3, 6, 10, 14
+_FRA_TABLE, _FRA_FWMASK, _FRA_PROTOCOL = 15, 16, 21
 _FR_ACT_TO_TBL = 1
 
 Says = frozenset[tuple[str | int, bytes | int]]
@@ -61,7 +60,8 @@ def wanted(plumbing: Plumbing, extent: Extent) -> dict[Says, bytes]:
     mark = attribute(_FRA_FWMARK, plumbing.mark) + attribute(_FRA_FWMASK, plumbing.mark_mask)
     rules = [_message(plumbing, second, mark)]
     if extent is Extent.ALL:
-        source = attribute(_FRA_SRC, plumbing.address.packed)
+        # Only what this node itself sends: for IPv6 nothing else keeps a pod from sending in the address' name.
+        source = attribute(_FRA_SRC, plumbing.address.packed) + attribute(_FRA_IIFNAME, b"lo\0")
         rules.append(_message(plumbing, first, source, plumbing.address.max_prefixlen))
     return {_says(Message(message, dict(attributes(message[_RULE.size :])))): message for message in rules}
 
