@@ -155,9 +155,9 @@ class FloatingAddress:
         if wrote.error is None:
             self._writing.final = self._tending.final = None
             self._claims.accepted(wrote.write)
-            if isinstance(wrote.write, Assign | Associate) and self.is_here():
+            if isinstance(wrote.write, Attach | Assign | Associate):
                 # It may be on the link still since it was here before: IMDS shows late that it is here again.
-                self._imds.carried(now, at_once=False)
+                self._imds.claimed(now)
 
     def _writer_of(self, write: Write) -> Writing:
         """Upkeep has a `Writing` of its own, so that a move does not wait for EC2's answer to upkeep."""

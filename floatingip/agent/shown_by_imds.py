@@ -13,8 +13,9 @@ class ShownByImds:
     What IMDS says of one address.  Answers to questions from before it was configured here do not count.
 
     ``carried_since`` is when the address was configured here, None while it is not.  ``shown``: whether IMDS shows it
-    on this node, None while IMDS has not said.  ``lost_at``: as of which time IMDS says for sure that this node no
-    longer has the address; None while it does not say that.
+    on this node, None while IMDS has not said.  ``lost_at``: IMDS says for sure that this node no longer has the
+    address, and an answer of EC2 counts more only if its question was asked at this time or later; None while IMDS does
+    not say that.
     """
 
     def __init__(self) -> None:
@@ -30,6 +31,13 @@ class ShownByImds:
         """The address was configured here; ``at_once``: IMDS should show it from its first answer on."""
         self.carried_since, self._at_once, self._was_shown = now, at_once, False
         self._forget()
+
+    def claimed(self, now: float) -> None:
+        """EC2 accepted the address for this node: what IMDS said before is of the past, and it shows this late."""
+        if self.carried_since is None:
+            self._forget()
+        else:
+            self.carried(now, at_once=False)
 
     def dropped(self) -> None:
         """The address is not configured here."""
@@ -54,7 +62,8 @@ class ShownByImds:
         since = self._lacked_since = asked_at if self._lacked_since is None else self._lacked_since
         if self._lacked >= LACKED_BY_IMDS:
             if self._was_shown:
-                self.lost_at = asked_at
+                # EC2 may still show the address here, as it was: its answers are late, too.
+                self.lost_at = asked_at + timing.CLAIM_SHOWN
             elif self._at_once or asked_at - since >= timing.IMDS_LATE:
                 # IMDS may never have shown the address, since it is late.  Its answer is then taken to be as old as
                 # IMDS can be late, so that what EC2 has said since that time counts more.

@@ -180,6 +180,9 @@ def lacking(made: Node, *answers: frozenset[Address], since: float | None = None
     return None if lost_at is None else round(lost_at - first, 2)
 
 
+LOST_AFTER = 3.0 + timing.CLAIM_SHOWN
+"""Seconds from IMDS' first answer to when EC2 no longer shows what IMDS lacks for the third time."""
+
 HAS, LACKS = frozenset({ADDRESS, IPv4Address("10.0.0.61")}), frozenset({IPv4Address("10.0.0.61")})
 
 
@@ -193,7 +196,7 @@ def holding(made: Node) -> Node:
 def test_three_answers_of_imds_without_the_address_mean_that_it_is_lost() -> None:
     """But only if it was shown before: IMDS is late with what is new."""
     assert lacking(holding(mover()), HAS, LACKS, LACKS) is None
-    assert lacking(holding(mover()), HAS, LACKS, LACKS, LACKS) == 3.0
+    assert lacking(holding(mover()), HAS, LACKS, LACKS, LACKS) == LOST_AFTER
     assert lacking(holding(mover()), LACKS, LACKS, LACKS, LACKS) is None
     assert lacking(holding(mover()), HAS, LACKS, LACKS, HAS, LACKS, LACKS) is None
 
@@ -206,7 +209,7 @@ def test_what_was_found_on_the_link_is_lost_without_having_been_shown() -> None:
     assert lacking(made, LACKS, LACKS, LACKS) == 0.0
     made = mover()
     made.address.reconciled(FOUND, now())
-    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == LOST_AFTER
 
 
 def test_what_imds_never_shows_is_lost_when_that_lasts_for_long() -> None:
@@ -223,13 +226,13 @@ def test_the_address_on_a_standing_eni_that_is_being_detached_can_be_lost() -> N
     made.shared.standings[SUBNET.id] = Standing(0.0, bound=own(), problem="its standing ENI is being detached")
     assert made.address.where.plumbing() is not None
     assert made.address.mac_at_risk() == OWN_MAC
-    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == LOST_AFTER
 
 
 def test_an_address_that_comes_anew_has_not_been_shown_by_imds_yet() -> None:
     """What IMDS showed the last time is no promise."""
     made = holding(mover())
-    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == LOST_AFTER
     made.address.reconciled(AHEAD, now())
     made.address.reconciled(CARRIED, now())
     assert lacking(made, LACKS, LACKS, LACKS) is None
@@ -279,6 +282,12 @@ def test_an_ipv6_address_that_is_taken_off_its_own_eni_is_lost(shown: Eni | None
     made.step()
     assert made.address.decision.extent is Extent.NOTHING
     assert made.address.decision.look_at <= now() + timing.LOOK_IN_DOUBT
+    made.address.reconciled(AHEAD, now())
+    lost_at = now() + 3
+    for asked_at, extent in ((lost_at + timing.CLAIM_SHOWN - 1, Extent.NOTHING), (lost_at + 9, Extent.ALL)):
+        made.looked(eni(IPV6, holder=ME), asked_at)
+        made.step()
+        assert made.address.decision.extent is extent, "EC2 may show it as it was, for a while"
 
 
 def test_the_private_address_of_an_elastic_ip_that_nobody_of_ours_has_any_more_can_still_be_lost() -> None:
@@ -289,7 +298,7 @@ def test_the_private_address_of_an_elastic_ip_that_nobody_of_ours_has_any_more_c
     made.looked(None)
     assert plumbed(made).address == ADDRESS
     assert made.address.mac_at_risk() == OWN_MAC
-    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == LOST_AFTER
     made.step()
     assert made.address.decision.extent is Extent.AHEAD
 
@@ -310,4 +319,4 @@ def test_a_holder_that_started_while_ec2_is_silent_can_still_lose_the_address() 
     made.address.found_interface(Interface(OWN_MAC, ip_network("10.0.0.0/24")))
     made.address.reconciled(CARRIED, now())
     assert made.address.mac_at_risk() == OWN_MAC
-    assert lacking(made, HAS, LACKS, LACKS, LACKS) == 3.0
+    assert lacking(made, HAS, LACKS, LACKS, LACKS) == LOST_AFTER

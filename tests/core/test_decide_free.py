@@ -69,12 +69,12 @@ test_what_is_free = scenes(
     an absent ENI is created by any observer: two at once are sorted out by EC2  [i-z]
         0.0  ec2:absent peer:i-a          -> claiming CREATE R1 create
 
-    an ENI of somebody else is never touched: neither attached nor detached
+    an ENI of somebody else is never touched, but asked about again within 15 s, as it may be given back
         0.0   ec2:free name:other  -> refused NOT_OURS R1; says eni-1 (tag floatingip=other)
         60.0  ec2:a1@i-x name:other probe:LLLLL word:silent           -> refused NOT_OURS R1
         200   ec2:a1@i-x/attached/terminated name:other probe:LLLLL   -> refused NOT_OURS R1
         300   ec2:a1@i-x/detaching name:other                         -> refused NOT_OURS R1
-        400   ec2:a1@i-x/detaching name:other                         -> refused NOT_OURS R1
+        400   ec2:a1@i-x/detaching name:other                         -> refused NOT_OURS R1; look-by 415
 
     a node that cannot take the ENI leaves it to others: no slot, or another zone
         0.0  ec2:free full  -> standby CANNOT_CLAIM R1

@@ -44,10 +44,10 @@ class ByAddress:
         """EC2 accepted the address for this node's ENI a moment ago and shows no rival with it, and IMDS has not said
         since that the address is gone from here.
         """
-        attachment, claim, lost_at = attachment_of(owner), view.written.accepted, view.lost_by_imds_at
+        attachment, claim = attachment_of(owner), view.written.accepted
         if not isinstance(claim, Assign | Associate) or view.mine is None or claim.eni_id != view.mine.id:
             return False
-        if lost_at is not None and lost_at >= view.written.ended_at:
+        if view.lost_by_imds_at is not None:
             return False
         rival = attachment is not None and attachment.id != memory.fenced
         return not rival and view.now - view.written.ended_at < timing.CLAIM_SHOWN

@@ -148,7 +148,6 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
     owner, way = view.owner, way_to(settings.carry)
     if owner is None:
         return Decision(State.START, Reason.EC2_SILENT, Rule.R9, look_at=view.now)
-    peace = owner.asked_at + timing.LOOK_IN_PEACE
     if not view.name:
         return Decision(State.START, Reason.NAME_UNKNOWN, Rule.R9, look_at=owner.asked_at + timing.LOOK_IN_DOUBT)
     if view.mixed:
@@ -183,7 +182,8 @@ def _judge(memory: Memory, view: View, settings: Settings) -> Decision:
             return Decision(
                 State.REFUSED, Reason.NOT_OURS, Rule.R10, look_at=since + timing.CONFIRM_AFTER, detail=detail
             )
-        return Decision(State.REFUSED, Reason.NOT_OURS, Rule.R1, look_at=peace, detail=detail, extent=Extent.NOTHING)
+        barred = owner.asked_at + timing.LOOK_WHILE_BARRED
+        return Decision(State.REFUSED, Reason.NOT_OURS, Rule.R1, look_at=barred, detail=detail, extent=Extent.NOTHING)
     attachment = attachment_of(owner)
     if attachment is None:
         return free(memory, view, settings, owner)

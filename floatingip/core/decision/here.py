@@ -23,7 +23,8 @@ def here(situation: Situation) -> Decision:
     soon = owner.asked_at + timing.LOOK_WHILE_MOVING
     peace = owner.asked_at + timing.LOOK_IN_PEACE
     if is_lost(view):
-        return Decision(State.STANDBY, Reason.LOST, Rule.R10, view.now)
+        later = max(view.now, owner.asked_at + timing.LOOK_IN_DOUBT)
+        return Decision(State.STANDBY, Reason.LOST, Rule.R10, later)
     if attachment.status is AttachmentStatus.DETACHING:
         forced = r13_force(situation, is_silent=False)
         if forced is not None:

@@ -130,7 +130,8 @@ class View:
     """Whether IMDS shows the address on this node, None while IMDS has not said."""
 
     lost_by_imds_at: float | None = None
-    """As of which time IMDS says for sure that the address is no longer here; None while it does not say that."""
+    """IMDS says for sure that the address is no longer here: from which time on a question to EC2 must have been asked
+    for its answer to count more; None while IMDS does not say that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,9 +330,9 @@ def unrecorded_since(memory: Memory, view: View) -> float:
 
 
 def is_lost(view: View) -> bool:
-    """R10: IMDS says for sure that this node has lost the address, and EC2 has not been asked and answered since."""
+    """R10: IMDS says for sure that this node has lost the address, and EC2, asked since, has not shown it anywhere."""
     lost_at, owner = view.lost_by_imds_at, view.owner
-    return lost_at is not None and (owner is None or lost_at > owner.asked_at)
+    return lost_at is not None and (owner is None or owner.eni is None or lost_at > owner.asked_at)
 
 
 def attachment_of(owner: Owner) -> Attachment | None:
