@@ -1,4 +1,8 @@
-"""The word as JSON, both ways: what a peer says arrives as it was said, and whatever else comes is silence."""
+"""The word as JSON, both ways: what a peer says arrives as it was said, and whatever else comes is silence.
+
+Of what a newer version says during a rollout only what is not known is passed over: were the whole word silence, an
+older standby would take each newer holder for one whose observer is dead.
+"""
 
 import json
 from dataclasses import replace
@@ -7,19 +11,22 @@ from typing import Any
 
 import pytest
 
-from floatingip.core.peer import Sight
+from floatingip.core.ec2 import Attachment, AttachmentStatus
+from floatingip.core.peer import Sight, Word, WordState
 from floatingip.core.word import (
     LONGEST,
     MOST,
     PEERS_AT_MOST,
     RESERVED,
     SENTENCE_LONGEST,
+    Answer,
     Held,
     Status,
     is_instance_id,
     parse,
     to_peer,
     to_stranger,
+    word_on,
 )
 
 PEERS = {"i-b": IPv4Address("10.0.0.11"), "i-c": IPv4Address("10.0.0.12")}
@@ -195,3 +202,37 @@ def test_an_instance_id_has_one_form(text: str) -> None:
     """It goes into questions to EC2."""
     assert is_instance_id("i-0123456789abcdef0")
     assert not is_instance_id(text)
+
+
+TARGET = "10.0.0.100"
+HELD = Status("cluster", "i-a", holds={TARGET: Held("a1")})
+DEEP = {"of": {"one": {"that": [{"is": {"deep": [1]}}]}}}
+
+
+def newer(**changes: Any) -> bytes:
+    """The word with these differences."""
+    return json.dumps(json.loads(to_peer(HELD, {}, {})) | changes).encode()
+
+
+@pytest.mark.parametrize("value", ["half-seen", ""])
+def test_a_sight_of_an_unknown_kind_is_neither_seen_nor_unseen(value: str) -> None:
+    """The holder is heard, and called sound; that it reaches the asker is not believed, nor that it does not."""
+    status = parse(newer(sights={TARGET: value, "10.0.0.101": "unseen"}))
+    assert status == replace(HELD, sights={"10.0.0.101": Sight.UNSEEN})
+    attachment = Attachment("a1", "i-a", 1, AttachmentStatus.ATTACHED)
+    word = word_on(Answer(0.0, 0.0, status), "cluster", TARGET, attachment, unreachable=False)
+    assert word == Word(WordState.SOUND)
+    assert not word.vouches
+
+
+def test_what_is_new_in_a_word_may_be_of_any_depth() -> None:
+    """Nothing of it is looked at; how much may come at all is bounded."""
+    holds = {TARGET: {"attachment": "a1", "problem": "", "newer": DEEP}}
+    assert parse(newer(newer=DEEP, holds=holds)) == HELD
+
+
+@pytest.mark.parametrize("said", [{"ready": True, "newer": DEEP}, {"ready": False, "version": "9"}])
+def test_a_stranger_that_is_told_more_than_today_still_knows_that_somebody_is_there(said: dict[str, Any]) -> None:
+    """And nothing else: what names an instance is a word, and has to be a whole one."""
+    assert parse(json.dumps(said).encode()) == RESERVED
+    assert parse(json.dumps(said | {"instance_id": "i-a"}).encode()) is None

@@ -5,8 +5,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -178,3 +180,52 @@ def test_attach_to_a_foreign_eni_exits_with_5_and_names_it(run: Run, region: Reg
     assert calls
     assert all(call["action"].startswith("Describe") or call["params"].get("DryRun") == "true" for call in calls)
     region.administrator.delete_network_interface(NetworkInterfaceId=eni)
+
+
+WITHOUT_THE_MODULE = """
+import sys
+from floatingip.cli import main
+from floatingip.edges import straight
+straight._NEW_CONNECTION = 15 << 8  # of a subsystem that no kernel has
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("loads", [True, False], ids=["loads", "fails"])
+def test_an_observer_that_cannot_tell_conntrack_warns_of_it(
+    region: Region, machine: Machine, tmp_path: Path, loads: bool
+) -> None:
+    """Before it has asked anybody; and it goes on."""
+    settings = tmp_path / "observe.yaml"
+    settings.write_text("port: 20998\n")
+    program = ("-m", "floatingip") if loads else ("-c", WITHOUT_THE_MODULE)
+    with closing(Container(region, machine, "observe", settings, program)) as container:
+        container.says("event=services")
+        assert ("conntrack cannot be told (Invalid argument)" in container.output) != loads
+        assert container.ends_by_sigterm() == 0
+        assert "event=nat" not in container.output.partition("event=services")[2]
+
+
+def test_an_observer_whose_log_nobody_reads_serves_says_so_and_ends(region: Region, tmp_path: Path) -> None:
+    """As on a node whose container runtime has died; its standard output was full before it began."""
+    [machine] = region.machines.values()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    os.set_blocking(writer, True)
+    settings = tmp_path / "unread.yaml"
+    settings.write_text("port: 20998\n")
+    ready = f"http://{machine.worker.address}:20998/readyz"
+
+    def says() -> str:
+        with suppress(OSError), machine.worker.namespace.call(partial(urlopen, ready, timeout=2)) as answer:
+            return str(answer.read().decode())
+        return ""
+
+    with closing(Container(region, machine, "observe", settings, stdout=writer)) as container:
+        soon(lambda: says().startswith("ok; ") and "log is not kept: nobody reads it" in says(), 30)
+        assert container.ends_by_sigterm() == 0
+    for end in (reader, writer):
+        os.close(end)
