@@ -134,34 +134,36 @@ class Writing:
                 # As good as created.  If no look shows the interface for a while, the next token is used.
                 self.accepted, self.taken_at = write, float("-inf")
                 self._complain(error)
-            case LookAgain() if not is_again and not isinstance(write, Create):
-                # A lost race, most likely: the next look shows it.
+            case LookAgain() | Denied() if not is_again and not isinstance(write, Create):
+                # A lost race, most likely; or what is to be written to is gone, which a policy that goes by tags
+                # denies: the next look shows it.
+                if isinstance(error, Denied):
+                    self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._out.info("write", f"{error}; looking again", **self._about)
-            case LookAgain() | AddressTaken():
-                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
-                self._complain(error)
-            case Denied() if not is_again and not isinstance(write, Create):
-                # A policy that goes by tags denies a write to an interface that is gone: the next look shows if it is.
-                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
-                self._out.info("write", f"{error}; looking again", **self._about)
-            case Denied():
-                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
-                self.final = error
-                if self._complaint.is_due(error.action, now):
-                    self._out.error("denied", str(error), action=error.action)
             case NoFreeSlot():
                 self._full(now)
                 self._out.warning("write", str(error), **self._about)
             case CloudUnavailable():
                 self._retry(write, now + backoff.pause(timing.BACKOFF_MOVING))
                 self._complain(error)
+            case _:
+                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
+                self._tell(error, now)
+
+    def _tell(self, error: CloudError, now: float) -> None:
+        """Log why EC2 refuses a write that is tried again after a pause, and keep what waiting does not mend."""
+        match error:
+            case LookAgain() | AddressTaken():
+                self._complain(error)
             case Exhausted():
                 self.final = error
-                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 self._complain(error)
+            case Denied():
+                self.final = error
+                if self._complaint.is_due(error.action, now):
+                    self._out.error("denied", str(error), action=error.action)
             case _:
                 self.final = error
-                self._retry(write, now + backoff.pause(timing.BACKOFF_LAST))
                 if self._complaint.is_due(str(error), now):
                     self._out.error("write", f"{error}; looking again", **self._about)
 
