@@ -165,7 +165,7 @@ HARDSHIPS = (
     ),
     Scenario(
         "standby-cut-off",
-        "one of two standbys reaches neither holder nor peers for 8 s, but EC2",
+        "one of two standbys reaches neither holder nor peers for 8 s, though it reaches EC2",
         cut_off_standby(8.0),
         nothing_moves,
         workers=3,
@@ -174,7 +174,7 @@ HARDSHIPS = (
     ),
     Scenario(
         "only-standby-cut-off",
-        "the only standby does not reach the holder for 8 s, but EC2",
+        "the only standby does not reach the holder for 8 s, though it reaches EC2",
         cut_off_standby(8.0),
         nothing_moves,
         strikes_for=8.0,

@@ -51,6 +51,18 @@ def _served_after_the_trouble(bare: Expectation, profile: Profile) -> Expectatio
     return replace(bare, max_outage_s=longest, min_moves=1, max_moves=1)
 
 
+_IMDS = {
+    Trouble.DOWN: "closes each connection without an answer",
+    Trouble.HANGS: "does not answer",
+    Trouble.DRIPS: "sends a byte now and then, without end",
+    Trouble.NO_TOKEN: "hands out a token that it does not accept",
+    Trouble.HTML: "answers with a page of somebody else's",
+    Trouble.FAILS: "answers 503",
+    Trouble.EMPTY: "answers with nothing",
+    Trouble.NOT_FOUND: "answers 404",
+}
+
+
 def _bad_answers(name: str, title: str, effect: Effect, seconds: float = 0.0) -> Scenario:
     title = f"the holder loses power while {title}"
     return Scenario(f"ec2-{name}", title, nemesis.cut_power_while(effect, seconds), _served_after_the_trouble)
@@ -223,12 +235,12 @@ SCENARIOS = {
         *(
             Scenario(
                 f"imds-{trouble}",
-                f"the holder loses power while IMDS answers badly on every node for ten seconds: {trouble}",
+                f"the holder loses power, and for ten seconds each node's IMDS {how}",
                 nemesis.cut_power_of_troubled,
                 one_failover,
                 begin=nemesis.trouble_imds(trouble),
             )
-            for trouble in Trouble
+            for trouble, how in _IMDS.items()
         ),
         Scenario("handover", "somebody asks for a handover", nemesis.hand_over, relieved),
         _bad_answers("unreadable", "a proxy answers for EC2, in plain text", Effect.TEXT),
