@@ -56,7 +56,7 @@ class FloatingAddress:
         self.where = Whereabouts(target, index, shared)
         self.answers = Answers(self.text, shared, now)
         self.hearing = Hearing(self.text, shared)
-        self._writing, self._tending = (Writing(self.text, out, shared.is_full, chance) for _ in range(2))
+        self._writing, self._tending = (Writing(self.text, out, shared.found_full, chance) for _ in range(2))
         self._claims = Claims()
         self._unasked: CloudError | None = None
         self.now = now
@@ -179,7 +179,7 @@ class FloatingAddress:
         self.moves.shown(attachment, now)
         self._claims.shown(attachment)
         attachment_id = attachment.id if attachment is not None else ""
-        self.answers.are_under(attachment_id, now)
+        self.answers.come_under(attachment_id, now)
         self.answers.probe(self.where.address())
 
     def hear(self, answer: Answer | None, now: float) -> None:

@@ -310,7 +310,7 @@ class Agent:
             self._configured.follow(now)
             self._rehearsal.follow(now)
             self._node_ports.follow(now)
-        self._leaving.is_ready(not any(address.lack.words for address in self._addresses.values()), now)
+        self._leaving.found_ready(not any(address.lack.words for address in self._addresses.values()), now)
         snapshot = self._publishing.follow(now, wall, tick=tick)
         if snapshot is not None:
             self._out.add(Publish(snapshot))

@@ -166,7 +166,7 @@ class Answers:
 
     # What is no evidence any more.
 
-    def are_under(self, attachment_id: str, now: float) -> None:
+    def come_under(self, attachment_id: str, now: float) -> None:
         """EC2 shows the address under this attachment (empty: under none): forget what was seen under another one."""
         if attachment_id != self.health.attachment_id:
             self.health = probing_health.under(self.health, attachment_id)

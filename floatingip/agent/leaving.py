@@ -83,7 +83,7 @@ class Leaving:
         is_awaited = self.stop_at is not None or was_owed
         return problem != before.problem or is_awaited or self._pod.against != before.against
 
-    def is_ready(self, ready: bool, now: float) -> None:
+    def found_ready(self, ready: bool, now: float) -> None:
         """Take up whether the observer calls itself ready."""
         self._ready_since = None if not ready else now if self._ready_since is None else self._ready_since
 

@@ -180,7 +180,7 @@ class Shared:
         kept = (each for each in self.subnets or () if each.id in used - shown)
         self.subnets = (*subnets, *kept)
 
-    def is_full(self, now: float) -> None:
+    def found_full(self, now: float) -> None:
         """EC2 has just said that this instance has no room: nothing is attached to it for a while."""
         self.full_until = now + timing.FULL_FOR
 

@@ -30,7 +30,7 @@ class StandingEni:
         self.subnet = subnet
         self._shared = shared
         self._out = out
-        self.writing = Writing(subnet.id, out, shared.is_full, chance)
+        self.writing = Writing(subnet.id, out, shared.found_full, chance)
         self._memory = StandingMemory()
         self._seen = Seen(float("-inf"))
         self.now = Standing(now, problem="EC2 has not answered yet")

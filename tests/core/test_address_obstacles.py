@@ -268,7 +268,7 @@ def test_a_node_without_its_standing_eni_says_why_it_cannot_take_the_address() -
 def test_a_standing_eni_that_takes_no_more_addresses_is_an_obstacle_for_a_while() -> None:
     """EC2 said so; whoever has the address already has it."""
     made = mover()
-    made.shared.is_full(made.address.now)
+    made.shared.found_full(made.address.now)
     assert made.address.obstacle().startswith("EC2 gives its standing ENI no more addresses; run on")
     made.looked(own(ADDRESS))
     assert made.address.obstacle() == ""

@@ -176,7 +176,7 @@ def test_what_was_sent_before_the_address_came_says_nothing_of_its_new_holder() 
     answers.probe(IPv4Address(ADDRESS))
     answers.turn(on=True)
     [probing] = answers.probings()
-    answers.are_under("a1", 10.0)
+    answers.come_under("a1", 10.0)
     for sent_at in (9.99, *(10.0 + 0.25 * n for n in range(SETTINGS.rise))):
         assert answers.health.state is HealthState.INIT
         answers.probed(probing, ProbeResult(sent_at, sent_at + 0.02, ProbeOutcome.ANSWERED))
