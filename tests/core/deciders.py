@@ -36,6 +36,13 @@ WALL = 1_764_000_000
 OF_WRITES = {"writing": "under_way", "wrote_at": "ended_at", "accepted": "accepted"}
 """What tests call the fields of `View.written`."""
 
+KINDS: dict[str, type[writes.Write]] = {
+    "assign": writes.Assign,
+    "attach": writes.Attach,
+    "create": writes.Create,
+    "tag": writes.Tag,
+}
+
 REACHED = str(WALL + 1_000_000)
 """What is told of workers that reach each other: later than anything else."""
 
@@ -129,7 +136,7 @@ class Observer:
           ``gone:INSTANCE`` is none any more;
         - ``api:none``, ``api:silent``: there is no API server, or it answers no more; otherwise it answers at any time;
         - ``link:none|ahead|sound|unsound``: what this node carries; ``full``: it has no free slot;
-        - ``upkeep``: some is under way.
+        - ``upkeep``: some is under way; ``retry:WRITE@TIME``: no such write may be made before.
 
         The changes are fields of `View`, or of what it tells of this node's writes (`OF_WRITES`).
         """
@@ -165,6 +172,9 @@ class Observer:
             view = replace(view, plumbing=_report(told["link"]))
         if "full" in told:
             view = replace(view, obstacle="no free ENI slot")
+        if "retry" in told:
+            kind, _, at = told["retry"].partition("@")
+            view = replace(view, retry_at={KINDS[kind]: float(at)})
         if "upkeep" in told:
             view = replace(view, tended=replace(view.tended, under_way=True))
         written = {OF_WRITES[name]: changes.pop(name) for name in OF_WRITES.keys() & changes}

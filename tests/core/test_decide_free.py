@@ -230,36 +230,27 @@ test_generations_of_the_token = scenes(
         3600.0  ec2:absent link:none  -> create
         3601.5  ec2:absent            -> create
         3602.6  ec2:absent            -> create:1
+
+    one that was shown for long and then is not is created anew at once, whatever becomes of the calls: all may be lost
+        0.0..60/60  ec2:free accepted=None
+        100.0       ec2:absent accepted=None  -> create
+        101.0       ec2:absent accepted=None  -> create
+        101.9       ec2:absent accepted=None  -> no write
+        101.95      accepted=None
+        103.1       ec2:absent accepted=None  -> create:1
+        103.2       accepted=None
+        130.0       ec2:absent                -> create:1
+
+    a generation is not passed over because nothing could be written: EC2 throttled or denied the first try for a minute
+        0.0   ec2:absent retry:create@60
+        61.0  ec2:absent              -> create
+
+    nor because a creation was refused: observers that started at other times must go on with the same token
+        0.0   ec2:absent              -> create
+        0.5   ec2:absent retry:create@60 accepted=None
+        60.1  ec2:absent              -> create
     """
 )
-
-
-def test_an_eni_that_was_shown_for_long_and_then_is_not_is_created_anew_at_once() -> None:
-    """Two answers tell that it is gone, whatever becomes of the calls: EC2 may lose every one."""
-    observer = Observer()
-    for now in (0.0, 60.0):
-        observer.see(now, "ec2:free", accepted=None)
-    for now in (100.0, 101.0, 101.9):
-        assert observer.see(now, "ec2:absent", accepted=None).write in (None, Create(0))
-    observer.see(101.95, accepted=None)
-    assert observer.see(103.1, "ec2:absent", accepted=None).write == Create(1)
-    observer.see(103.2, accepted=None)
-    assert observer.see(130.0, "ec2:absent").write == Create(1)
-
-
-def test_a_generation_is_not_passed_over_because_nothing_could_be_written() -> None:
-    """EC2 throttled or denied the first try for a minute: nothing was created, so nothing was deleted."""
-    observer = Observer()
-    observer.see(0.0, "ec2:absent", retry_at={Create: 60.0})
-    assert observer.see(61.0, "ec2:absent").write == Create(0)
-
-
-def test_a_creation_that_ec2_refused_does_not_count_as_forgotten() -> None:
-    """Denied or throttled for a minute: observers that started at other times must go on with the same token."""
-    observer = Observer()
-    assert observer.see(0.0, "ec2:absent").write == Create(0)
-    observer.see(0.5, "ec2:absent", retry_at={Create: 60.0}, accepted=None)
-    assert observer.see(60.1, "ec2:absent").write == Create(0)
 
 
 def test_a_creation_that_failed_in_between_does_not_give_a_spent_token_more_time() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from floatingip.core.decision.decision import Reason
 from floatingip.core.timing import REPEAT_AFTER
-from floatingip.core.writes import Attach, Detach, Tag, Write
-from tests.core.deciders import ENI, Observer
+from floatingip.core.writes import Attach, Detach, Write
+from tests.core.deciders import Observer
 from tests.core.scenes import replay, scenes
 
 test_one_write_after_the_other = scenes(
@@ -31,6 +31,14 @@ test_one_write_after_the_other = scenes(
         {10.1 + REPEAT_AFTER - 0.01} ec2:a1@i-a probe:L  -> no write
         {10.1 + REPEAT_AFTER}        ec2:a1@i-a probe:L  -> detach:a1
 
+    no write is made before its backoff ends: EC2 throttled or denied the last one
+        0.0  ec2:free retry:attach@5 -> no write
+        4.9  ec2:free                -> no write
+        5.0  ec2:free                -> attach
+
+    a write that was refused puts off no other one: IAM denies the tags, for example, and the address is claimed
+        0.0  ec2:free retry:tag@60   -> attach
+
     another write need not wait: the attach follows the detach as soon as EC2 shows the ENI free
         fallen
         10.1  ec2:a1@i-a probe:L
@@ -46,19 +54,6 @@ def test_no_write_is_made_on_an_answer_older_than_the_last_write() -> None:
     decision = observer.see(10.3, owner=observer._owner(10.05, "free", "", "cluster"), wrote_at=10.2)
     assert decision.write is None
     assert decision.look_at == 10.3
-
-
-def test_no_write_is_made_before_its_backoff_ends() -> None:
-    """EC2 throttled or denied the last one."""
-    observer = Observer()
-    assert observer.see(0.0, "ec2:free", retry_at={Attach: 5.0}).write is None
-    assert observer.see(4.9, "ec2:free").write is None
-    assert observer.see(5.0, "ec2:free").write == Attach(ENI)
-
-
-def test_a_write_that_was_refused_puts_off_no_other_one() -> None:
-    """IAM denies the tags, for example: the address is claimed nevertheless."""
-    assert Observer().see(0.0, "ec2:free", retry_at={Tag: 60.0}).write == Attach(ENI)
 
 
 # R9 and the pace of questions.

@@ -87,6 +87,26 @@ test_a_claim = scenes(
         {CLAIM_SHOWN - 0.1}  ec2:absent  -> no write; reason ASSIGNING; state takeover
         {CLAIM_SHOWN + 0.1}  ec2:absent  -> assign:eni-b
 
+    a claim that EC2 did not accept is made again after its backoff: throttled once costs half a second, and no more
+        fallen
+        10.1  ec2:i-a probe:L  -> move:eni-b
+        10.3  probe:L accepted=None wrote_at=10.3 retry:assign@10.8  -> not ASSIGNING
+        10.5  ec2:i-a probe:L  -> no write
+        11.2  ec2:i-a probe:L  -> move:eni-b
+
+    what was taken in vain and is being detached is this node's to claim, but not on an old answer: others may have it
+        fallen
+        10.1  ec2:i-a probe:L  -> move:eni-b
+        10.3  accepted=None wrote_at=10.3 retry:assign@12.5
+        11.5  ec2:i-a/detaching  -> no write
+        12.6                     -> claiming STALE R1; obliged yes
+        12.7  ec2:i-a/detaching  -> takeover FREE_AFTER_FENCING R3 move:eni-b
+
+    a claim that was not accepted plumbs nothing: a node with an address that EC2 leads elsewhere only hears itself
+        fallen
+        10.1  ec2:i-a probe:L  -> ; carries AHEAD
+        10.3  probe:L accepted=None wrote_at=10.3 retry:assign@10.8  -> ; carries AHEAD
+
     a standing ENI of another deployment is not ours, whatever else it looks like
         0.0  ec2:i-a name:other          -> refused NOT_OURS R1
 
@@ -119,34 +139,6 @@ def test_nothing_is_claimed_before_the_own_standing_eni_is_there(seen: str) -> N
     assert decision.write is None
     assert decision.sentence.endswith("its standing ENI is being attached")
     assert decision.look_at <= 1.0
-
-
-def test_a_claim_that_ec2_did_not_accept_is_made_again_after_its_backoff() -> None:
-    """Throttled once costs half a second, not the time that an accepted claim may take to be shown."""
-    mover = Mover().fall()
-    assert mover.see(10.1, "ec2:i-a probe:L").write is not None
-    failed = mover.see(10.3, "probe:L", accepted=None, wrote_at=10.3, retry_at={Assign: 10.8})
-    assert failed.reason is not Reason.ASSIGNING
-    assert mover.see(10.5, "ec2:i-a probe:L").write is None
-    assert mover.see(11.2, "ec2:i-a probe:L").write == Assign("eni-b", ADDRESS, reassign=True)
-
-
-def test_what_was_taken_in_vain_and_is_being_detached_is_not_taken_on_an_old_answer() -> None:
-    """It is this node's to claim, as it fenced it; but others may have it by now."""
-    mover = Mover().fall()
-    assert mover.see(10.1, "ec2:i-a probe:L").write is not None
-    mover.see(10.3, accepted=None, wrote_at=10.3, retry_at={Assign: 12.5})
-    assert mover.see(11.5, "ec2:i-a/detaching").write is None
-    stale = mover.see(12.6)
-    assert (shown(stale), stale.obliged) == ("claiming STALE R1", True)
-    assert shown(mover.see(12.7, "ec2:i-a/detaching")) == "takeover FREE_AFTER_FENCING R3 move:eni-b"
-
-
-def test_a_claim_that_was_not_accepted_plumbs_nothing() -> None:
-    """A node with the address that EC2 leads elsewhere would only hear itself."""
-    mover = Mover().fall()
-    assert mover.see(10.1, "ec2:i-a probe:L").extent is Extent.AHEAD
-    assert mover.see(10.3, "probe:L", accepted=None, wrote_at=10.3, retry_at={Assign: 10.8}).extent is Extent.AHEAD
 
 
 # A2: what is not ours.
