@@ -131,9 +131,9 @@ class Eni:
         return bool(self.standing_for) and self.attachment is None and target == self.address
 
     def has(self, target: Target) -> bool:
-        """Is this the ENI by which the target is carried?
+        """Is this the ENI by whose attachment a node holds the target?
 
-        A standing ENI carries it as a secondary address, or as an Elastic IP that is associated with one; an ENI of the
+        A standing ENI has it as a secondary address, or as an Elastic IP that is associated with one; an ENI of the
         target's own has it as its primary address or as an IPv6 address, or was tagged for this Elastic IP.
         """
         match target:

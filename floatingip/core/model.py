@@ -20,7 +20,10 @@ Terms:
   It **vouches** for the address if the holder serves the address, and reaches the asker from it.
 - **charge**: a reason to move the address away from its holder.  The holder is **convicted** once a move may follow.
 - **look**: all questions to EC2 that are asked together, and their answers.
-- **plumbing**: what a node needs in its kernel to carry an address.
+- **plumbing**: what a node needs in its kernel to carry an address.  An ENI **has** the address by EC2's answer; the
+  address **is here** once the ENI's link is on this node and is to have it; the node **carries** it if all of that is
+  sound.
+- **lack**: what keeps a node from serving an address, or from taking it over.
 - **ration**: the growing pauses between moves that may not help.
 - **target**: one entry of ``FLOATING_IP``: an address, or the allocation of an Elastic IP.
 
