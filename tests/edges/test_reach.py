@@ -5,7 +5,7 @@ import math
 import pytest
 
 from floatingip.core.probe import ProbeOutcome, ProbeResult
-from floatingip.edges.probes.reach import ReachProber
+from floatingip.edges.probes.reach import CALM, ReachProber
 from floatingip.edges.socket_filter import OWN_ANSWER
 
 ANSWERED, LOST, FAILED_HERE = ProbeOutcome.ANSWERED, ProbeOutcome.LOST, ProbeOutcome.FAILED_HERE
@@ -63,13 +63,33 @@ def test_an_address_that_answers_pings_is_not_knocked_at() -> None:
 
 
 def test_from_a_lost_ping_on_a_refusal_shows_that_the_address_is_alive() -> None:
-    """Whoever has the address refuses by itself, whatever its observer does; until a ping is answered again."""
+    """Whoever has the address refuses by itself, whatever its observer does; until pings are answered again."""
     address = Address()
     assert address.probe(echo=LOST) == (LOST, False)
     assert [address.probe(echo=LOST, knock=ANSWERED) for _ in range(3)] == [(ANSWERED, True)] * 3
+    assert [address.probe(echo=ANSWERED, knock=ANSWERED) for _ in range(CALM - 1)] == [(ANSWERED, True)] * (CALM - 1)
     assert address.probe(echo=ANSWERED, knock=ANSWERED) == (ANSWERED, False)
     assert address.probe(echo=ANSWERED) == (ANSWERED, False)
-    assert (address.echo.sent, address.knock.sent) == (6, 4)
+    assert address.knock.sent == 3 + CALM
+
+
+def test_pings_of_which_some_pass_put_nothing_in_doubt_again_and_again() -> None:
+    """As where a firewall lets one a second pass: EC2 was asked more than once a second, for ever."""
+    address = Address()
+    assert address.probe(echo=LOST) == (LOST, False)
+    limited = [echo for _ in range(25) for echo in (LOST, LOST, LOST, ANSWERED)]
+    assert {address.probe(echo=echo, knock=ANSWERED) for echo in limited} == {(ANSWERED, True)}
+
+
+def test_a_stray_loss_does_not_count_as_blocked_pings() -> None:
+    """Though the knock after it is answered sooner than the ping that was sent with it."""
+    address = Address()
+    address.probe(echo=LOST)
+    address.prober.send()
+    address.knock.tell(ANSWERED)
+    assert address.prober.collect() == []
+    address.echo.tell(ANSWERED)
+    assert [(result.outcome, result.by_tcp) for result in address.prober.collect()] == [(ANSWERED, False)]
 
 
 @pytest.mark.parametrize(
