@@ -83,6 +83,17 @@ def test_a_rule_of_others_that_leads_some_replies_elsewhere_is_told(
         assert report.problem.endswith(ASIDE)
 
 
+@BOTH
+def test_such_a_rule_is_told_however_many_pods_there_are(node: Node, plumbing: Plumbing) -> None:
+    """Cilium has a rule for what goes to each pod before that for what comes from one, as the VPC CNI has."""
+    pods = (f"10.0.1.{pod}" if plumbing.address.version == 4 else f"2001:db8:0:2::{pod}" for pod in range(1, 41))
+    commands = [f"rule add priority 20 to {pod} table main" for pod in pods]
+    for command in (*commands, RULES["to a network"][0].format(network=NETWORK[plumbing.address.version])):
+        ip(node, plumbing, command)
+    ip(node, plumbing, OUT.format(gateway=plumbing.gateway))
+    assert node.plumb(plumbing).problem.endswith(ASIDE)
+
+
 class PodEnds(Netlink):
     """By which the kernel is asked while a pod ends: its link is gone before anything is asked of what comes by it."""
 

@@ -104,9 +104,6 @@ class Ways:
         for sources, network in rules.before(self.all_rules, self.plumbing):
             to = FAR[self.plumbing.address.version]
             if network is not None:
-                # A rule for a single destination is for a pod of this node, which may be a client, too.
-                if network.num_addresses == 1 or network.is_link_local:
-                    continue
                 to = network[1]
             asked: list[Address | None] = [None]
             if sources is not None:

@@ -85,7 +85,8 @@ def lead_from(messages: Iterable[Message], address: Address) -> bool:
 def before(messages: Collection[Message], plumbing: Plumbing) -> list[Selected]:
     """The addresses by which rules of others select that come before ours: the first `ASKED_AT_MOST`.
 
-    Raises struct.error, ValueError.
+    Without those for a single destination: CNIs have one for each pod of this node, which may be a client, too.  Raises
+    struct.error, ValueError.
     """
     found: dict[Selected, None] = {}
     for message in messages:
@@ -96,6 +97,8 @@ def before(messages: Collection[Message], plumbing: Plumbing) -> list[Selected]:
                 ip_network((message.attributes[kind], length), strict=False) if kind in message.attributes else None
                 for kind, length in ((_FRA_SRC, source), (_FRA_DST, destination))
             )
+            if to is not None and (to.num_addresses == 1 or to.is_link_local):
+                continue
             if at is not None or to is not None:
                 found[at, to] = None
     return list(found)[:ASKED_AT_MOST]
