@@ -49,16 +49,16 @@ class Publishing:
         # Machines go by the word, EC2's last answer, and each address' decision, readiness, and MAC to ask IMDS about.
         decided = ((each.decision.reason, each.lack, each.mac_at_risk()) for each in self.addresses)
         self._gone_by = status, self.looking.answered_at, self.shared.unanswered, *decided
-        return self.snapshot(now, wall) if tick or self._gone_by != before else None
+        return self._snapshot(now, wall, status) if tick or self._gone_by != before else None
 
-    def snapshot(self, now: float, wall: float) -> Snapshot:
-        """What others may know now."""
+    def _snapshot(self, now: float, wall: float, status: Status) -> Snapshot:
+        """What others may know now; ``status`` is the word."""
         shared, me = self.shared, self.shared.me
         unknown = tuple(self._unknown(now))
         notes = (self.company.loneliness, *self._remarks(wall), *unknown, self.configured.note, self.journal.note)
         return Snapshot(
             now,
-            self._status(now),
+            status,
             tuple(shown(each, shared.settings, now, wall) for each in self.addresses),
             note="; ".join(filter(None, notes)),
             are_others_short=self.company.is_short,

@@ -37,17 +37,21 @@ def shortcoming(
         kept_off = report.kept_off if report is not None and shared.wants_node_ports else ""
         # The Elastic IP was given up, or somebody uses it elsewhere: the address that is carried here gets no traffic.
         lost = obstacle.words if obstacle.name == Lack.IMPOSSIBLE else ""
-        found = [(name, problem_here(decision)), (Lack.IMPOSSIBLE, lost), (Lack.KEPT_OFF, kept_off)]
+        found = [
+            Shortcoming(name, problem_here(decision)),
+            Shortcoming(Lack.IMPOSSIBLE, lost),
+            Shortcoming(Lack.KEPT_OFF, kept_off),
+        ]
     else:
         found = [
             obstacle,
-            (Lack.BLIND, blind),
-            (Lack.UNSOUND, _unsound(report, unsound_before)),
-            (Lack.DENIED, shared.denial()),
-            (Lack.CLAIM_REFUSED, _refused(decision, refused)),
-            (Lack.EC2_UNANSWERED, _unanswered(shared, answer_age)),
+            Shortcoming(Lack.BLIND, blind),
+            Shortcoming(Lack.UNSOUND, _unsound(report, unsound_before)),
+            Shortcoming(Lack.DENIED, shared.denial()),
+            Shortcoming(Lack.CLAIM_REFUSED, _refused(decision, refused)),
+            Shortcoming(Lack.EC2_UNANSWERED, _unanswered(shared, answer_age)),
         ]
-    return next((Shortcoming(name, words) for name, words in found if words), Shortcoming())
+    return next((each for each in found if each.words), Shortcoming())
 
 
 def problem_here(decision: Decision) -> str:

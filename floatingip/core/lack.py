@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class Lack(StrEnum):
@@ -21,7 +21,8 @@ class Lack(StrEnum):
     STALLED = "STALLED"
 
 
-class Shortcoming(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Shortcoming:
     """Why a node could neither serve an address nor take it over: a ``name`` for metrics, and ``words`` for people.
 
     The name is that of a decision's reason, or a `Lack`.  Both are empty if nothing is missing.

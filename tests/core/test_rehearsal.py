@@ -212,7 +212,9 @@ def test_what_is_exhausted_is_waited_for(node: Node) -> None:
 
 def snapshot(node: Node) -> Snapshot:
     """What the agent would publish now."""
-    return node.agent._publishing.snapshot(node.agent._now, 0.0)
+    told = node.agent._publishing.follow(node.agent._now, 0.0, tick=True)
+    assert told is not None
+    return told
 
 
 def test_a_node_that_hears_of_no_other_observer_says_so_and_again_while_it_lasts(

@@ -27,6 +27,7 @@ from tests.fakes.ec2 import INSTANCE_TYPE, WALL, Delays, FakeEc2
 from tests.sim.layout import Layout
 from tests.sim.line import WRITES, Call, Happening, Trouble, nothing
 from tests.sim.observer import Observer
+from tests.sim.ports import PROBES, QUESTIONS
 from tests.sim.worker import GROUP, Worker
 
 ADDRESS = IPv4Address("10.0.0.100")
@@ -265,7 +266,7 @@ class Fleet:
 
     def standing(self, worker: Worker) -> list[Eni]:
         """The standing ENIs of a worker."""
-        return [eni for eni in self.ec2.state.enis.values() if eni.standing_for == worker.id]
+        return self.layout().standing.get(worker.id, [])
 
     def calls(self, name: str = "", by: Worker | None = None) -> list[Call]:
         """The observers' calls to EC2 so far, without dry runs."""
@@ -355,8 +356,15 @@ class Fleet:
 
     def is_open(self, a: Worker, b: Worker, what: str) -> bool:
         """Whether ``what`` (probes or questions) of ``a`` is answered by ``b``, leaving random loss aside."""
-        is_cut = bool(self.cut) and frozenset({a.name, b.name}) in self.cut
-        return a.runs and b.runs and not is_cut and (what, a.name, b.name) not in self.lost
+        if self.cut and frozenset({a.name, b.name}) in self.cut:
+            return False
+        return a.runs and b.runs and not (self.lost and (what, a.name, b.name) in self.lost)
+
+    def reach_each_other(self, a: Worker, b: Worker) -> bool:
+        """Whether probes and questions of both are answered by the other one, leaving random loss aside."""
+        if not self.lost:
+            return self.is_open(a, b, PROBES)  # What can part them otherwise parts them altogether.
+        return all(self.is_open(*pair, what) for pair in ((a, b), (b, a)) for what in (PROBES, QUESTIONS))
 
     def passes(self, a: Worker, b: Worker, what: str) -> bool:
         """Whether this one gets through, random loss included."""

@@ -112,8 +112,8 @@ class Invariants:
         """Note the present state; check that no worker has an address configured that another one has had for long."""
         self._lately.note()
         for address in self._addresses:
-            if not self._fleet.enis(address) or self._is_disowned(address):
-                self._rationed.pop(address, None)  # The records of its moves are gone with its interface.
+            if address in self._rationed and (not self._fleet.enis(address) or self._is_disowned(address)):
+                del self._rationed[address]  # The records of its moves are gone with its interface.
             self._look_for_doubles(address)
 
     def _is_disowned(self, address: Target) -> bool:

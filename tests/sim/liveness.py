@@ -17,7 +17,6 @@ from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.model import Carry, Target
 from tests.sim.fleet import Fleet
 from tests.sim.observer import Observer
-from tests.sim.ports import PROBES, QUESTIONS
 from tests.sim.worker import LIVING, Worker
 
 SERVED_WITHIN = 75.0
@@ -52,7 +51,7 @@ class Liveness:
         for worker in fleet.workers:
             if worker.name not in self._ailing_at or not self._could_serve(worker):
                 self._ailing_at[worker.name] = now
-            if any(self._reaches(worker, other) for other in fleet.workers if other is not worker):
+            if any(fleet.reach_each_other(worker, other) for other in fleet.workers if other is not worker):
                 self._met_at[worker.name] = now
             if worker.observer is not self._observers.get(worker.name, (None, -inf))[0]:
                 self._observers[worker.name] = worker.observer, now
@@ -91,10 +90,6 @@ class Liveness:
         holder, since = self._holders[address]
         began_at = self._observers.get(name, (None, -inf))[1]
         return holder is None or holder.is_ended or began_at > since or self._met_at.get(name, -inf) >= since
-
-    def _reaches(self, worker: Worker, other: Worker) -> bool:
-        is_open = self._fleet.is_open
-        return all(is_open(*pair, what) for pair in ((worker, other), (other, worker)) for what in (PROBES, QUESTIONS))
 
     def _is_held_back(self, address: Target) -> bool:
         """Whether moves of the address are held back: by a person's pause, by another owner's tag, or by the ration
@@ -135,7 +130,9 @@ class Liveness:
             return False
         if any(trouble.hits < trouble.most for trouble in fleet.troubles) or fleet.loss or fleet.delay:
             return False
-        if not all(self._reaches(worker, other) for other in fleet.workers if other is not worker and other.runs):
+        if not all(
+            fleet.reach_each_other(worker, other) for other in fleet.workers if other is not worker and other.runs
+        ):
             return False
         if fleet.settings.carry is Carry.ADDRESS:
             return any(eni.attachment is not None for eni in fleet.standing(worker))
