@@ -61,7 +61,7 @@ class KernelInspection:
 
     def __init__(self) -> None:
         self._netlink = Netlink()
-        self._nft = Nft("nft")
+        self._nft = Nft("nft", in_bounds=True)
 
     def close(self) -> None:
         """Close the netlink socket."""

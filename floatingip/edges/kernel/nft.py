@@ -29,8 +29,8 @@ NFT_BYTES = 1 << 20
 """Bytes that are read of nft's output before it is killed; our table has 3 kB."""
 
 NFT_MEMORY = 48 << 20
-"""Bytes that nft may take for what it lists: `NFT_BYTES` of output take 30 MiB.  The rules of 10,000 Services take 500,
-and the kernel would end all of the container, observer and all.
+"""Bytes that nft may take to list what others have: `NFT_BYTES` of output take 30 MiB.  The rules of 10,000 Services
+take 500, and the kernel would end all of the container, observer and all.  (What is of ours takes 35 then.)
 """
 
 KILLED_AT_MOST = 3
@@ -62,8 +62,10 @@ class NftTooLong(HostError):
 class Nft:
     """The command nft; runs one process at a time."""
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, *, in_bounds: bool = False) -> None:
+        """``in_bounds``: it may take `NFT_MEMORY` at most."""
         self._command = command
+        self._in_bounds = in_bounds
         self._killed: list[subprocess.Popen[bytes]] = []
 
     def bring_about(self, name: str, wanted: Listing | None) -> tuple[bool, str]:
@@ -123,23 +125,7 @@ class Nft:
         self._killed = [process for process in self._killed if process.poll() is None]
         if len(self._killed) >= KILLED_AT_MOST:
             raise NftSilent(f"nft: {KILLED_AT_MOST} of them were killed, and have not ended yet")
-        try:
-            with _by_fork():
-                process = subprocess.Popen(
-                    [self._command, "-j", *arguments],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    bufsize=0,
-                    start_new_session=True,
-                    env={**os.environ, "LC_ALL": "C"},
-                )
-        except FileNotFoundError as error:
-            raise NftMissing(f"{self._command}: command not found", "the image must contain nftables") from error
-        except OSError as error:
-            raise HostError(f"{self._command}: {error.strerror or error}") from error
-        with contextlib.suppress(OSError):  # A profile of seccomp's may forbid it.
-            resource.prlimit(process.pid, resource.RLIMIT_DATA, (NFT_MEMORY, NFT_MEMORY))
+        process = self._start("-j", *arguments)
         try:
             output, errors, code = _finish(process, script.encode())
         except OSError as error:
@@ -157,6 +143,27 @@ class Nft:
         if not script and os.strerror(errno.ENOENT) in line:
             return None
         raise HostError(f"nft: {line}")
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        try:
+            with _by_fork():
+                process = subprocess.Popen(
+                    [self._command, *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    bufsize=0,
+                    start_new_session=True,
+                    env={**os.environ, "LC_ALL": "C"},
+                )
+        except FileNotFoundError as error:
+            raise NftMissing(f"{self._command}: command not found", "the image must contain nftables") from error
+        except OSError as error:
+            raise HostError(f"{self._command}: {error.strerror or error}") from error
+        if self._in_bounds:
+            with contextlib.suppress(OSError):  # A profile of seccomp's may forbid it.
+                resource.prlimit(process.pid, resource.RLIMIT_DATA, (NFT_MEMORY, NFT_MEMORY))
+        return process
 
     def _let_go(self, process: subprocess.Popen[bytes]) -> None:
         """Kill the process and its children if it still runs, but do not wait: the kernel may not let it end."""
