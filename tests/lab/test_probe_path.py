@@ -6,7 +6,7 @@ import pytest
 
 from floatingip.core.errors import HostError
 from floatingip.core.plumbing import Plumbing
-from tests.lab.plumbed import BOTH, IPV4, Node, ip
+from tests.lab.plumbed import BOTH, IPV4, IPV6, Node, ip
 
 pytestmark = pytest.mark.usefixtures("with_ipv6")
 PROTOCOLS = {4: {"icmp": 1, "tcp": 6}, 6: {"icmp": 58, "tcp": 6}}
@@ -69,3 +69,12 @@ def test_a_node_that_has_no_address_to_probe_from_is_told_so(node: Node, plumbin
     node.namespace.ip("address flush dev eth0 scope global", "address add 169.254.20.10/32 dev lo")
     node.namespace.ip("route add default via 10.0.0.1 dev eth0 onlink")
     assert blind(node, plumbing) == f"eth0 has no IPv{plumbing.address.version} address; give it one"
+
+
+def test_a_node_whose_primary_link_has_no_ipv6_is_told_what_switched_it_off(node: Node) -> None:
+    """The kernel then only says that there is no route, and that it permits none."""
+    node.namespace.sysctl({"ipv6/conf/eth0/disable_ipv6": 1})
+    assert blind(node, IPV6) == "net.ipv6.conf.eth0.disable_ipv6 is 1; set it to 0"
+    with pytest.raises(HostError, match="disable_ipv6 is 1; set it to 0"):
+        node.route_probes(IPV6)
+    assert blind(node, IPV4) == ""

@@ -34,6 +34,8 @@ def put(netlink: Netlink, plumbing: Plumbing, primary: Callable[[], Link | None]
     link = primary()
     if link is None:
         raise HostError(f"no link has the primary MAC {plumbing.primary_mac}")
+    if said := _without_ipv6(link, address):
+        raise HostError(said)
     gateway = _gateway(netlink, link, address)
     wanted = routes.Route(str(address), address.max_prefixlen, gateway or str(plumbing.gateway), link.index)
     # This saves listing all routes, of which a node may have thousands.
@@ -88,6 +90,8 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
                 return f"{where}, so {address} cannot be probed from here: {_TAKE_IT_OFF}"
     if not primary.up:
         return f"{address} cannot be probed from here: the primary link {primary.name} is down; bring it up"
+    if said := _without_ipv6(primary, address):
+        return f"{address} cannot be probed from here: {said}"
     for _ in range(NEW_ADDRESS_TRIES if address.version == 6 else 0):
         if not _is_from_the_link(taken):
             break
@@ -113,6 +117,12 @@ def blind(netlink: Netlink, address: Address, primary: Link) -> str:
     else:
         where = taken.refusal or f"probes would leave by {name_of(taken.link_index)}, not by {primary.name}"
     return f"{address} cannot be probed from here: {where}; remove that route or rule of others"
+
+
+def _without_ipv6(primary: Link, address: Address) -> str:
+    """Why the primary link has no IPv6 at all, though it is needed; empty otherwise."""
+    is_off = address.version == 6 and primary.ipv6_off
+    return f"net.ipv6.conf.{primary.name}.disable_ipv6 is 1; set it to 0" if is_off else ""
 
 
 def _is_from_the_link(taken: Way) -> bool:
