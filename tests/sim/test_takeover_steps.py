@@ -36,9 +36,13 @@ def dies(fleet: Fleet, worker: Worker) -> None:
 
 def answers_are_late(fleet: Fleet, worker: Worker) -> None:
     """EC2 shows what was, to all, from the moment on at which it accepts the write."""
-    for each in fleet.workers:
-        each.cloud.lag = LATE
-    fleet.after(3 * LATE, lambda: [setattr(each.cloud, "lag", 0.0) for each in fleet.workers])
+
+    def lag(seconds: float) -> None:
+        for each in fleet.workers:
+            each.cloud.lag = seconds
+
+    lag(LATE)
+    fleet.after(3 * LATE, lambda: lag(0.0))
 
 
 def loses_power(holder: Worker) -> None:
