@@ -231,6 +231,7 @@ class FloatingAddress:
         before, obstacle = self.decision, self.where.obstacle(now)
         view = self.view = self._view(peers, burden, wall, obstacle.words)
         self.memory, self.decision = decide(self.memory, view, self._shared.settings)
+        self._shared.coming[self.target] = self.where.coming() if self.decision.obliged else ""
         if self.decision.state is State.HOLDER and self.is_here():
             # This node no longer probes the address: probes that were lost before it came say nothing of now.
             self.answers.begin_anew()

@@ -12,6 +12,7 @@ from floatingip.core import timing
 from floatingip.core.decision.carry import Way, way_to
 from floatingip.core.ec2 import NAME_BEGINS, NO_MANAGE_TAG, OWNER_TAG, Eni, Instance, InstanceState, Subnet
 from floatingip.core.errors import Denied
+from floatingip.core.model import Target
 from floatingip.core.node import Identity
 from floatingip.core.probe import NodePort, Served
 from floatingip.core.settings import Settings
@@ -48,6 +49,10 @@ class Shared:
 
     _needed_at: dict[str, float] = field(default_factory=dict)
     """When each other instance was last described, or last had an address, whichever was later."""
+
+    coming: dict[Target, str] = field(default_factory=dict)
+    """By address, the ENI that this node has fenced or claimed and that is not known to be attached here; empty if
+    there is none."""
 
     full_until: float = float("-inf")
     """Until when this instance counts as full, since EC2 said that it is."""
@@ -114,14 +119,17 @@ class Shared:
         """The way in which addresses are carried."""
         return way_to(self.settings.carry)
 
-    def free_slots(self) -> int | None:
-        """How many more ENIs this instance has room for, None while that is unknown.
+    def free_slots(self, besides: str = "") -> int | None:
+        """How many more ENIs this instance has room for, None while that is unknown.  Those that are coming count as
+        here, but for the ENI ``besides``.
 
         With `carry: address` it is 0 while this node's standing ENI or its device is not there, and None after that,
         since EC2 does not tell how many more addresses an ENI takes.
         """
-        mine = self.instances.get(self.me.instance_id)
-        slots = None if self.slots is None or mine is None else max(0, self.slots - len(mine.device_indexes))
+        mine, slots = self.instances.get(self.me.instance_id), None
+        if self.slots is not None and mine is not None:
+            coming = set(self.coming.values()) - {"", besides}
+            slots = max(0, self.slots - len(mine.device_indexes) - len(coming))
         return self.way.room(slots, (standing.problem for standing in self.standings.values()))
 
     def slots_change(self, now: float) -> None:

@@ -124,6 +124,16 @@ class Whereabouts:
         attachment = self.attachment()
         return attachment.instance_id if attachment is not None else ""
 
+    def coming(self) -> str:
+        """The ENI that has the address, if EC2 has not described it as attached to this instance; otherwise empty."""
+        eni = self.owner.eni if self.owner is not None else None
+        if eni is None:
+            return ""
+        mine, bound = self._shared.instances.get(self._shared.me.instance_id), eni.attachment
+        if mine is not None and bound is not None and bound.instance_id == mine.id:
+            return "" if bound.device_index in mine.device_indexes else eni.id
+        return eni.id
+
     def address(self) -> Address | None:
         """The address that a node carries and others probe; None while it is not known.
 
@@ -180,9 +190,10 @@ class Whereabouts:
         """Why this node has no room for the address now, though it may have later; empty if it has."""
         shared, me = self._shared, self._shared.me
         standing = self.standing()
+        eni = self.owner.eni if self.owner is not None else None
         room = Room(
             me.instance_id,
-            free_slots=shared.free_slots(),
+            free_slots=shared.free_slots(besides=eni.id if eni is not None else ""),
             is_full=now < shared.full_until,
             standing=standing.eni if standing is not None else None,
             problem=standing.problem if standing is not None else "its standing ENI is not known yet",

@@ -9,6 +9,7 @@ from floatingip.core.ec2 import OWNER_TAG
 from floatingip.core.model import Address, Allocation, Carry
 from tests.sim.fleet import ADDRESS, INSTANT, NAME, TYPICAL, Fleet
 from tests.sim.line import hangs
+from tests.sim.planned import DRAIN
 from tests.sim.worker import Worker
 
 SECOND, THIRD = IPv4Address("10.0.0.101"), IPv4Address("10.0.0.102")
@@ -171,3 +172,21 @@ def leads_to(fleet: Fleet, allocation_id: str) -> Worker | None:
             if associated == allocation_id:
                 return fleet.serving(address)
     return None
+
+
+def test_a_planned_move_takes_no_more_than_there_is_room_for() -> None:
+    """A node with two addresses is drained, and the standby has room for one: the other one stays, and is served."""
+    fleet = Fleet(1, targets=BOTH, profile=TYPICAL)
+    drained, standby = fleet.workers
+    for address in BOTH:
+        attach(fleet, drained, address)
+    occupy(fleet, standby, 1)
+    fleet.run(5)
+    fleet.observers()
+    fleet.wait_for_peace()
+    fleet.run(fleet.now + 5)
+    drained.delete(DRAIN)
+    fleet.wait(lambda: any(map(standby.carries, BOTH)), 20, "one address has moved")
+    fleet.run(fleet.now + 20)
+    assert len(fleet.calls("detach_eni", standby)) == 1
+    assert all(map(fleet.serving, BOTH))
