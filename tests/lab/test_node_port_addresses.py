@@ -3,6 +3,7 @@
 import pytest
 
 from floatingip.core.plumbing import Plumbing
+from floatingip.edges.kernel import nft
 from floatingip.edges.kernel.inspection import KernelInspection
 from floatingip.edges.kernel.kube_proxy import kept_off
 from tests.lab.plumbed import BOTH, IPV4, Node
@@ -51,3 +52,10 @@ def test_a_kube_proxy_that_serves_all_or_none_keeps_to_none(node: Node, ways: tu
     kube_proxy(node, 4, *ways)
     assert served(node, 4) is None
     assert kept_off(IPV4.address, None, "iptables") == ""
+
+
+def test_a_chain_that_takes_too_much_memory_tells_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with thousands of Services: that is no fault, as little as a list that is too long."""
+    kube_proxy(node, 4, *(f"-d {address}" for address in ADDRESSES[4]))
+    monkeypatch.setattr(nft, "NFT_MEMORY", 1 << 19)
+    assert served(node, 4) is None

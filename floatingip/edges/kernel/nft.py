@@ -108,7 +108,10 @@ class Nft:
 
     def list_chain(self, family: str, table: str, name: str) -> Listing | None:
         """A chain with its rules; empty if it is too long, None if there is none.  Raises HostError."""
-        return _read(self._run("list", "chain", family, table, name))
+        try:
+            return _read(self._run("list", "chain", family, table, name))
+        except NftTooLong:
+            return []
 
     def list_ruleset(self, *table: str) -> Listing:
         """All tables of everybody, or one table, given by family and name.  Raises HostError, also `NftTooLong`."""
