@@ -7,12 +7,13 @@ The announcements are the product's own.
 import socket
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 import pytest
 
-from floatingip.edges.kernel.announce import announce
+from floatingip.edges.kernel.announce import Announcer
 from lab.network.fabric import CLIENT_IN_ADDRESS, GATEWAY, IPV6_GATEWAY, Fabric
 from lab.network.netns import Namespace
 from lab.network.tables import ROUTER_MAC
@@ -59,7 +60,8 @@ def tell(worker: Worker, mac: str, address: str) -> None:
     """The worker announces the address, as having this MAC."""
 
     def send() -> None:
-        announce(ip_address(address), socket.if_nametoindex(LINK), mac)
+        with closing(Announcer()) as announcer:
+            announcer.announce(ip_address(address), socket.if_nametoindex(LINK), mac)
 
     worker.namespace.call(send)
 

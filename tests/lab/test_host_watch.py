@@ -31,6 +31,19 @@ def test_an_announcement_names_the_mac_on_the_wire(node: Node, ears: socket.sock
     assert announcements(ears, plumbing) == 3
 
 
+def test_the_packet_socket_for_announcements_stays_open(node: Node) -> None:
+    """To close one takes the kernel 10 ms, which the plumbing of other addresses would wait for."""
+    node.plumb()
+    assert packet_sockets(node) == set()
+    node.announce()
+    there = packet_sockets(node)
+    assert len(there) == 1
+    node.announce()
+    assert packet_sockets(node) == there
+    node.host.close()
+    assert packet_sockets(node) == set()
+
+
 @BOTH
 def test_what_cannot_be_announced_is_passed_over(node: Node, plumbing: Plumbing) -> None:
     """Nothing is raised without the link, nor when it is down and bare."""
@@ -95,6 +108,12 @@ def ears(node: Node) -> Iterator[socket.socket]:
         made.bind(("far-ens6", every_protocol))
         made.settimeout(0.05)
         yield made
+
+
+def packet_sockets(node: Node) -> set[str]:
+    """The inodes of the packet sockets in the node's namespace."""
+    _, *lines = node.namespace.run(["cat", "/proc/net/packet"]).splitlines()
+    return {line.split()[-1] for line in lines}
 
 
 def announcements(ears: socket.socket, plumbing: Plumbing) -> int:

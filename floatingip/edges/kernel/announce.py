@@ -23,20 +23,36 @@ _ALL_NODES = "ff02::1"
 _ONLY_LINK_LOCAL_HOPS = 255  # With any other value it is ignored (RFC 4861, 7.1.2).
 
 
-def announce(address: Address, link_index: int, mac: str) -> None:
-    """Announce the address, which the link already has, once.  Raises OSError when the kernel refuses."""
-    if isinstance(address, IPv4Address):
-        _gratuitous_arp(address, socket.if_indextoname(link_index), bytes.fromhex(mac.replace(":", "")))
-    else:
-        _unsolicited_advertisement(address, link_index, bytes.fromhex(mac.replace(":", "")))
+class Announcer:
+    """Announces addresses on links of the network namespace in which it does so first; to be used from one thread.
 
+    The kernel takes some ten milliseconds to close a packet socket, and an observer may announce fifty addresses ten
+    times a second.  So the one for ARP stays open; it is for no protocol, so that it receives nothing.
+    """
 
-def _gratuitous_arp(address: IPv4Address, link: str, mac: bytes) -> None:
-    """An ARP request of the address for itself."""
-    about = mac + address.packed + bytes(6) + address.packed
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
-        sender.bind((link, _ETHERTYPE_ARP))
-        sender.send(_BROADCAST + mac + struct.pack("!H", _ETHERTYPE_ARP) + _ARP_HEAD + about)
+    def __init__(self) -> None:
+        self._arp: socket.socket | None = None
+
+    def close(self) -> None:
+        """Close the socket; it opens again by itself."""
+        if self._arp is not None:
+            self._arp.close()
+            self._arp = None
+
+    def announce(self, address: Address, link_index: int, mac: str) -> None:
+        """Announce the address, which the link already has, once.  Raises OSError when the kernel refuses."""
+        if isinstance(address, IPv4Address):
+            self._gratuitous_arp(address, socket.if_indextoname(link_index), bytes.fromhex(mac.replace(":", "")))
+        else:
+            _unsolicited_advertisement(address, link_index, bytes.fromhex(mac.replace(":", "")))
+
+    def _gratuitous_arp(self, address: IPv4Address, link: str, mac: bytes) -> None:
+        """An ARP request of the address for itself."""
+        if self._arp is None:
+            self._arp = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        about = mac + address.packed + bytes(6) + address.packed
+        frame = _BROADCAST + mac + struct.pack("!H", _ETHERTYPE_ARP) + _ARP_HEAD + about
+        self._arp.sendto(frame, (link, _ETHERTYPE_ARP))
 
 
 def _unsolicited_advertisement(address: IPv6Address, link_index: int, mac: bytes) -> None:

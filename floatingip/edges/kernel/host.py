@@ -28,7 +28,7 @@ from floatingip.core.model import Address
 from floatingip.core.plumbing import Extent, Plumbing, PlumbingReport, PlumbingState
 from floatingip.edges import background
 from floatingip.edges.kernel import addresses, changes, links, probe_route, routes, rules
-from floatingip.edges.kernel.announce import announce
+from floatingip.edges.kernel.announce import Announcer
 from floatingip.edges.kernel.astray import Ways
 from floatingip.edges.kernel.kube_proxy import kept_off
 from floatingip.edges.kernel.lacking import Defect, Lacking, repair
@@ -76,13 +76,15 @@ class KernelHost:
     def __init__(self, nft: str = "nft") -> None:
         """`nft`: the command's name or path."""
         self._netlink = Netlink()
+        self._announcer = Announcer()
         self._marks = Marks(nft)
         self._indexes: dict[str, int] = {}
         self._complete: dict[Address, _Complete] = {}
 
     def close(self) -> None:
-        """Close the netlink socket; it opens again by itself."""
+        """Close the sockets; they open again by themselves."""
         self._netlink.close()
+        self._announcer.close()
 
     # What ports.Host promises.
 
@@ -149,7 +151,7 @@ class KernelHost:
         with contextlib.suppress(OSError, HostError):
             link = self._link(plumbing.mac)
             if link is not None:
-                announce(plumbing.address, link.index, link.mac)
+                self._announcer.announce(plumbing.address, link.index, link.mac)
 
     def route_probes(self, plumbing: Plumbing) -> None:
         """Route the floating address by the primary link's gateway; see `ports.Host`."""
