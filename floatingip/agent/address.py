@@ -142,10 +142,11 @@ class FloatingAddress:
         return self.where.obstacle(self.now).words
 
     def mac_at_risk(self) -> str:
-        """The MAC of the interface by which this node carries the address, if EC2 could take the address off it without
-        any event of the kernel; otherwise empty.
+        """The MAC of the interface by which this node carries the address, or has until IMDS lacked it a moment ago, if
+        EC2 could take the address off it without any event of the kernel; otherwise empty.
         """
-        return self.where.mac() if self.is_here() and self._way.vanishes_silently(self.where.address()) else ""
+        is_asked_about = self.is_here() or self._imds.is_doubted(self.now)
+        return self.where.mac() if is_asked_about and self._way.vanishes_silently(self.where.address()) else ""
 
     # News.
 

@@ -10,7 +10,8 @@ LACKED_BY_IMDS = 3
 
 class ShownByImds:
     """
-    What IMDS says of one address.  Answers to questions from before it was configured here do not count.
+    What IMDS says of one address.  Answers to questions from before it was configured here do not count.  Nor does
+    it count any more that IMDS lacked the address once IMDS shows it again, though it was taken off here meanwhile.
 
     ``carried_since`` is when the address was configured here, None while it is not.  ``shown``: whether IMDS shows it
     on this node, None while IMDS has not said.  ``lost_at``: IMDS says for sure that this node no longer has the
@@ -49,9 +50,13 @@ class ShownByImds:
 
     def told(self, is_shown: bool, asked_at: float) -> bool:
         """IMDS, asked at ``asked_at``, shows the address on the interface or does not; return whether that is news."""
-        before = self.shown, self.lost_at
+        before, is_newer = (self.shown, self.lost_at), asked_at > self._answered_at
         self._answered_at = max(self._answered_at, asked_at)
-        if self.carried_since is None or asked_at < self.carried_since:
+        if self.carried_since is None:
+            if self.lost_at is not None and is_shown and is_newer:
+                self._forget()
+            return (self.shown, self.lost_at) != before
+        if asked_at < self.carried_since:
             return False
         if is_shown:
             self._forget()
@@ -69,6 +74,10 @@ class ShownByImds:
                 # IMDS can be late, so that what EC2 has said since that time counts more.
                 self.lost_at = max(since, asked_at - timing.IMDS_LATE)
         return (self.shown, self.lost_at) != before
+
+    def is_doubted(self, now: float) -> bool:
+        """IMDS took the address off here, and an answer of EC2 does not count yet: IMDS should be asked again."""
+        return self.carried_since is None and self.lost_at is not None and now < self.lost_at
 
     def is_silent(self, now: float) -> bool:
         """The address is configured here, and IMDS has not answered for a while."""

@@ -45,3 +45,15 @@ def test_it_comes_back_when_ec2_gives_it_back(carry: Carry) -> None:
     fleet.ec2.assign(eni.id, ADDRESS, reassign=False)
     fleet.wait(lambda: fleet.serving(ADDRESS) is holder.worker, 20.0, "it carries it again")
     trouble.end()
+
+
+@pytest.mark.parametrize("carry", Carry)
+def test_an_imds_that_lacks_it_for_a_moment_costs_no_more_than_ec2s_two_answers(carry: Carry) -> None:
+    """Nothing was taken off: IMDS shows it again, so nobody waits until EC2 can have shown what IMDS told before."""
+    fleet = Fleet(1, targets=(ADDRESS,), carry=carry)
+    holder, _ = fleet.observers()
+    fleet.run(fleet.now + 60.0)
+    holder.worker.imds_lacks = frozenset({ADDRESS})
+    fleet.wait(lambda: not fleet.carrying(ADDRESS), REMOVED_WITHIN, "the holder lets go")
+    holder.worker.imds_lacks = frozenset()
+    fleet.wait(lambda: fleet.serving(ADDRESS) is holder.worker, 4.0, "it carries it again")
