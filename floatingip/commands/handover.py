@@ -165,8 +165,9 @@ def check(
                 f"no standby would take {move.target} from {move.source}: {reasons or 'no other observer answers'}",
                 "nothing was ordered",
             )
-    if said := next(filter(None, (_lacks_room(observers, moves, source) for source in {m.source for m in moves})), ""):
-        raise HandoverRefused(said, "name fewer by FLOATING_IP; nothing was ordered")
+    for source in sorted({move.source for move in moves}):
+        if said := _lacks_room(observers, moves, source):
+            raise HandoverRefused(said, "name fewer by FLOATING_IP; nothing was ordered")
     return ""
 
 

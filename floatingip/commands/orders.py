@@ -16,6 +16,7 @@ from math import inf
 
 from floatingip.commands.console import Console
 from floatingip.commands.deployment import Deployment
+from floatingip.core import timing
 from floatingip.core.decision import order
 from floatingip.core.decision.carry import way_to
 from floatingip.core.ec2 import Eni
@@ -23,7 +24,7 @@ from floatingip.core.errors import CloudError, LookAgain
 from floatingip.core.model import Target
 from floatingip.edges.utc import utc
 
-SHOWN_WITHIN = 5.0
+SHOWN_WITHIN = timing.CLAIM_SHOWN
 """Seconds for which EC2 may still show what was there before an order, though it has shown the order already."""
 
 

@@ -33,8 +33,8 @@ class Health:
     state.  ``first_lost_at`` and ``last_lost_at`` are when the first and the last probe of the present losses were
     sent, None while probes are answered.  ``changed_at`` is when the present state was reached, None in the first
     state.  ``ever_up``: the address was UP at least once.  ``recovered_at`` is when probes were answered again after
-    more than stray losses: the address may be on another node since then.  ``by_tcp``: the last answer came by TCP,
-    while the ping beside it was not answered; ``by_ping``: the last answer was a ping's.
+    more than stray losses: the address may be on another node since then.  ``by_tcp``: the last answer counts as
+    TCP's (`ProbeResult`); ``by_ping``: as a ping's.
     """
 
     attachment_id: str = ""

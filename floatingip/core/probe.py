@@ -19,8 +19,9 @@ class ProbeOutcome(StrEnum):
 class ProbeResult:
     """One probe: when it was sent, what came of it, and when that was known.
 
-    ``detail`` says more in words.  ``by_tcp``: TCP was answered, the ping beside it was not.  ``ping_lost``: it failed
-    here since this node answers TCP itself, and the ping beside it was lost.
+    ``detail`` says more in words.  ``by_tcp``: TCP was answered, and the ping beside it or one of the last before was
+    not: pings are blocked.  ``ping_lost``: it failed here since this node answers TCP itself, and the ping beside it
+    was lost.
     """
 
     sent_at: float

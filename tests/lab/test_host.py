@@ -191,6 +191,10 @@ DAMAGE: dict[str, tuple[str, tuple[str, ...]]] = {
         "ip rule flush; ip rule add priority 32766 lookup main; ip rule add priority 32767 lookup default",
         ("rule",),
     ),
+    "the rule of a version before, which held for what pods send": (
+        "ip rule del priority 900; ip rule add from 10.0.0.100 priority 900 table 1064 proto 102",
+        ("rule",),
+    ),
     "a rule of an address before": ("ip rule add from 10.0.0.99 priority 900 table 1064 proto 102", ("rule",)),
     "strict rp_filter": ("echo 1 > /proc/sys/net/ipv4/conf/ens6/rp_filter", ("rp_filter",)),
     "a flushed ruleset": ("nft flush ruleset", ("marks",)),

@@ -377,5 +377,8 @@ def test_a_pod_cannot_send_in_the_address_name(node: Node, plumbing: Plumbing) -
     far = FAR[plumbing.address.version]
     (route,) = node.namespace.show(f"route get {far} from {plumbing.address} iif pod")
     assert route["dev"] == "eth0"
+    # A pod's reply that has got its source back already, as IPVS may route it once more, is marked.
+    (route,) = node.namespace.show(f"route get {far} from {plumbing.address} iif pod mark {plumbing.mark:#x}")
+    assert route["dev"] == "ens6"
     (route,) = node.namespace.show(f"route get {far} from {plumbing.address}")
     assert route["dev"] == "ens6"
