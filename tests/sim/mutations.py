@@ -228,7 +228,7 @@ MUTATIONS = (
         f"{DECISION}.rules",
         "if view.leaving:\n        return False\n    is_ours",
         "is_ours",
-        108,
+        1463,
         ("the end of a machine is announced",),
     ),
     Mutation(
