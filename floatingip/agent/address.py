@@ -314,7 +314,7 @@ class FloatingAddress:
             records=self.where.records,
             carried_since=self._imds.carried_since,
             shown_by_imds=self._imds.shown,
-            lost_by_imds_at=self._imds.lost_at,
+            lost_until_asked_at=self._imds.lost_until_asked_at,
         )
 
     def _begin_write(self, decision: Decision, write: Write) -> None:

@@ -14,15 +14,15 @@ class ShownByImds:
     it count any more that IMDS lacked the address once IMDS shows it again, though it was taken off here meanwhile.
 
     ``carried_since`` is when the address was configured here, None while it is not.  ``shown``: whether IMDS shows it
-    on this node, None while IMDS has not said.  ``lost_at``: IMDS says for sure that this node no longer has the
-    address, and an answer of EC2 counts more only if its question was asked at this time or later; None while IMDS does
+    on this node, None while IMDS has not said.  ``lost_until_asked_at``: IMDS says for sure that this node no longer
+    has the address, and that counts more than EC2's answers to what was asked before this time; None while IMDS does
     not say that.
     """
 
     def __init__(self) -> None:
         self.carried_since: float | None = None
         self.shown: bool | None = None
-        self.lost_at: float | None = None
+        self.lost_until_asked_at: float | None = None
         self._answered_at = float("-inf")
         self._at_once = self._was_shown = False
         self._lacked = 0
@@ -50,34 +50,34 @@ class ShownByImds:
 
     def told(self, is_shown: bool, asked_at: float) -> bool:
         """IMDS, asked at ``asked_at``, shows the address on the interface or does not; return whether that is news."""
-        before, is_newer = (self.shown, self.lost_at), asked_at > self._answered_at
+        before, is_newer = (self.shown, self.lost_until_asked_at), asked_at > self._answered_at
         self._answered_at = max(self._answered_at, asked_at)
         if self.carried_since is None:
-            if self.lost_at is not None and is_shown and is_newer:
+            if self.lost_until_asked_at is not None and is_shown and is_newer:
                 self._forget()
-            return (self.shown, self.lost_at) != before
+            return (self.shown, self.lost_until_asked_at) != before
         if asked_at < self.carried_since:
             return False
         if is_shown:
             self._forget()
             self.shown = self._was_shown = True
-            return (self.shown, self.lost_at) != before
+            return (self.shown, self.lost_until_asked_at) != before
         self.shown = False
         self._lacked += 1
         since = self._lacked_since = asked_at if self._lacked_since is None else self._lacked_since
         if self._lacked >= LACKED_BY_IMDS:
             if self._was_shown:
                 # EC2 may still show the address here, as it was: its answers are late, too.
-                self.lost_at = asked_at + timing.CLAIM_SHOWN
+                self.lost_until_asked_at = asked_at + timing.CLAIM_SHOWN
             elif self._at_once or asked_at - since >= timing.IMDS_LATE:
                 # IMDS may never have shown the address, since it is late.  Its answer is then taken to be as old as
                 # IMDS can be late, so that what EC2 has said since that time counts more.
-                self.lost_at = max(since, asked_at - timing.IMDS_LATE)
-        return (self.shown, self.lost_at) != before
+                self.lost_until_asked_at = max(since, asked_at - timing.IMDS_LATE)
+        return (self.shown, self.lost_until_asked_at) != before
 
     def is_doubted(self, now: float) -> bool:
         """IMDS took the address off here, and an answer of EC2 does not count yet: IMDS should be asked again."""
-        return self.carried_since is None and self.lost_at is not None and now < self.lost_at
+        return self.carried_since is None and self.lost_until_asked_at is not None and now < self.lost_until_asked_at
 
     def is_silent(self, now: float) -> bool:
         """The address is configured here, and IMDS has not answered for a while."""
@@ -87,4 +87,4 @@ class ShownByImds:
     def _forget(self) -> None:
         """Begin anew: what IMDS said before does not count."""
         self.shown, self._lacked = None, 0
-        self._lacked_since = self.lost_at = None
+        self._lacked_since = self.lost_until_asked_at = None

@@ -176,7 +176,7 @@ def lacking(made: Node, *answers: frozenset[Address], since: float | None = None
     first = now() if since is None else since
     for at, addresses in enumerate(answers):
         made.address.found_addresses(OWN_MAC, addresses, first + at)
-    lost_at = made.address._view((), 0, WALL, "").lost_by_imds_at
+    lost_at = made.address._view((), 0, WALL, "").lost_until_asked_at
     return None if lost_at is None else round(lost_at - first, 2)
 
 
@@ -309,7 +309,7 @@ def test_what_imds_says_of_another_interface_means_nothing() -> None:
     lacking(made, HAS)
     for at in range(3):
         made.address.found_addresses(IDENTITY.mac, LACKS, now() + at)
-    assert made.address._view((), 0, WALL, "").lost_by_imds_at is None
+    assert made.address._view((), 0, WALL, "").lost_until_asked_at is None
 
 
 def test_a_holder_that_started_while_ec2_is_silent_can_still_lose_the_address() -> None:

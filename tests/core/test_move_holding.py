@@ -64,7 +64,7 @@ test_who_has_it_and_how_much_is_plumbed = scenes(
         0.0  shown_by_imds=True        -> ; carries ALL
 
     what IMDS lost is not plumbed before EC2 has answered
-        0.0  shown_by_imds=False lost_by_imds_at=0.0  -> ; carries AHEAD
+        0.0  shown_by_imds=False lost_until_asked_at=0.0  -> ; carries AHEAD
 
     the new holder is plumbed as soon as EC2 accepted its claim: the data path is often there before the Describe
         fallen
@@ -90,7 +90,7 @@ test_who_has_it_and_how_much_is_plumbed = scenes(
         10.1   ec2:i-a probe:L
         10.2   ec2:i-b link:sound carried_since=10.2 shown_by_imds=True
         13.3   ec2:absent shown_by_imds=False   -> ; carries ALL
-        13.4   ec2:absent lost_by_imds_at=13.3  -> claiming FREE R1 assign:eni-b; carries AHEAD
+        13.4   ec2:absent lost_until_asked_at=13.3  -> claiming FREE R1 assign:eni-b; carries AHEAD
 
     a rival that is shown ends a claim at once
         fallen
@@ -105,7 +105,7 @@ test_who_has_it_and_how_much_is_plumbed = scenes(
     a holder that IMDS says lost the address drops it without EC2; of newer answers of EC2's two count more
         0.0   ec2:i-b link:sound shown_by_imds=True
         60.0  shown_by_imds=False      -> ; carries ALL
-        62.0  lost_by_imds_at=62.0     -> standby LOST R10; carries AHEAD; look 62.0
+        62.0  lost_until_asked_at=62.0     -> standby LOST R10; carries AHEAD; look 62.0
         62.5  ec2:i-b link:ahead       -> ; carries AHEAD
         64.5  ec2:i-b                  -> ; carries ALL
 
@@ -121,7 +121,7 @@ test_who_has_it_and_how_much_is_plumbed = scenes(
     an answer from before the drop is none of the two: EC2 called it this node's all along, and IMDS lacked it
         0.0   ec2:i-b link:sound
         60.0  ec2:i-b link:sound
-        62.0  lost_by_imds_at=62.0
+        62.0  lost_until_asked_at=62.0
         63.0  ec2:i-b link:ahead       -> ; carries AHEAD
         65.0  ec2:i-b                  -> ; carries ALL
 

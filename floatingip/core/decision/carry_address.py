@@ -47,7 +47,7 @@ class ByAddress:
         attachment, claim = attachment_of(owner), view.written.accepted
         if not isinstance(claim, Assign | Associate) or view.mine is None or claim.eni_id != view.mine.id:
             return False
-        if view.lost_by_imds_at is not None:
+        if view.lost_until_asked_at is not None:
             return False
         rival = attachment is not None and attachment.id != memory.fenced
         return not rival and view.now - view.written.ended_at < timing.CLAIM_SHOWN
@@ -107,7 +107,7 @@ class ByAddress:
             return Extent.ALL
         if here:
             return Extent.ALL if _may_carry(memory, owner) else Extent.AHEAD
-        is_away = _is_away(memory, owner) or view.lost_by_imds_at is not None
+        is_away = _is_away(memory, owner) or view.lost_until_asked_at is not None
         return Extent.AHEAD if is_away else Extent.AS_FOUND
 
     def fenced(self, memory: Memory) -> str:

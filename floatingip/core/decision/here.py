@@ -66,7 +66,7 @@ def unshown_here(view: View, owner: Owner) -> Decision | None:
     is here, so as far as anybody can tell this node has the address.  None if that is not so.
     """
     report = view.plumbing
-    if not view.unshown or report is None or not report.is_here or view.lost_by_imds_at is not None:
+    if not view.unshown or report is None or not report.is_here or view.lost_until_asked_at is not None:
         return None
     unsound = report.state is PlumbingState.UNSOUND
     return Decision(

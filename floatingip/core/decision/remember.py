@@ -75,7 +75,7 @@ def _situation(memory: Memory, view: View) -> tuple[object, ...]:
         (report.state, report.extent, report.problem) if report is not None else None,
         (view.obstacle, view.leaving, view.mixed, view.name, view.groups),
         (view.mine, tuple(sorted(view.records.items()))),
-        (view.shown_by_imds, view.lost_by_imds_at is None),
+        (view.shown_by_imds, view.lost_until_asked_at is None),
     )
 
 

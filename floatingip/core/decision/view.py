@@ -129,9 +129,9 @@ class View:
     shown_by_imds: bool | None = None
     """Whether IMDS shows the address on this node, None while IMDS has not said."""
 
-    lost_by_imds_at: float | None = None
-    """IMDS says for sure that the address is no longer here: from which time on a question to EC2 must have been asked
-    for its answer to count more; None while IMDS does not say that."""
+    lost_until_asked_at: float | None = None
+    """IMDS says for sure that the address is no longer here, which counts more than EC2's answers to what was asked
+    before this time; None while IMDS does not say that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +331,8 @@ def unrecorded_since(memory: Memory, view: View) -> float:
 
 def is_lost(view: View) -> bool:
     """R10: IMDS says for sure that this node has lost the address, and EC2, asked since, has not shown it anywhere."""
-    lost_at, owner = view.lost_by_imds_at, view.owner
-    return lost_at is not None and (owner is None or owner.eni is None or lost_at > owner.asked_at)
+    until, owner = view.lost_until_asked_at, view.owner
+    return until is not None and (owner is None or owner.eni is None or owner.asked_at < until)
 
 
 def attachment_of(owner: Owner) -> Attachment | None:
