@@ -81,8 +81,11 @@ def disturbed(target: Target | None, carry: Carry, begin: Callable[[Worker], Non
 
 
 @BOTH
-@pytest.mark.parametrize("target", [IPv6Address("2001:db8:0:1::100"), None], ids=["IPv6", "Elastic IP"])
-@pytest.mark.parametrize("begin", [loses_power, is_drained])
+@pytest.mark.parametrize(
+    ("target", "begin"),
+    [(IPv6Address("2001:db8:0:1::100"), loses_power), (None, is_drained)],
+    ids=["IPv6-loses_power", "Elastic IP-is_drained"],
+)
 @pytest.mark.parametrize("disturb", [dies, answers_are_late])
 def test_whatever_write_is_disturbed_the_address_is_served_again_in_time(
     target: Target | None, carry: Carry, begin: Callable[[Worker], None], disturb: Disturbance
