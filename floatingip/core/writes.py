@@ -155,6 +155,10 @@ class Written:
     ended_at: float = float("-inf")
     accepted: Write | None = None
 
+    def is_unseen(self, asked_at: float) -> bool:
+        """Whether what it comes to cannot be known from an answer of EC2 to a question asked then (R8)."""
+        return self.under_way or asked_at <= self.ended_at
+
 
 @dataclass(frozen=True, slots=True)
 class Token:

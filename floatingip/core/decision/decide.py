@@ -56,7 +56,7 @@ def decide(memory: Memory, view: View, settings: Settings) -> tuple[Memory, Deci
     write, obliged = decision.write, decision.obliged or _is_asked_for(memory, view)
     if write is not None:
         # R8 for upkeep: it also waits until EC2 has answered a question asked after the upkeep before it.
-        is_put_off = is_upkeep(write) and (view.tended.under_way or memory.asked_at <= view.tended.ended_at)
+        is_put_off = is_upkeep(write) and view.tended.is_unseen(memory.asked_at)
         repeat_after = _repeat_after(memory, view, write)
         if not is_put_off and may_write(write, memory, view, asked_at=memory.asked_at, repeat_after=repeat_after):
             is_move = _fences(decision) or isinstance(write, Attach | Assign)
@@ -72,22 +72,18 @@ def _look_at(memory: Memory, view: View, decision: Decision) -> float:
     If a decision awaits an answer before its write (``awaiting``), EC2 is asked only once that write may be made.  A
     write that EC2 refused is repeated first, and EC2 asked after that.
     """
-    if view.owner is None or (
-        memory.asked_at <= max(view.written.ended_at, view.tended.ended_at) and not view.written.under_way
-    ):
+    written, tended = view.written, view.tended
+    if view.owner is None or (memory.asked_at <= max(written.ended_at, tended.ended_at) and not written.under_way):
         return view.now
     pause, write, awaiting = _pause(memory, view), decision.write, decision.awaiting
-    if view.written.under_way:
+    if written.under_way:
         # The answer to a question asked now will be too old to write by: EC2 is asked anew once the write has ended.
         pause = max(pause, timing.LOOK_WHILE_WRITING)
     if awaiting is not None:
         retry_at = view.retry_at.get(type(awaiting), -inf)
         return max(decision.look_at, retry_at, memory.last_write_at + pause)
-    if (
-        write is not None
-        and not (view.written.under_way or view.tended.under_way)
-        and view.retry_at.get(type(write), -inf) > -inf
-    ):
+    is_busy = written.under_way or tended.under_way
+    if write is not None and not is_busy and view.retry_at.get(type(write), -inf) > -inf:
         made_at = write_at(write, memory, view, repeat_after=_repeat_after(memory, view, write))
         return max(decision.look_at, made_at + timing.REPEAT_AFTER)
     return max(decision.look_at, view.owner.asked_at + pause)
@@ -109,7 +105,7 @@ def _repeat_after(memory: Memory, view: View, write: Write) -> float:
 def _is_asked_for(memory: Memory, view: View) -> bool:
     """Whether this node has claimed the address, and EC2 has not shown the result yet."""
     is_claim = isinstance(memory.last_write, Attach | Assign)
-    return is_claim and (view.written.under_way or memory.asked_at <= view.written.ended_at)
+    return is_claim and view.written.is_unseen(memory.asked_at)
 
 
 def _fences(decision: Decision) -> bool:

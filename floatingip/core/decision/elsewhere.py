@@ -155,7 +155,7 @@ def _in_peace(memory: Memory, view: View, owner: Owner) -> float:
 
 def _may_have_fenced(memory: Memory, view: View) -> bool:
     """Fencing by this node may have succeeded: it is under way, EC2 has not answered since, or its answers may lag."""
-    if view.written.under_way or memory.asked_at <= view.written.ended_at:
+    if view.written.is_unseen(memory.asked_at):
         return True
     retry_at = view.retry_at.get(type(memory.last_write), -inf) if memory.last_write is not None else -inf
     return view.now >= retry_at and view.now - memory.last_write_at < timing.CONFIRM_AFTER

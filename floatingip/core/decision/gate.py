@@ -57,6 +57,6 @@ def may_write(write: Write, past: Past, present: Present, *, asked_at: float, re
     It may not while another write is under way; nor if EC2's last answer, to a question asked at ``asked_at``, is from
     before the last write ended; nor before its time (`write_at`).
     """
-    if present.written.under_way or asked_at <= present.written.ended_at:
+    if present.written.is_unseen(asked_at):
         return False
     return present.now >= write_at(write, past, present, repeat_after=repeat_after)
