@@ -55,13 +55,16 @@ class ShownByImds:
         if self.carried_since is None:
             if self.lost_until_asked_at is not None and is_shown and is_newer:
                 self._forget()
-            return (self.shown, self.lost_until_asked_at) != before
-        if asked_at < self.carried_since:
-            return False
+        elif asked_at >= self.carried_since:
+            self._take_up(is_shown, asked_at)
+        return (self.shown, self.lost_until_asked_at) != before
+
+    def _take_up(self, is_shown: bool, asked_at: float) -> None:
+        """Take up an answer of IMDS about the address while it is configured here."""
         if is_shown:
             self._forget()
             self.shown = self._was_shown = True
-            return (self.shown, self.lost_until_asked_at) != before
+            return
         self.shown = False
         self._lacked += 1
         since = self._lacked_since = asked_at if self._lacked_since is None else self._lacked_since
@@ -73,7 +76,6 @@ class ShownByImds:
                 # IMDS may never have shown the address, since it is late.  Its answer is then taken to be as old as
                 # IMDS can be late, so that what EC2 has said since that time counts more.
                 self.lost_until_asked_at = max(since, asked_at - timing.IMDS_LATE)
-        return (self.shown, self.lost_until_asked_at) != before
 
     def is_doubted(self, now: float) -> bool:
         """IMDS took the address off here, and an answer of EC2 does not count yet: IMDS should be asked again."""

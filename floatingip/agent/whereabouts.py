@@ -104,9 +104,13 @@ class Whereabouts:
         """The attachment by which EC2 last showed the address as held; None where it showed none."""
         return attachment_of(self.owner) if self.owner is not None else None
 
+    def _eni(self) -> Eni | None:
+        """The ENI on which EC2's last answer shows the address; None where it shows none."""
+        return self.owner.eni if self.owner is not None else None
+
     def is_foreign(self) -> bool:
         """EC2's last answer shows the address on an ENI that is not ours."""
-        eni = self.owner.eni if self.owner is not None else None
+        eni = self._eni()
         return eni is not None and eni.tags.get(OWNER_TAG) != self._shared.name
 
     def unshown(self) -> str:
@@ -126,7 +130,7 @@ class Whereabouts:
 
     def coming(self) -> str:
         """The ENI that has the address, if EC2 has not described it as attached to this instance; otherwise empty."""
-        eni = self.owner.eni if self.owner is not None else None
+        eni = self._eni()
         if eni is None:
             return ""
         mine, bound = self._shared.instances.get(self._shared.me.instance_id), eni.attachment
@@ -190,7 +194,7 @@ class Whereabouts:
         """Why this node has no room for the address now, though it may have later; empty if it has."""
         shared, me = self._shared, self._shared.me
         standing = self.standing()
-        eni = self.owner.eni if self.owner is not None else None
+        eni = self._eni()
         room = Room(
             me.instance_id,
             free_slots=shared.free_slots(besides=eni.id if eni is not None else ""),
@@ -228,7 +232,7 @@ class Whereabouts:
 
     def impossible(self) -> str:
         """Why the address can never be on this node, however long it waits; empty if it can."""
-        eni = self.owner.eni if self.owner is not None else None
+        eni = self._eni()
         if isinstance(self.target, Allocation) and not (eni is not None and self.target.id in eni.elastic.values()):
             if not self.allocation_known:
                 return f"{self.target} is not known yet"
