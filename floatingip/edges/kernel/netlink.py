@@ -67,6 +67,15 @@ class Message:
         return struct.unpack("=I", value)[0] if value is not None and len(value) == 4 else None
 
 
+Wanted = Callable[[Message], object]
+"""Whether a message is to be kept."""
+
+
+def everything(_message: Message) -> bool:
+    """`Wanted` for all messages."""
+    return True
+
+
 class NetlinkSilent(HostError):
     """The kernel did not answer in time, or not completely, so that the state of things is not known."""
 
@@ -103,9 +112,7 @@ class Netlink:
         answers, _ = self._ask(kind, _REQUEST, content, head)
         return answers[0]
 
-    def dump(
-        self, kind: int, content: bytes, head: int, wanted: Callable[[Message], object] = lambda _message: True
-    ) -> list[Message]:
+    def dump(self, kind: int, content: bytes, head: int, wanted: Wanted = everything) -> list[Message]:
         """Ask for all things of a kind, as they were at one moment; keep those that are ``wanted``, or all.
 
         Raises OSError.
@@ -117,12 +124,7 @@ class Netlink:
         raise OSError(errno.EINTR, f"the kernel interrupted {DUMPS} dumps in a row")
 
     def _ask(
-        self,
-        kind: int,
-        flags: int,
-        content: bytes,
-        head: int,
-        wanted: Callable[[Message], object] = lambda _message: True,
+        self, kind: int, flags: int, content: bytes, head: int, wanted: Wanted = everything
     ) -> tuple[list[Message], bool]:
         """All messages of the answer, and whether it may be incomplete."""
         try:
@@ -147,7 +149,7 @@ class Netlink:
         self._sequence = (self._sequence + 1) & 0xFFFFFFFF
         self._socket.send(_HEADER.pack(16 + len(content), kind, flags, self._sequence, 0) + content)
 
-    def _receive_all(self, flags: int, head: int, wanted: Callable[[Message], object]) -> tuple[list[Message], bool]:
+    def _receive_all(self, flags: int, head: int, wanted: Wanted) -> tuple[list[Message], bool]:
         deadline, answers, interrupted = time.monotonic() + self._within, list[Message](), False
         while time.monotonic() < deadline:
             for answered, said, body in self._messages(self._receive()):
