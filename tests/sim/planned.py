@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from floatingip.core.model import Carry
+from floatingip.core.model import Carry, Target
 from floatingip.core.node import Notice, OwnPod
 from tests.fakes.ec2 import Delays
 from tests.sim.fleet import INSTANT, Fleet
+from tests.sim.invariants import Invariants
 from tests.sim.observer import Observer
 from tests.sim.worker import LIVING
 
@@ -49,6 +50,17 @@ def ends(fleet: Fleet, observer: Observer, within: float) -> None:
     fleet.wait(lambda: observer.end is not None, within, "it ends")
     assert observer.end is not None
     assert (observer.end.code, observer.end.error) == (0, None)
+
+
+def outlasts(fleet: Fleet, invariants: Invariants, target: Target, seconds: float, *, out_at_most: float) -> None:
+    """For so many ``seconds`` no invariant is broken, and the target is never out for longer than ``out_at_most``."""
+    served_at, ends_at = fleet.now, fleet.now + seconds
+    while fleet.now < ends_at:
+        fleet.run(fleet.now + 0.1)
+        invariants.look()
+        served_at = fleet.now if fleet.serving(target) is not None else served_at
+        assert fleet.now - served_at <= out_at_most, "\n".join(fleet.lines)
+    assert not invariants.faults, "\n".join(fleet.lines)
 
 
 def moved(*observers: Observer) -> list[str]:

@@ -11,7 +11,7 @@ from floatingip.core.model import Carry
 from tests.sim.fleet import ADDRESS, TYPICAL, Fleet
 from tests.sim.invariants import Invariants, foreign
 from tests.sim.line import Call, fails, nothing
-from tests.sim.planned import BOTH
+from tests.sim.planned import BOTH, outlasts
 from tests.sim.worker import Worker
 
 WRITES = ("detach_eni", "attach_eni", "assign", "tag_eni")
@@ -71,13 +71,7 @@ def disturbed(carry: Carry, step: int, names: tuple[str, ...], disturb: Disturba
     assert successor.observer is not None
     successor.observer.post(LookWanted())
     trouble = fleet.at_calls(*names, before=strike, after=lost, by=successor, spared=step, most=1)
-    served_at, ends_at = fleet.now, fleet.now + OVER_AFTER
-    while fleet.now < ends_at:
-        fleet.run(fleet.now + 0.1)
-        invariants.look()
-        served_at = fleet.now if fleet.serving() is not None else served_at
-        assert fleet.now - served_at <= OUT_AT_MOST, "\n".join(fleet.lines)
-    assert not invariants.faults, "\n".join(fleet.lines)
+    outlasts(fleet, invariants, ADDRESS, OVER_AFTER, out_at_most=OUT_AT_MOST)
     return trouble.hits == 1
 
 

@@ -9,7 +9,7 @@ from floatingip.core.model import Allocation, Carry, Target
 from tests.sim.fleet import TYPICAL, Fleet
 from tests.sim.invariants import Invariants, foreign
 from tests.sim.line import Call, Killed
-from tests.sim.planned import BOTH, DRAIN
+from tests.sim.planned import BOTH, DRAIN, outlasts
 from tests.sim.worker import Worker
 
 WRITES = ("detach_eni", "attach_eni", "unassign", "assign", "associate")
@@ -70,13 +70,7 @@ def disturbed(target: Target | None, carry: Carry, begin: Callable[[Worker], Non
     most = OUT_ONCE if carry is Carry.ADDRESS and do is answers_are_late else OUT_AT_MOST
     trouble = fleet.at_calls(*WRITES, after=strike, spared=at, most=1)
     begin(holder)
-    served_at, ends_at = fleet.now, fleet.now + OVER_AFTER
-    while fleet.now < ends_at:
-        fleet.run(fleet.now + 0.2)
-        invariants.look()
-        served_at = fleet.now if fleet.serving(target) is not None else served_at
-        assert fleet.now - served_at <= most, "\n".join(fleet.lines)
-    assert not invariants.faults, "\n".join(fleet.lines)
+    outlasts(fleet, invariants, target, OVER_AFTER, out_at_most=most)
     return trouble.hits == 1
 
 
